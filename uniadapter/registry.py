@@ -1,0 +1,41 @@
+"""Child registries of MMEngine's root registries.
+
+Every component of the package is registered here under the scope ``uniadapter``, so that another
+OpenMMLab project can build it with ``custom_imports=dict(imports=['uniadapter'])`` and a type such
+as ``'uniadapter.RetrievalModel'``. ``locations`` makes a registry import its modules at the first
+build, so ``import uniadapter`` stays cheap.
+"""
+
+from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
+from mmengine.registry import DATASETS as MMENGINE_DATASETS
+from mmengine.registry import EVALUATOR as MMENGINE_EVALUATOR
+from mmengine.registry import FUNCTIONS as MMENGINE_FUNCTIONS
+from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import LOOPS as MMENGINE_LOOPS
+from mmengine.registry import METRICS as MMENGINE_METRICS
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS
+from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
+from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
+from mmengine.registry import Registry
+
+SCOPE = "uniadapter"
+
+
+def _child(name: str, parent: Registry, *locations: str) -> Registry:
+    return Registry(name, parent=parent, scope=SCOPE, locations=list(locations))
+
+
+MODELS = _child("model", MMENGINE_MODELS, "uniadapter.models")
+DATASETS = _child("dataset", MMENGINE_DATASETS, "uniadapter.datasets")
+DATA_SAMPLERS = _child("data sampler", MMENGINE_DATA_SAMPLERS, "uniadapter.datasets")
+TRANSFORMS = _child("transform", MMENGINE_TRANSFORMS, "uniadapter.datasets.transforms")
+METRICS = _child("metric", MMENGINE_METRICS, "uniadapter.evaluation")
+EVALUATOR = _child("evaluator", MMENGINE_EVALUATOR, "uniadapter.evaluation")
+HOOKS = _child("hook", MMENGINE_HOOKS, "uniadapter.engine")
+LOOPS = _child("loop", MMENGINE_LOOPS, "uniadapter.engine")
+FUNCTIONS = _child("function", MMENGINE_FUNCTIONS, "uniadapter.engine")
+OPTIM_WRAPPER_CONSTRUCTORS = _child(
+    "optimizer wrapper constructor", MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, "uniadapter.engine"
+)
+VISUALIZERS = _child("visualizer", MMENGINE_VISUALIZERS, "uniadapter.visualization")
