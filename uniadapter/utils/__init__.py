@@ -1,0 +1,1 @@
+"""Small helpers without a dependency on the rest of the package."""

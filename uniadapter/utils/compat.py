@@ -1,0 +1,70 @@
+"""Work-arounds for third-party versions: the only module that names their bugs.
+
+* ``mmpretrain_models``: mmpretrain 1.2.0 beside transformers >= 4.56 and pycocotools. Its multimodal
+  folder asks ``transformers.modeling_utils`` for names that are gone, swallows the ImportError and
+  then subclasses ``None``, which takes every backbone down with it. mmpretrain leaves that folder
+  out when it believes that the multimodal extras are missing, so it is told so during the import.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from importlib import metadata
+from types import ModuleType
+
+_TRANSFORMERS_BREAKS_MMPRETRAIN = (4, 56)
+
+
+def installed_version(package: str) -> tuple[int, ...] | None:
+    """Version of an installed distribution.
+
+    Args:
+        package: Name of the distribution, e.g. ``'transformers'``.
+
+    Returns:
+        The leading numeric parts of the version, or None when it is not installed.
+    """
+    try:
+        text = metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+    parts: list[int] = []
+    for part in text.split("+")[0].split("."):
+        if not part.isdigit():
+            break
+        parts.append(int(part))
+    return tuple(parts)
+
+
+def _multimodal_import_breaks() -> bool:
+    transformers = installed_version("transformers")
+    if transformers is None or installed_version("pycocotools") is None:
+        return False
+    return transformers[:2] >= _TRANSFORMERS_BREAKS_MMPRETRAIN
+
+
+def _import_mmpretrain(name: str) -> ModuleType:
+    if name in sys.modules or not _multimodal_import_breaks():
+        return importlib.import_module(name)
+    dependency = importlib.import_module("mmpretrain.utils.dependency")
+    believed = dependency.WITH_MULTIMODAL
+    dependency.WITH_MULTIMODAL = False
+    try:
+        return importlib.import_module(name)
+    finally:
+        # Only this import is told so: other code may still ask mmpretrain what is installed.
+        dependency.WITH_MULTIMODAL = believed
+
+
+def mmpretrain_models() -> ModuleType:
+    """Import ``mmpretrain.models`` under every supported version of transformers.
+
+    Returns:
+        The module ``mmpretrain.models``. Where transformers >= 4.56 and pycocotools are installed
+        it comes without its multimodal models.
+
+    Raises:
+        ImportError: If mmpretrain cannot be imported.
+    """
+    return _import_mmpretrain("mmpretrain.models")
