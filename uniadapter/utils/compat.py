@@ -1,15 +1,17 @@
 """Work-arounds for third-party versions: the only module that names their bugs.
 
-* ``mmpretrain_models``: mmpretrain 1.2.0 beside transformers >= 4.56 and pycocotools. Its multimodal
-  folder asks ``transformers.modeling_utils`` for names that are gone, swallows the ImportError and
-  then subclasses ``None``, which takes every backbone down with it. mmpretrain leaves that folder
-  out when it believes that the multimodal extras are missing, so it is told so during the import.
+* ``mmpretrain_models``: mmpretrain 1.2.0 beside transformers >= 4.56 and pycocotools. Its
+  multimodal folder asks ``transformers.modeling_utils`` for names that are gone, swallows the
+  ImportError and then subclasses ``None``, which takes every backbone down with it. mmpretrain
+  leaves that folder out when it believes that the multimodal extras are missing, so it is told so
+  during the import.
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
+import warnings
 from importlib import metadata
 from types import ModuleType
 
@@ -44,14 +46,21 @@ def _multimodal_import_breaks() -> bool:
     return transformers[:2] >= _TRANSFORMERS_BREAKS_MMPRETRAIN
 
 
+def _import_quietly(name: str) -> ModuleType:
+    with warnings.catch_warnings():
+        # mmcv-lite has no compiled operators, and nothing here uses them.
+        warnings.filterwarnings("ignore", message="Fail to import ``MultiScaleDeformableAttention``")
+        return importlib.import_module(name)
+
+
 def _import_mmpretrain(name: str) -> ModuleType:
     if name in sys.modules or not _multimodal_import_breaks():
-        return importlib.import_module(name)
+        return _import_quietly(name)
     dependency = importlib.import_module("mmpretrain.utils.dependency")
     believed = dependency.WITH_MULTIMODAL
     dependency.WITH_MULTIMODAL = False
     try:
-        return importlib.import_module(name)
+        return _import_quietly(name)
     finally:
         # Only this import is told so: other code may still ask mmpretrain what is installed.
         dependency.WITH_MULTIMODAL = believed
