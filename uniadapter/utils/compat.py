@@ -49,7 +49,9 @@ def _multimodal_import_breaks() -> bool:
 def _import_quietly(name: str) -> ModuleType:
     with warnings.catch_warnings():
         # mmcv-lite has no compiled operators, and nothing here uses them.
-        warnings.filterwarnings("ignore", message="Fail to import ``MultiScaleDeformableAttention``")
+        warnings.filterwarnings(
+            "ignore", message="Fail to import ``MultiScaleDeformableAttention``"
+        )
         return importlib.import_module(name)
 
 
