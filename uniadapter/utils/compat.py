@@ -14,6 +14,7 @@ import sys
 import warnings
 from importlib import metadata
 from types import ModuleType
+from typing import Any
 
 _TRANSFORMERS_BREAKS_MMPRETRAIN = (4, 56)
 
@@ -58,7 +59,7 @@ def _import_quietly(name: str) -> ModuleType:
 def _import_mmpretrain(name: str) -> ModuleType:
     if name in sys.modules or not _multimodal_import_breaks():
         return _import_quietly(name)
-    dependency = importlib.import_module("mmpretrain.utils.dependency")
+    dependency: Any = importlib.import_module("mmpretrain.utils.dependency")
     believed = dependency.WITH_MULTIMODAL
     dependency.WITH_MULTIMODAL = False
     try:

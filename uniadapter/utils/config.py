@@ -1,0 +1,140 @@
+"""Reading config files and ``--cfg-options``: errors name the file, the key and the remedy.
+
+A config file is a program: it runs when it is read. Only open configs from people you trust.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+# Dictionaries without a `type` whose keys go to a constructor, which refuses the unknown ones.
+_JUDGED_SECTIONS = frozenset(
+    {"train_dataloader", "val_dataloader", "test_dataloader", "randomness", "sampler"}
+)
+# Keys that MMEngine's runner reads from the config without being arguments of its constructor.
+_RUNNER_CONFIG_KEYS = frozenset(
+    {
+        "activation_checkpointing",
+        "auto_scale_lr",
+        "compile",
+        "custom_imports",
+        "find_unused_parameters",
+        "model_wrapper_cfg",
+        "sync_bn",
+    }
+)
+
+
+def load_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None) -> Config:
+    """Read a config file and apply overrides to it.
+
+    Args:
+        path: Config file (.py, .json, .yaml).
+        cfg_options: Overrides by dotted key, e.g. ``{'model.adapter.bottleneck': 128}``. A number
+            indexes a list: ``{'param_scheduler.0.T_max': 3}``.
+
+    Returns:
+        The config.
+
+    Raises:
+        FileNotFoundError: If the file or one of its ``_base_`` files does not exist.
+        ValueError: If the file cannot be read as a config, or an override names an unknown key.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(f"Config file {file} does not exist.{_similar_files(file)}")
+    try:
+        cfg = Config.fromfile(str(file))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"Config file {file} needs a file that does not exist ({error}): check its `_base_`."
+        ) from error
+    except ImportError:
+        raise
+    except Exception as error:
+        # The file is a program, so reading it can raise anything.
+        raise ValueError(
+            f"Config file {file} cannot be read: {type(error).__name__}: {error}"
+        ) from error
+    if cfg_options:
+        apply_cfg_options(cfg, cfg_options)
+    return cfg
+
+
+def apply_cfg_options(cfg: Config, cfg_options: Mapping[str, Any]) -> None:
+    """Override values of a config in place, refusing keys that nothing would read.
+
+    A new key may be added to a dictionary with a ``type`` (its constructor refuses what it does
+    not know) and at the top level where MMEngine's runner knows it; any other unknown key is an
+    error, because it would be ignored in silence.
+
+    Args:
+        cfg: The config.
+        cfg_options: Overrides by dotted key.
+
+    Raises:
+        ValueError: If a key does not exist.
+    """
+    for key in cfg_options:
+        _check_key(cfg, key)
+    cfg.merge_from_dict(dict(cfg_options))
+
+
+def _check_key(cfg: Config, key: str) -> None:
+    node: Any = cfg._cfg_dict
+    judged = False
+    parts = key.split(".")
+    for depth, part in enumerate(parts):
+        prefix = ".".join(parts[:depth])
+        if isinstance(node, Mapping):
+            judged = judged or "type" in node or (depth == 1 and parts[0] in _JUDGED_SECTIONS)
+            if part not in node:
+                known_to_runner = depth == 0 and part in _known_to_runner()
+                if not judged and not known_to_runner:
+                    raise ValueError(_unknown_key(key, part, prefix, node))
+                return
+            node = node[part]
+        elif isinstance(node, Sequence) and not isinstance(node, str):
+            if not part.isdigit() or int(part) >= len(node):
+                raise ValueError(
+                    f"--cfg-options {key}: `{prefix}` is a list of {len(node)}, so `{part}` has to "
+                    f"be an index from 0 to {len(node) - 1}."
+                )
+            node = node[int(part)]
+        elif node is None:
+            return
+        else:
+            raise ValueError(
+                f"--cfg-options {key}: `{prefix}` is {node!r} and has no key `{part}`; "
+                f"override `{prefix}` itself."
+            )
+
+
+def _known_to_runner() -> frozenset[str]:
+    return _RUNNER_CONFIG_KEYS | frozenset(inspect.signature(Runner.__init__).parameters)
+
+
+def _unknown_key(key: str, part: str, prefix: str, node: Mapping[str, Any]) -> str:
+    names = [str(name) for name in node]
+    close = difflib.get_close_matches(part, names, n=1)
+    hint = f" Did you mean `{close[0]}`?" if close else ""
+    where = f"`{prefix}`" if prefix else "the config"
+    return (
+        f"--cfg-options {key}: {where} has no key `{part}`.{hint} "
+        f"It has: {', '.join(sorted(names))}."
+    )
+
+
+def _similar_files(file: Path) -> str:
+    if not file.parent.is_dir():
+        return f" Its folder {file.parent} does not exist either."
+    names = sorted(other.name for other in file.parent.glob(f"*{file.suffix}"))
+    close = difflib.get_close_matches(file.name, names, n=3)
+    return f" Did you mean {', '.join(str(file.parent / name) for name in close)}?" if close else ""

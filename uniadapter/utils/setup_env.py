@@ -1,0 +1,89 @@
+"""What a training or test process sets up before the runner: scope, processes, backend."""
+
+from __future__ import annotations
+
+import datetime
+import os
+
+import torch
+import torch.distributed as torch_dist
+from mmengine.config import Config
+from mmengine.registry import DefaultScope, init_default_scope
+
+LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
+
+
+def register_all_modules(init_scope: bool = True) -> None:
+    """Import every room of the package, so that all its components are registered.
+
+    Args:
+        init_scope: Also make ``uniadapter`` the default scope of the registries.
+    """
+    import uniadapter.datasets
+    import uniadapter.engine
+    import uniadapter.evaluation
+    import uniadapter.models
+    import uniadapter.visualization  # noqa: F401
+
+    if init_scope and DefaultScope.get_current_instance() is None:
+        init_default_scope("uniadapter")
+
+
+def setup_distributed(cfg: Config, launcher: str = "none", local_rank: int = 0) -> None:
+    """Prepare the processes of a run, on machines without GPUs too.
+
+    With GPUs MMEngine does it all. Without them its launcher still selects a CUDA device and gives
+    ``DistributedDataParallel`` a device id, and both fail; so the process group is made here, with
+    gloo, and the config gets a wrapper without device ids.
+
+    Args:
+        cfg: The config of the run; ``launcher``, ``env_cfg.dist_cfg.backend`` and
+            ``model_wrapper_cfg`` are set in place.
+        launcher: ``'none'``, ``'pytorch'`` (torchrun), ``'slurm'`` or ``'mpi'``.
+        local_rank: Index of this process on its machine, where the launcher does not say so in
+            the environment.
+
+    Raises:
+        ValueError: If the launcher is unknown, or its environment variables are missing.
+    """
+    if launcher not in LAUNCHERS:
+        raise ValueError(f"--launcher {launcher!r} is unknown: use one of {', '.join(LAUNCHERS)}.")
+    os.environ.setdefault("LOCAL_RANK", str(local_rank))
+    cfg.launcher = launcher
+    if launcher == "none" or torch.cuda.is_available():
+        return
+    cfg.merge_from_dict({"env_cfg": {"dist_cfg": {"backend": "gloo"}}})
+    wrapper = cfg.get("model_wrapper_cfg")
+    if wrapper is None:
+        unused = cfg.get("find_unused_parameters", False)
+        wrapper = {"broadcast_buffers": False, "find_unused_parameters": unused}
+    cfg.model_wrapper_cfg = {"type": "MMDistributedDataParallel", **wrapper, "device_ids": None}
+    if not torch_dist.is_initialized():
+        _init_gloo(launcher, cfg.env_cfg.dist_cfg.get("timeout"))
+
+
+def _init_gloo(launcher: str, timeout: float | None) -> None:
+    if launcher == "slurm":
+        rank, world = _first_env("SLURM_PROCID"), _first_env("SLURM_NTASKS")
+        os.environ["LOCAL_RANK"] = os.environ.get("SLURM_LOCALID", "0")
+    elif launcher == "mpi":
+        rank, world = _first_env("OMPI_COMM_WORLD_RANK"), _first_env("OMPI_COMM_WORLD_SIZE")
+        os.environ["LOCAL_RANK"] = os.environ.get("OMPI_COMM_WORLD_LOCAL_RANK", "0")
+    else:
+        rank, world = _first_env("RANK"), _first_env("WORLD_SIZE")
+    os.environ["RANK"], os.environ["WORLD_SIZE"] = rank, world
+    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
+    os.environ.setdefault("MASTER_PORT", "29500")
+    seconds = 1800.0 if timeout is None else float(timeout)
+    torch_dist.init_process_group(backend="gloo", timeout=datetime.timedelta(seconds=seconds))
+
+
+def _first_env(name: str) -> str:
+    value = os.environ.get(name)
+    if value is None:
+        raise ValueError(
+            f"The environment variable {name} is not set: start the processes with "
+            "tools/dist_train.sh (torchrun), tools/slurm_train.sh or mpirun, or use "
+            "--launcher none."
+        )
+    return value
