@@ -7,11 +7,16 @@ from .ranking import (
     recall_at_k,
     retrieval_measures,
 )
+from .reranking import PairTable, reranked_blocks, shortlist, similarity_blocks
 
 __all__ = [
+    "PairTable",
     "median_rank",
     "rank_of_best_positive",
     "ranks_of_best_positives",
     "recall_at_k",
+    "reranked_blocks",
     "retrieval_measures",
+    "shortlist",
+    "similarity_blocks",
 ]
