@@ -1,0 +1,17 @@
+"""Datasets: one file a benchmark, reading its published annotation format."""
+
+from . import transforms
+from .base import BaseRetrievalDataset
+from .didemo import DiDeMoRetrieval
+from .json_lines import RetrievalJsonDataset
+from .media import MediaError
+from .msrvtt import MSRVTTRetrieval
+
+__all__ = [
+    "BaseRetrievalDataset",
+    "DiDeMoRetrieval",
+    "MSRVTTRetrieval",
+    "MediaError",
+    "RetrievalJsonDataset",
+    "transforms",
+]

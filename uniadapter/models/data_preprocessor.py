@@ -1,0 +1,109 @@
+"""From a batch of the data loader to the keyword arguments of a model's forward."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseDataPreprocessor
+from torch import Tensor
+
+from ..registry import MODELS
+from ..structures import MultimodalSample
+from .tokenizer import BertTokenizer
+
+#: BLIP's channel statistics, in units of 0..255.
+BLIP_MEAN = (122.770938, 116.7460125, 104.09373615)
+BLIP_STD = (68.5005327, 66.6321579, 70.32316305)
+
+
+@MODELS.register_module()
+class MultimodalDataPreprocessor(BaseDataPreprocessor):
+    """Stack and normalise frames, tokenize captions, and move both to the model's device.
+
+    Args:
+        mean: Mean of the three channels, in units of 0..255.
+        std: Standard deviation of the three channels, in units of 0..255.
+        tokenizer: Arguments of :class:`BertTokenizer`.
+        max_text_len: Tokens kept of a caption, ``[CLS]`` and ``[SEP]`` included.
+        non_blocking: Copy to the device without waiting.
+
+    Raises:
+        ValueError: For statistics that are not three numbers, or a std that is not positive.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        mean: Sequence[float] = BLIP_MEAN,
+        std: Sequence[float] = BLIP_STD,
+        tokenizer: dict[str, Any] | None = None,
+        max_text_len: int = 35,
+        non_blocking: bool = False,
+    ) -> None:
+        super().__init__(non_blocking=non_blocking)
+        for name, values in (("mean", mean), ("std", std)):
+            if len(values) != 3:
+                raise ValueError(
+                    f"MultimodalDataPreprocessor: {name} must have three numbers, got {values!r}."
+                )
+        if min(std) <= 0:
+            raise ValueError(f"MultimodalDataPreprocessor: std must be positive, got {std!r}.")
+        if max_text_len < 3:
+            raise ValueError(
+                "MultimodalDataPreprocessor: max_text_len must leave room for [CLS], a word and "
+                f"[SEP], got {max_text_len}."
+            )
+        self.register_buffer("mean", torch.tensor(mean).view(1, 1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 1, 3, 1, 1), persistent=False)
+        self.tokenizer = BertTokenizer(**(tokenizer or {}))
+        self.max_text_len = max_text_len
+
+    def forward(self, data: dict, training: bool = False) -> dict[str, Any]:
+        """Prepare one batch.
+
+        Args:
+            data: ``inputs``, a list of (N, 3, H, W) uint8 tensors, or None for a medium that was
+                skipped; ``data_samples``, as many :class:`MultimodalSample`.
+            training: Not used; whether a sample has one caption or many is its own matter.
+
+        Returns:
+            Keyword arguments of ``model.forward``. With B samples that have pixels and T captions
+            of them: ``pixels`` (B, N, 3, H, W) float, ``input_ids`` and ``attention_mask`` (T, L)
+            long, ``media_ids`` (B,) long, and ``data_samples``, all samples of the batch: those
+            with ``skipped=True`` stand in it alone. When every sample was skipped B and T are 0.
+
+        Raises:
+            ValueError: When the samples differ in number or size of frames.
+        """
+        samples: list[MultimodalSample] = list(data["data_samples"])
+        kept = [pair for pair in zip(data["inputs"], samples, strict=True) if pair[0] is not None]
+        texts = [text for _, sample in kept for text in sample.captions()]
+        input_ids, attention_mask = self.tokenizer(texts, self.max_text_len)
+        batch = {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "media_ids": torch.tensor([sample.media_id for _, sample in kept], dtype=torch.long),
+        }
+        batch = self.cast_data(batch)
+        pixels = self._stack(kept).to(self.device, non_blocking=bool(self._non_blocking))
+        # Bytes cross to the device, a quarter of the floats they become there.
+        batch["pixels"] = (pixels.float() - self.mean) / self.std
+        batch["data_samples"] = samples
+        return batch
+
+    def _stack(self, kept: list[tuple[Tensor, MultimodalSample]]) -> Tensor:
+        if not kept:
+            return torch.zeros(0, 0, 3, 0, 0, dtype=torch.uint8)
+        shape = kept[0][0].shape
+        for frames, sample in kept:
+            if frames.shape != shape:
+                raise ValueError(
+                    f"{sample.media_path}: frames of shape {tuple(frames.shape)} beside "
+                    f"{tuple(shape)} of {kept[0][1].media_path} in one batch; end the pipeline "
+                    "with VideoResize or VideoRandomResizedCrop."
+                )
+        return torch.stack([frames for frames, _ in kept])
