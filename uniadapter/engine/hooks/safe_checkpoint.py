@@ -1,0 +1,237 @@
+"""Checkpoints that are small, whole, and load without running pickled code."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.hooks import CheckpointHook
+from mmengine.logging import print_log
+from mmengine.runner import Runner
+from torch import nn
+
+from uniadapter.engine.runner.resume import check_matches, check_resumable, find_resumable
+from uniadapter.registry import HOOKS
+from uniadapter.utils.safe_io import atomic_write, to_plain
+
+_META = "uniadapter"
+
+
+@HOOKS.register_module()
+class SafeCheckpointHook(CheckpointHook):
+    """MMEngine's ``CheckpointHook`` with promises about what is on the disk.
+
+    * A file is written under a temporary name and renamed, and an old one is removed only after
+      the new one is there.
+    * Everything loads under ``torch.load(weights_only=True)``: log histories are left out, numpy
+      numbers become Python ones.
+    * Frozen backbone tensors that ``model.pretrained`` restores are left out; the fingerprint of
+      the backbone stands in for them and is checked when the file is loaded.
+    * Resuming checks names and shapes, and falls back from a damaged last checkpoint to the one
+      before it. Keep at least two (``max_keep_ckpts``) for that.
+    * The adapter alone (safetensors and JSON) is exported beside each checkpoint.
+
+    Args:
+        *args: As MMEngine's hook.
+        export_adapter: Export ``<checkpoint>_adapter/`` for a model with an adapter.
+        **kwargs: As MMEngine's hook.
+    """
+
+    def __init__(self, *args: Any, export_adapter: bool = True, **kwargs: Any) -> None:
+        if kwargs.get("backend_args") is None and kwargs.get("file_client_args") is None:
+            kwargs["backend_args"] = {"backend": "atomic_local"}
+        super().__init__(*args, **kwargs)
+        self.export_adapter = export_adapter
+        self._fingerprint: str | None = None
+
+    def before_run(self, runner: Runner) -> None:
+        """Choose the file to resume from, the same on all ranks.
+
+        Args:
+            runner: The runner.
+
+        Raises:
+            ValueError: If the file that was asked for, or every one there is, cannot be used.
+        """
+        if not runner._resume:
+            return
+        outcome: list[Any] = [None]
+        if is_main_process():
+            outcome = [self._choose(runner)]
+        broadcast_object_list(outcome)
+        if isinstance(outcome[0], Exception):
+            raise outcome[0]
+        if outcome[0] is not None:
+            # The runner resumes from `load_from` where it is set, else from `last_checkpoint`.
+            runner._load_from = outcome[0]
+
+    @staticmethod
+    def _choose(runner: Runner) -> str | None | Exception:
+        # An error is handed to the other ranks, which would otherwise wait for this one.
+        try:
+            if runner._load_from is None:
+                found = find_resumable(runner.work_dir)
+                return None if found is None else str(found)
+            check_resumable(runner._load_from)
+        except (ValueError, FileNotFoundError) as error:
+            return error
+        return str(runner._load_from)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another model or another backbone.
+
+        Args:
+            runner: The runner.
+            checkpoint: What was read.
+
+        Raises:
+            ValueError: If tensors or the backbone differ.
+        """
+        model = _unwrap(runner.model)
+        path = str(runner._load_from)
+        state = checkpoint.get("state_dict", checkpoint)
+        record = checkpoint.get("meta", {}).get(_META, {})
+        left_out = record.get("left_out", [])
+        exact = bool(runner._resume)
+        check_matches(model, state, left_out, path, exact=exact)
+        if left_out and record.get("backbone") != self._backbone(model):
+            raise ValueError(
+                f"Checkpoint {path} was trained on another backbone: its fingerprint is "
+                f"{record.get('backbone')}, that of model.pretrained="
+                f"{getattr(model, 'pretrained', None)!r} is {self._backbone(model)}. Set "
+                "`model.pretrained` to the file it was trained on."
+            )
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Leave out what is frozen and turn the rest into plain values.
+
+        Args:
+            runner: The runner.
+            checkpoint: What will be saved, changed in place.
+        """
+        model = _unwrap(runner.model)
+        left_out = _restored_by_pretrained(model)
+        record: dict[str, Any] = {"left_out": left_out}
+        if left_out:
+            record["backbone"] = self._backbone(model)
+            gone = set(left_out)
+            checkpoint["state_dict"] = OrderedDict(
+                (name, value)
+                for name, value in checkpoint["state_dict"].items()
+                if name not in gone
+            )
+        hub = checkpoint["message_hub"]
+        hub["log_scalars"] = {}
+        info = {name: _plain_or_none(name, value) for name, value in hub["runtime_info"].items()}
+        hub["runtime_info"] = {name: value for name, value in info.items() if value is not None}
+        hub["resumed_keys"] = {
+            name: kept for name, kept in hub["resumed_keys"].items() if name in hub["runtime_info"]
+        }
+        checkpoint["meta"][_META] = record
+        for key in checkpoint:
+            if key != "state_dict":
+                checkpoint[key] = to_plain(checkpoint[key])
+
+    def _backbone(self, model: nn.Module) -> str:
+        if self._fingerprint is None:
+            from uniadapter.models.adapters.state import backbone_fingerprint
+
+            self._fingerprint = backbone_fingerprint(model)
+        return self._fingerprint
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
+        stale: list[int] = []
+        if self.max_keep_ckpts > 0 and step not in self.keep_ckpt_ids:
+            if len(self.keep_ckpt_ids) == self.max_keep_ckpts:
+                stale.append(self.keep_ckpt_ids.popleft())
+            self.keep_ckpt_ids.append(step)
+            runner.message_hub.update_info("keep_ckpt_ids", list(self.keep_ckpt_ids))
+        filename = self.filename_tmpl.format(step)
+        self.last_ckpt = self.file_backend.join_path(self.out_dir, filename)
+        runner.message_hub.update_info("last_ckpt", self.last_ckpt)
+        runner.save_checkpoint(
+            self.out_dir,
+            filename,
+            self.file_client_args,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            backend_args=self.backend_args,
+            **self.args,
+        )
+        if not is_main_process():
+            return
+        atomic_write(Path(runner.work_dir) / "last_checkpoint", str(self.last_ckpt).encode())
+        self._export(runner, str(self.last_ckpt))
+        for old in stale:
+            self._remove(self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old)))
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, Any]) -> None:
+        before = self._best_files()
+        super()._save_best_checkpoint(runner, metrics)
+        if not is_main_process():
+            return
+        after = self._best_files()
+        for path in after - before:
+            self._export(runner, path)
+        for path in before - after:
+            shutil.rmtree(_adapter_folder(path), ignore_errors=True)
+
+    def _best_files(self) -> set[str]:
+        paths = [getattr(self, "best_ckpt_path", None)]
+        paths += list(getattr(self, "best_ckpt_path_dict", {}).values())
+        return {str(path) for path in paths if path}
+
+    def _export(self, runner: Runner, checkpoint_path: str) -> None:
+        model = _unwrap(runner.model)
+        if not self.export_adapter or getattr(model, "adapter", None) is None:
+            return
+        # Imported here: a model without an adapter needs none of the towers' dependencies.
+        from uniadapter.models.adapters.state import save_adapter
+
+        folder = _adapter_folder(checkpoint_path)
+        temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+        shutil.rmtree(temporary, ignore_errors=True)
+        save_adapter(model, temporary)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(temporary, folder)
+
+    def _remove(self, path: str) -> None:
+        if self.file_backend.isfile(path):
+            self.file_backend.remove(path)
+        shutil.rmtree(_adapter_folder(path), ignore_errors=True)
+
+
+def _restored_by_pretrained(model: nn.Module) -> list[str]:
+    if not getattr(model, "pretrained", None):
+        return []
+    from uniadapter.models.adapters.state import frozen_names
+
+    return sorted(frozen_names(model))
+
+
+def _adapter_folder(checkpoint_path: str) -> Path:
+    path = Path(checkpoint_path)
+    return path.with_name(f"{path.stem}_adapter")
+
+
+def _plain_or_none(name: str, value: Any) -> Any:
+    try:
+        return to_plain(value)
+    except TypeError:
+        print_log(
+            f"The message hub's {name!r} is not saved: it holds a {type(value).__name__}.",
+            logger="current",
+            level=logging.WARNING,
+        )
+        return None
+
+
+def _unwrap(model: nn.Module) -> nn.Module:
+    return getattr(model, "module", model)

@@ -1,0 +1,5 @@
+"""Optimizer constructors."""
+
+from .trainable import TrainableOptimWrapperConstructor
+
+__all__ = ["TrainableOptimWrapperConstructor"]

@@ -1,0 +1,1 @@
+"""Loops, and what the runner needs around them."""

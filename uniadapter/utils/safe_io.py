@@ -1,0 +1,128 @@
+"""Files that are whole or absent when written, and never run code when read."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.fileio import LocalBackend, register_backend
+
+
+def atomic_write(path: str | Path, data: bytes) -> None:
+    """Write a file under a temporary name in its folder, flush it to the disk and rename it.
+
+    A process that is killed half-way leaves the previous file as it was.
+
+    Args:
+        path: Target file; its folder is created.
+        data: The content.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@register_backend("atomic_local", prefixes=None)
+class AtomicLocalBackend(LocalBackend):
+    """MMEngine's local files, written as :func:`atomic_write` does.
+
+    Checkpoints reach the disk through it when a hook's ``backend_args`` name it.
+    """
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        """Write bytes to a file.
+
+        Args:
+            obj: The content.
+            filepath: Target file.
+        """
+        atomic_write(filepath, obj)
+
+    def put_text(self, obj: str, filepath: str | Path, encoding: str = "utf-8") -> None:
+        """Write text to a file.
+
+        Args:
+            obj: The content.
+            filepath: Target file.
+            encoding: Encoding of the file.
+        """
+        atomic_write(filepath, obj.encode(encoding))
+
+
+def load_torch_file(path: str | Path, map_location: str = "cpu") -> Any:
+    """Read a file of ``torch.save`` without running any code of its.
+
+    Args:
+        path: The file.
+        map_location: Device of the tensors.
+
+    Returns:
+        What was saved: tensors, numbers, strings and containers of them.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        ValueError: If it is truncated or corrupt, or holds objects that need pickled code.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(f"Checkpoint {file} does not exist.")
+    try:
+        return torch.load(file, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"Checkpoint {file} is corrupt, or holds objects that only running its code could "
+            "rebuild, which is refused. Convert it with "
+            f"tools/model_converters/convert_checkpoint.py. ({_first_line(error)})"
+        ) from error
+    except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+        raise ValueError(
+            f"Checkpoint {file} is truncated or corrupt. ({_first_line(error)})"
+        ) from error
+
+
+def to_plain(value: Any) -> Any:
+    """Turn what ``torch.load(weights_only=True)`` refuses into plain Python.
+
+    Args:
+        value: Any nesting of containers. Numpy scalars become Python numbers, numpy arrays become
+            lists, paths become strings; tensors stay as they are.
+
+    Returns:
+        The same nesting of plain values.
+
+    Raises:
+        TypeError: If a value cannot be saved without pickled code.
+    """
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, dict):
+        return {to_plain(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        kind = type(value) if type(value) in (list, tuple, set) else list
+        return kind(to_plain(item) for item in value)
+    if value is None or isinstance(value, (bool, int, float, complex, str, bytes)):
+        return value
+    if isinstance(value, (torch.Tensor, torch.dtype, torch.device)):
+        return value
+    raise TypeError(f"{type(value).__name__} cannot be saved without pickled code: {value!r:.80}")
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
