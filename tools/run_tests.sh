@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Everything that has to pass: ruff, mypy and the tests.
+#   bash tools/run_tests.sh [arguments of pytest]
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+bash tools/setup_venv.sh
+BIN="$PWD/.venv/bin"
+
+# Two processes share the machine's cores, so each computes with one thread.
+export OMP_NUM_THREADS=1
+export HF_HUB_OFFLINE=1
+
+echo "ruff check"
+"$BIN/ruff" check .
+echo "ruff format"
+"$BIN/ruff" format --check .
+echo "mypy"
+"$BIN/mypy"
+exec "$BIN/python" -m pytest -q -n 2 "$@"

@@ -1,0 +1,74 @@
+"""Evaluate a checkpoint: python tools/test.py CONFIG CHECKPOINT."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+from mmengine.dist import is_main_process
+from mmengine.fileio import dump
+from mmengine.runner import Runner
+
+from uniadapter.apis import load_weights
+from uniadapter.utils.config import load_config
+from uniadapter.utils.safe_io import to_plain
+from uniadapter.utils.setup_env import LAUNCHERS, setup_distributed
+
+CONFIG_WARNING = "A config file is a program that runs when it is read: open only trusted ones."
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Evaluate a model.", epilog=CONFIG_WARNING)
+    parser.add_argument("config", help="config file")
+    parser.add_argument(
+        "checkpoint", help="checkpoint (.pth, .safetensors) or folder of an exported adapter"
+    )
+    parser.add_argument("--work-dir", help="where the log goes (work_dirs/CONFIG)")
+    parser.add_argument("--out", metavar="FILE.json", help="also write the metrics to a file")
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        metavar="KEY=VALUE",
+        help="override config values, e.g. test_cfg.k_test=256",
+    )
+    parser.add_argument("--launcher", choices=LAUNCHERS, default="none", help="who starts ranks")
+    parser.add_argument("--local-rank", "--local_rank", type=int, default=0)
+    return parser.parse_args(argv)
+
+
+def build_config(args: argparse.Namespace) -> Config:
+    """Read the config and merge the command line into it."""
+    cfg = load_config(args.config, args.cfg_options)
+    if not Path(args.checkpoint).exists():
+        raise FileNotFoundError(f"Checkpoint {args.checkpoint} does not exist.")
+    if args.out is not None and not args.out.endswith(".json"):
+        raise ValueError(f"--out {args.out}: metrics are written as JSON, name a .json file.")
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get("work_dir") is None:
+        cfg.work_dir = str(Path("work_dirs") / Path(args.config).stem)
+    # The checkpoint is loaded here; the runner's own way only logs what does not fit.
+    cfg.load_from, cfg.resume = None, False
+    return cfg
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    try:
+        cfg = build_config(args)
+        setup_distributed(cfg, args.launcher, args.local_rank)
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(f"error: {error}")
+    runner = Runner.from_cfg(cfg)
+    load_weights(getattr(runner.model, "module", runner.model), args.checkpoint)
+    metrics = runner.test()
+    if args.out is not None and is_main_process():
+        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+        dump(to_plain(dict(metrics)), args.out, indent=2)
+
+
+if __name__ == "__main__":
+    main()
