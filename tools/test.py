@@ -20,6 +20,7 @@ CONFIG_WARNING = "A config file is a program that runs when it is read: open onl
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description="Evaluate a model.", epilog=CONFIG_WARNING)
     parser.add_argument("config", help="config file")
     parser.add_argument(
@@ -56,6 +57,7 @@ def build_config(args: argparse.Namespace) -> Config:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Evaluate as the command line says."""
     args = parse_args(argv)
     try:
         cfg = build_config(args)

@@ -17,6 +17,7 @@ CONFIG_WARNING = "A config file is a program that runs when it is read: open onl
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description="Train a model.", epilog=CONFIG_WARNING)
     parser.add_argument("config", help="config file")
     parser.add_argument("--work-dir", help="where logs and checkpoints go (work_dirs/CONFIG)")
@@ -82,6 +83,7 @@ def set_amp(cfg: Config) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Train as the command line says."""
     args = parse_args(argv)
     try:
         cfg = build_config(args)
