@@ -192,7 +192,7 @@ class SafeCheckpointHook(CheckpointHook):
         model = _unwrap(runner.model)
         if not self.export_adapter or getattr(model, "adapter", None) is None:
             return
-        # Imported here: a model without an adapter needs none of the towers' dependencies.
+        # Imported here: a model without an adapter needs nothing of the package's models.
         from uniadapter.models.adapters.state import save_adapter
 
         folder = _adapter_folder(checkpoint_path)
@@ -211,9 +211,14 @@ class SafeCheckpointHook(CheckpointHook):
 def _restored_by_pretrained(model: nn.Module) -> list[str]:
     if not getattr(model, "pretrained", None):
         return []
-    from uniadapter.models.adapters.state import frozen_names
-
-    return sorted(frozen_names(model))
+    towers: dict[str, nn.Module] = model.towers()  # type: ignore[operator]
+    # A tied tensor stands under several names in the state dict: all of them are left out.
+    return sorted(
+        f"{prefix}.{name}"
+        for prefix, tower in towers.items()
+        for name, parameter in tower.named_parameters(remove_duplicate=False)
+        if not parameter.requires_grad
+    )
 
 
 def _adapter_folder(checkpoint_path: str) -> Path:
