@@ -9,6 +9,7 @@ from uniadapter.evaluation.functional import (
     reranking,
     shortlist,
     similarity_blocks,
+    texts_by_medium,
 )
 
 
@@ -28,6 +29,12 @@ def test_shortlist_by_hand() -> None:
     queries = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
     gallery = torch.tensor([[0.1, 0.9], [0.5, 0.5], [0.9, 0.1]])
     assert shortlist(queries, gallery, 2).tolist() == [[2, 1], [0, 1], [2, 1]]
+
+
+def test_shortlists_turned_round() -> None:
+    of_texts = torch.tensor([[2, 0], [0, 3], [2, 3]])
+    texts = texts_by_medium(of_texts, num_media=5)
+    assert [t.tolist() for t in texts] == [[0, 1], [], [0, 2], [1, 2], []]
 
 
 def test_rows_outside_the_shortlist_hold_minus_100() -> None:

@@ -7,7 +7,7 @@ from .ranking import (
     recall_at_k,
     retrieval_measures,
 )
-from .reranking import PairTable, reranked_blocks, shortlist, similarity_blocks
+from .reranking import PairTable, reranked_blocks, shortlist, similarity_blocks, texts_by_medium
 
 __all__ = [
     "PairTable",
@@ -19,4 +19,5 @@ __all__ = [
     "retrieval_measures",
     "shortlist",
     "similarity_blocks",
+    "texts_by_medium",
 ]

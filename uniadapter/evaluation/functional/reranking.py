@@ -41,6 +41,21 @@ def shortlist(queries: Tensor, gallery: Tensor, k: int) -> Tensor:
     return torch.cat(blocks)
 
 
+def texts_by_medium(of_texts: Tensor, num_media: int) -> tuple[Tensor, ...]:
+    """Turn the texts' shortlists round.
+
+    Args:
+        of_texts: (T, k) media on the shortlist of every text.
+        num_media: Size of the media gallery.
+
+    Returns:
+        For each medium the texts that have it on their shortlist, in order.
+    """
+    flat = of_texts.flatten()
+    texts = flat.argsort(stable=True) // of_texts.shape[1]
+    return texts.split(flat.bincount(minlength=num_media).tolist())
+
+
 def reranked_blocks(
     candidates: Tensor, scores: Tensor, gallery: int
 ) -> Iterator[tuple[slice, Tensor]]:

@@ -1,0 +1,378 @@
+"""Validation and test of retrieval: similarity first, then image-text matching on shortlists."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dist import broadcast, is_main_process
+from mmengine.evaluator import Evaluator
+from mmengine.logging import MMLogger
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner, TestLoop, ValLoop
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from uniadapter.evaluation.functional import (
+    PairTable,
+    reranked_blocks,
+    shortlist,
+    similarity_blocks,
+    texts_by_medium,
+)
+from uniadapter.registry import LOOPS
+from uniadapter.utils.dist import gather_ragged
+from uniadapter.utils.safe_io import atomic_write
+
+from .retrieval_gallery import Gallery, GalleryEncoder
+
+_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+_DUMPED_MEDIA = 10
+
+
+class _Progress:
+    """Logs how far a stage is and when it will be done, every so many seconds."""
+
+    def __init__(self, stage: str, total: int, interval: float) -> None:
+        self.stage, self.total, self.interval = stage, total, interval
+        self.start = self.last = time.monotonic()
+
+    def update(self, done: int) -> None:
+        now = time.monotonic()
+        if now - self.last < self.interval and done < self.total:
+            return
+        self.last = now
+        spent = now - self.start
+        left = time.strftime("%H:%M:%S", time.gmtime(spent / done * (self.total - done)))
+        MMLogger.get_current_instance().info(
+            f"{self.stage} [{done}/{self.total}]  eta: {left}  spent: {spent:.1f} s"
+        )
+
+
+class _RetrievalLoop:
+    """The body that validation and test share; see :class:`RetrievalValLoop`."""
+
+    stage: str
+    runner: Runner
+    dataloader: DataLoader
+    evaluator: Evaluator
+
+    def _set_options(
+        self,
+        k_test: int | None,
+        itc_weight: float,
+        gallery_dtype: str,
+        text_batch: int,
+        amp_dtype: str | None,
+        log_seconds: float,
+    ) -> None:
+        cfg = f"{self.stage}_cfg"
+        if k_test is not None and (isinstance(k_test, bool) or k_test != int(k_test) or k_test < 0):
+            raise ValueError(
+                f"{cfg}.k_test is the length of the shortlists, a whole number (0 or None: no "
+                f"re-ranking), got {k_test!r}"
+            )
+        if gallery_dtype not in _DTYPES:
+            raise ValueError(
+                f"{cfg}.gallery_dtype is one of {list(_DTYPES)}, got {gallery_dtype!r}"
+            )
+        if amp_dtype not in (None, "float16", "bfloat16"):
+            raise ValueError(f"{cfg}.amp_dtype is None, 'float16' or 'bfloat16', got {amp_dtype!r}")
+        if text_batch < 1:
+            raise ValueError(f"{cfg}.text_batch is the number of texts at once, got {text_batch}")
+        self.k_test = int(k_test or 0)
+        self.itc_weight = float(itc_weight)
+        self.gallery_dtype = _DTYPES[gallery_dtype]
+        self.text_batch = text_batch
+        self.amp_dtype = amp_dtype
+        self.log_seconds = log_seconds
+        size = len(self.dataloader.dataset)  # type: ignore[arg-type]
+        self._check_k_test(size, f"{size} media")
+
+    def _check_k_test(self, limit: int, sizes: str) -> None:
+        if self.k_test > limit:
+            raise ValueError(
+                f"{self.stage}_cfg.k_test = {self.k_test} is larger than the gallery: the split "
+                f"has {sizes}. Set it to at most {limit}, or to 0 for similarity alone"
+            )
+
+    @property
+    def model(self) -> nn.Module:
+        """The model without its wrapper."""
+        model = self.runner.model
+        return model.module if is_model_wrapper(model) else model
+
+    def run(self) -> dict[str, float]:
+        """Encode, score both directions and measure.
+
+        Returns:
+            The metrics of the evaluator, and ``skipped``, the number of media left out because
+            they could not be read.
+
+        Raises:
+            ValueError: If ``k_test`` is larger than the gallery, or the data don't fit.
+        """
+        runner, stage = self.runner, self.stage
+        runner.call_hook(f"before_{stage}")
+        runner.call_hook(f"before_{stage}_epoch")
+        runner.model.eval()
+        with torch.no_grad():
+            gallery = self._encode()
+            self._report_skipped(gallery)
+            self._evaluate(gallery)
+        metrics = self.evaluator.evaluate(len(gallery.media))
+        metrics["skipped"] = len(gallery.skipped)
+        runner.call_hook(f"after_{stage}_epoch", metrics=metrics)
+        runner.call_hook(f"after_{stage}")
+        return metrics
+
+    def _autocast(self) -> AbstractContextManager:
+        if self.amp_dtype is None:
+            return nullcontext()
+        return torch.autocast(self._device().type, _DTYPES[self.amp_dtype])
+
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def _encode(self) -> Gallery:
+        """Stage one, with the hooks of an iteration around every batch."""
+        encoder = GalleryEncoder(self.model, self.gallery_dtype, self.text_batch, self.k_test > 0)
+        progress = _Progress("Encoding", len(self.dataloader), self.log_seconds)
+        for idx, batch in enumerate(self.dataloader):
+            self.runner.call_hook(f"before_{self.stage}_iter", batch_idx=idx, data_batch=batch)
+            with self._autocast():
+                samples = encoder.add(batch)
+            self.runner.call_hook(
+                f"after_{self.stage}_iter", batch_idx=idx, data_batch=batch, outputs=samples
+            )
+            progress.update(idx + 1)
+        gallery = encoder.finish(len(self.dataloader.dataset))  # type: ignore[arg-type]
+        self.runner.logger.info(
+            f"Gallery: {len(gallery.media)} media, {len(gallery.text_media)} texts; the visual "
+            f"tokens of this rank take {gallery.own_bytes() / 2**30:.2f} GiB"
+        )
+        return gallery
+
+    def _report_skipped(self, gallery: Gallery) -> None:
+        names = [medium.path for medium in gallery.skipped]
+        self.runner.message_hub.update_info(f"{self.stage}_skipped", names)
+        if names:
+            self.runner.logger.warning(
+                f"{len(names)} media could not be read and are left out with their captions, so "
+                f"the metrics are those of the other {len(gallery.media)}: {', '.join(names)}"
+            )
+
+    def _evaluate(self, gallery: Gallery) -> None:
+        """Stage two: score both directions and hand the rows to the evaluator."""
+        if self.k_test:
+            skipped_texts = sum(len(medium.texts) for medium in gallery.skipped)
+            num_media = len(gallery.media) + len(gallery.skipped)
+            num_texts = len(gallery.text_media) + skipped_texts
+            self._check_k_test(
+                min(num_media, num_texts), f"{num_media} media and {num_texts} texts"
+            )
+            t2v, v2t = self._reranked(gallery)
+        else:
+            t2v = similarity_blocks(gallery.text_features, gallery.media_features)
+            v2t = similarity_blocks(gallery.media_features, gallery.text_features)
+        directions = [(t2v, gallery.text_media[:, None].tolist()), (v2t, gallery.media_texts())]
+        for direction, (blocks, positives) in enumerate(directions):
+            for rows, scores in blocks:
+                self._see_block(gallery, direction, scores)
+                sample = {"direction": direction, "scores": scores, "positives": positives[rows]}
+                # On every rank alike, as RetrievalMetric expects.
+                self.evaluator.process(data_samples=[sample])
+
+    def _see_block(self, gallery: Gallery, direction: int, scores: Tensor) -> None:
+        """Called with every block of rows, queries in order."""
+
+    def _reranked(
+        self, gallery: Gallery
+    ) -> tuple[Iterator[tuple[slice, Tensor]], Iterator[tuple[slice, Tensor]]]:
+        """Rows of both directions, their shortlists scored by image-text matching."""
+        num_media, num_texts = len(gallery.media), len(gallery.text_media)
+        # Skipped media may have left fewer candidates than the split has.
+        k_media, k_texts = min(self.k_test, num_media), min(self.k_test, num_texts)
+        of_texts = shortlist(gallery.text_features, gallery.media_features, k_media)
+        of_media = shortlist(gallery.media_features, gallery.text_features, k_texts)
+        # All ranks must agree on the shortlists, whatever their hardware makes of near ties.
+        broadcast(of_texts)
+        broadcast(of_media)
+        pairs = self._score_pairs(gallery, of_texts, of_media)
+        t2v = self._scores(gallery, pairs, torch.arange(num_texts)[:, None], of_texts)
+        v2t = self._scores(gallery, pairs, of_media, torch.arange(num_media)[:, None])
+        return reranked_blocks(of_texts, t2v, num_media), reranked_blocks(of_media, v2t, num_texts)
+
+    def _scores(self, gallery: Gallery, pairs: PairTable, texts: Tensor, media: Tensor) -> Tensor:
+        """ITM logit plus the weighted similarity of the given pairs."""
+        scores = pairs.lookup(texts, media)
+        if self.itc_weight:
+            for row in range(len(scores)):
+                text, medium = texts[row], media[row]
+                features = gallery.text_features[text] * gallery.media_features[medium]
+                scores[row] += self.itc_weight * features.sum(dim=-1)
+        return scores
+
+    def _score_pairs(self, gallery: Gallery, of_texts: Tensor, of_media: Tensor) -> PairTable:
+        """ITM logits of all shortlisted pairs, each scored once, where the medium's tokens are."""
+        listing = texts_by_medium(of_texts, len(gallery.media))
+        progress = _Progress("Re-ranking", len(gallery.own_media), self.log_seconds)
+        texts, media, scores = [], [], []
+        for row, medium in enumerate(gallery.own_media.tolist()):
+            chosen = torch.cat([listing[medium], of_media[medium]]).unique()
+            texts.append(chosen)
+            media.append(torch.full_like(chosen, medium))
+            scores.append(self._match(gallery, row, chosen))
+            progress.update(row + 1)
+        # On a rank without media the empty parts take the others' dtype.
+        columns = [torch.cat(part) if part else torch.empty(0) for part in (texts, media, scores)]
+        columns = [gather_ragged(column, interleave=False) for column in columns]
+        return PairTable(columns[0], columns[1], columns[2], len(gallery.media))
+
+    def _match(self, gallery: Gallery, row: int, texts: Tensor) -> Tensor:
+        """ITM logits of one own medium with the chosen texts."""
+        model: Any = self.model
+        device = self._device()
+        mask = gallery.attention_mask[texts]
+        length = int(mask.sum(dim=1).max())
+        ids = gallery.input_ids[texts, :length].to(device)
+        own = slice(row, row + 1)
+        with self._autocast():
+            frame_sims = model.frame_sims(
+                gallery.own_frame_cls[own].to(device),
+                gallery.own_frame_features[own].to(device),
+                gallery.text_cls[texts].to(device),
+                gallery.text_features[texts].to(device),
+            )
+            logits = model.score_texts(
+                gallery.own_tokens[row].to(device, torch.float32),
+                ids,
+                mask[:, :length].to(device),
+                None if frame_sims is None else frame_sims[:, 0],
+            )
+        return logits.float().cpu()
+
+
+@LOOPS.register_module()
+class RetrievalValLoop(_RetrievalLoop, ValLoop):
+    """Validates retrieval in both directions (paper section 4; BLIP's protocol).
+
+    Stage one encodes media and texts, each rank its share. Stage two shortlists, by cosine
+    similarity, the ``k_test`` best media of every text and the ``k_test`` best texts of every
+    medium, and scores every pair that stands on either list once by image-text matching, on the
+    rank that holds the medium's visual tokens. In a direction, what is on its shortlist scores ITM
+    logit + ``itc_weight`` * cosine, and everything else -100. The result doesn't depend on the
+    number of ranks, whether or not it divides the split.
+
+    Visual tokens stay in main memory: media x frames x tokens x width numbers over all ranks
+    (1,000 videos x 16 frames x 197 x 768 in float16: 4.5 GiB).
+
+    Args:
+        runner: The runner.
+        dataloader: Gives one item a medium, with all its captions.
+        evaluator: With a RetrievalMetric.
+        fp16: As ``amp_dtype='float16'``, the switch of mmengine's loops.
+        k_test: Length of the shortlists; 0 or None ranks by similarity alone.
+        itc_weight: Weight of the cosine in the final score; BLIP 1, the released UniAdapter 0.
+        gallery_dtype: Of the stored visual tokens: 'float32', 'float16' or 'bfloat16'.
+        text_batch: Texts encoded at once.
+        amp_dtype: None, 'float16' or 'bfloat16': run the model under autocast.
+        log_seconds: Seconds between two lines of progress.
+
+    Raises:
+        ValueError: If an option is outside its set or ``k_test`` is larger than the split.
+    """
+
+    stage = "val"
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: DataLoader | dict,
+        evaluator: Evaluator | dict | list,
+        fp16: bool = False,
+        k_test: int | None = 128,
+        itc_weight: float = 0.0,
+        gallery_dtype: str = "float32",
+        text_batch: int = 256,
+        amp_dtype: str | None = None,
+        log_seconds: float = 10.0,
+    ) -> None:
+        super().__init__(runner, dataloader, evaluator, fp16)
+        amp_dtype = amp_dtype or ("float16" if fp16 else None)
+        self._set_options(k_test, itc_weight, gallery_dtype, text_batch, amp_dtype, log_seconds)
+
+
+@LOOPS.register_module()
+class RetrievalTestLoop(_RetrievalLoop, TestLoop):
+    """Tests retrieval in both directions, as :class:`RetrievalValLoop` does.
+
+    Args:
+        runner: The runner.
+        dataloader: Gives one item a medium, with all its captions.
+        evaluator: With a RetrievalMetric.
+        fp16: As ``amp_dtype='float16'``, the switch of mmengine's loops.
+        k_test: Length of the shortlists; 0 or None ranks by similarity alone.
+        itc_weight: Weight of the cosine in the final score; BLIP 1, the released UniAdapter 0.
+        gallery_dtype: Of the stored visual tokens: 'float32', 'float16' or 'bfloat16'.
+        text_batch: Texts encoded at once.
+        amp_dtype: None, 'float16' or 'bfloat16': run the model under autocast.
+        log_seconds: Seconds between two lines of progress.
+        dump: JSON file to write with the best ten media of every text: ``texts`` (list of
+            strings), ``media`` (list of ``id`` and ``path``), ``positives`` (index in ``media`` for
+            every text), ``top`` (for every text its best media as [index in ``media``, score], best
+            first, shortlisted ones only) and ``skipped`` (paths).
+
+    Raises:
+        ValueError: If an option is outside its set or ``k_test`` is larger than the split.
+    """
+
+    stage = "test"
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: DataLoader | dict,
+        evaluator: Evaluator | dict | list,
+        fp16: bool = False,
+        k_test: int | None = 128,
+        itc_weight: float = 0.0,
+        gallery_dtype: str = "float32",
+        text_batch: int = 256,
+        amp_dtype: str | None = None,
+        log_seconds: float = 10.0,
+        dump: str | None = None,
+    ) -> None:
+        super().__init__(runner, dataloader, evaluator, fp16)
+        amp_dtype = amp_dtype or ("float16" if fp16 else None)
+        self._set_options(k_test, itc_weight, gallery_dtype, text_batch, amp_dtype, log_seconds)
+        self.dump = dump
+        self._top: list[list[tuple[int, float]]] = []
+
+    def _see_block(self, gallery: Gallery, direction: int, scores: Tensor) -> None:
+        if self.dump is None or direction != 0:
+            return
+        listed = self.k_test or len(gallery.media)
+        best = scores.topk(min(_DUMPED_MEDIA, listed, len(gallery.media)), dim=1)
+        for media, values in zip(best.indices.tolist(), best.values.tolist(), strict=True):
+            self._top.append(list(zip(media, values, strict=True)))
+
+    def _evaluate(self, gallery: Gallery) -> None:
+        self._top = []
+        super()._evaluate(gallery)
+        if self.dump is None or not is_main_process():
+            return
+        ranking = {
+            "texts": gallery.texts(),
+            "media": [{"id": medium.name, "path": medium.path} for medium in gallery.media],
+            "positives": gallery.text_media.tolist(),
+            "top": self._top,
+            "skipped": [medium.path for medium in gallery.skipped],
+        }
+        atomic_write(self.dump, json.dumps(ranking, ensure_ascii=False, indent=1).encode())
+        self.runner.logger.info(f"The ranking was written to {Path(self.dump).resolve()}")
