@@ -1,17 +1,16 @@
 # DiDeMo, paragraph-to-video: 8,395 / 1,065 / 1,004 videos. docs/dataset_preparation.md shows the
 # layout. A paragraph is longer than a caption: give the model's data_preprocessor max_text_len=64.
 data_root = 'data/didemo/'
-backend = dict(type='decord')
 
 train_pipeline = [
-    dict(type='LoadVideo', num_frames=8, sampling='random', backend=backend),
+    dict(type='LoadVideo', num_frames=8, sampling='random'),
     dict(type='VideoRandomResizedCrop', size=224, scale=(0.5, 1.0)),
     dict(type='VideoFlip', prob=0.5),
     dict(type='CleanCaption', max_words=60),
     dict(type='PackInputs'),
 ]
 test_pipeline = [
-    dict(type='LoadVideo', num_frames=16, sampling='center', backend=backend),
+    dict(type='LoadVideo', num_frames=16, sampling='center'),
     dict(type='VideoResize', size=224),
     dict(type='CleanCaption', max_words=60),
     dict(type='PackInputs'),

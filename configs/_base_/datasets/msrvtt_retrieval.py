@@ -1,16 +1,15 @@
 # MSR-VTT, 1k-A: 9,000 training and 1,000 test videos. docs/dataset_preparation.md shows the layout.
 data_root = 'data/msrvtt/'
-backend = dict(type='decord')
 
 train_pipeline = [
-    dict(type='LoadVideo', num_frames=8, sampling='random', backend=backend),
+    dict(type='LoadVideo', num_frames=8, sampling='random'),
     dict(type='VideoRandomResizedCrop', size=224, scale=(0.5, 1.0)),
     dict(type='VideoFlip', prob=0.5),
     dict(type='CleanCaption', max_words=30),
     dict(type='PackInputs'),
 ]
 test_pipeline = [
-    dict(type='LoadVideo', num_frames=16, sampling='center', backend=backend),
+    dict(type='LoadVideo', num_frames=16, sampling='center'),
     dict(type='VideoResize', size=224),
     dict(type='CleanCaption', max_words=30),
     dict(type='PackInputs'),

@@ -1,0 +1,148 @@
+"""Check the annotations of a config's datasets and open every medium they name.
+
+Every medium is opened and decoded at its first, middle and last frame (``--frames all`` decodes
+it whole), so that a missing, empty, truncated or undecodable file is found before a training run
+meets it. Exit status: 0 when all is well, 1 when something was found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import DictAction
+from mmengine.registry import init_default_scope
+from mmengine.utils import track_progress_rich
+
+from uniadapter.datasets import BaseRetrievalDataset, MediaError
+from uniadapter.datasets.transforms import LoadVideo, open_media
+from uniadapter.registry import DATASETS
+from uniadapter.utils.config import load_config
+
+SPLITS = ("train", "val", "test")
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", help="path of the config")
+    parser.add_argument("--split", choices=SPLITS, help="check one split (default: all there are)")
+    parser.add_argument("--frames", choices=("ends", "all"), default="ends", help="what to decode")
+    parser.add_argument("--workers", type=int, default=2, help="processes that decode")
+    parser.add_argument("--out", help="write the report to this JSON file")
+    parser.add_argument("--cfg-options", nargs="+", action=DictAction, help="key=value overrides")
+    return parser.parse_args(argv)
+
+
+def check_medium(path: str, backend: str, frames: str) -> dict[str, str] | None:
+    """Decode a medium; return its path, the kind of fault and the reason, or None if it is fine."""
+    try:
+        reader = open_media(path, backend)
+        length = len(reader)
+        numbers = range(length) if frames == "all" else sorted({0, length // 2, length - 1})
+        # In small groups: a long video does not fit in memory as a whole.
+        for start in range(0, len(numbers), 16):
+            reader.get_frames(list(numbers[start : start + 16]))
+    except MediaError as error:
+        return {"path": path, "kind": error.kind, "reason": str(error)}
+    return None
+
+
+def leaf_datasets(dataset: Any) -> list[Any]:
+    """Return the datasets inside wrappers such as ConcatDataset and RepeatDataset."""
+    if hasattr(dataset, "datasets"):
+        return [leaf for inner in dataset.datasets for leaf in leaf_datasets(inner)]
+    if hasattr(dataset, "dataset"):
+        return leaf_datasets(dataset.dataset)
+    return [dataset]
+
+
+def media_of(config: dict) -> tuple[dict[tuple[str, str], None], dict[str, int], str | None]:
+    """Build a dataset; return its media with their backend, its counts and what is wrong with it.
+
+    An error in the annotations ends the check of this dataset, as nothing after it can be trusted.
+    """
+    media: dict[tuple[str, str], None] = {}
+    counts = {"items": 0, "media": 0}
+    try:
+        built = DATASETS.build(config)
+        for dataset in leaf_datasets(built):
+            if not isinstance(dataset, BaseRetrievalDataset):
+                return media, counts, f"{type(dataset).__name__} has no media to check"
+            loaders = [step for step in dataset.pipeline.transforms if isinstance(step, LoadVideo)]
+            backend = loaders[0].backend if loaders else "auto"
+            found = dataset.media()
+            media.update({(medium["media_path"], backend): None for medium in found})
+            counts["items"] += len(dataset)
+            counts["media"] += len(found)
+    except (ValueError, FileNotFoundError) as error:
+        return media, counts, str(error)
+    return media, counts, None
+
+
+def verify_split(name: str, config: dict, args: argparse.Namespace) -> dict[str, Any]:
+    """Check one split and return its part of the report."""
+    media, counts, problem = media_of(config)
+    report: dict[str, Any] = {**counts, "annotations": problem, "faults": []}
+    if media and problem is None:
+        results = track_progress_rich(
+            check_medium,
+            [(path, backend, args.frames) for path, backend in media],
+            nproc=args.workers,
+            description=f"{name}:",
+        )
+        report["faults"] = [result for result in results if result is not None]
+    return report
+
+
+def print_report(report: dict[str, dict[str, Any]]) -> None:
+    """Print what was found, split by split."""
+    for name, part in report.items():
+        kinds = Counter(fault["kind"] for fault in part["faults"])
+        summary = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+        if part["annotations"]:
+            print(f"{name}: annotations: {part['annotations']}")
+            continue
+        print(f"{name}: {part['items']} items, {part['media']} media, {summary or 'all readable'}")
+        for fault in part["faults"]:
+            print(f"  {fault['kind']:<12} {fault['reason']}")
+
+
+def loaders_of(args: argparse.Namespace) -> dict[str, dict]:
+    """Read the config and return the data loaders of the wanted splits, where there are any."""
+    if args.workers < 1:
+        raise ValueError(f"--workers {args.workers}: at least one process is needed.")
+    config = load_config(args.config, args.cfg_options)
+    init_default_scope(config.get("default_scope", "uniadapter"))
+    wanted = [args.split] if args.split else SPLITS
+    loaders = {name: config.get(f"{name}_dataloader") for name in wanted}
+    found = {name: loader for name, loader in loaders.items() if loader}
+    if not found:
+        raise ValueError(f"{args.config}: there is no dataloader for {', '.join(wanted)}.")
+    return found
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Verify and return the exit status."""
+    args = parse_args(argv)
+    try:
+        loaders = loaders_of(args)
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(f"error: {error}")
+    report = {name: verify_split(name, loader["dataset"], args) for name, loader in loaders.items()}
+    print_report(report)
+    if args.out:
+        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+        Path(args.out).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        print(f"report: {args.out}")
+    return int(any(part["annotations"] or part["faults"] for part in report.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
