@@ -1,0 +1,144 @@
+"""Building models from configs and loading any of the package's checkpoints into them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+
+from uniadapter.models.adapters.state import (
+    CONFIG_NAME,
+    backbone_fingerprint,
+    check_state,
+    load_adapter,
+    trained_state_dict,
+)
+from uniadapter.models.pretrained import load_pretrained, read_state_dict
+from uniadapter.models.tasks import VisionLanguageModel
+from uniadapter.registry import MODELS, SCOPE
+
+
+def build_model(model_cfg: dict[str, Any]) -> VisionLanguageModel:
+    """Build a model from the ``model`` part of a config.
+
+    Args:
+        model_cfg (dict): Config with a ``type`` registered in :data:`uniadapter.MODELS`.
+
+    Returns:
+        VisionLanguageModel: With random weights.
+
+    Raises:
+        ValueError: If the type is unknown or an option is wrong.
+    """
+    if "type" not in model_cfg:
+        raise ValueError("model has no key 'type': name a class, such as type='RetrievalModel'.")
+    with DefaultScope.overwrite_default_scope(SCOPE):
+        return MODELS.build(model_cfg)
+
+
+def init_model(
+    config: str | Path | Config,
+    checkpoint: str | Path | None = None,
+    device: str | torch.device = "cpu",
+    cfg_options: dict[str, Any] | None = None,
+) -> VisionLanguageModel:
+    """Build a model and load weights.
+
+    Args:
+        config (str | Path | Config): A config or its file.
+        checkpoint (str | Path, optional): See :func:`load_weights`. None: random weights.
+        device (str | torch.device): Where the model goes. Defaults to ``'cpu'``.
+        cfg_options (dict, optional): Overrides such as ``{'model.adapter.bottleneck': 128}``.
+
+    Returns:
+        VisionLanguageModel: In evaluation mode; its config is under the attribute ``cfg``.
+
+    Raises:
+        FileNotFoundError: If the config or the checkpoint does not exist.
+        ValueError: If an option is wrong or the checkpoint does not fit.
+    """
+    if not isinstance(config, Config):
+        if not Path(config).is_file():
+            raise FileNotFoundError(f"{config} does not exist: name a config file, see configs/.")
+        config = Config.fromfile(str(config))
+    if cfg_options:
+        config = Config(config.to_dict(), filename=config.filename)
+        config.merge_from_dict(cfg_options)
+    if "model" not in config:
+        raise ValueError(f"{config.filename} has no key 'model': it is no model config.")
+    model = build_model(config.model.to_dict())
+    if checkpoint is not None:
+        load_weights(model, checkpoint)
+    model.cfg = config
+    return model.to(device).eval()
+
+
+def load_weights(model: VisionLanguageModel, checkpoint: str | Path) -> None:
+    """Load a checkpoint of any kind the package writes, and refuse one that does not fit.
+
+    * the folder of an adapter (or the safetensors file in it): ``model.pretrained`` is loaded
+      first, then the adapter, whose backbone must have the same fingerprint;
+    * a training checkpoint (``epoch_N.pth``): frozen tensors that it leaves out come from
+      ``model.pretrained``;
+    * a backbone in the package's names (safetensors or a state dict).
+
+    Args:
+        model (VisionLanguageModel): The model.
+        checkpoint (str | Path): File or folder.
+
+    Raises:
+        FileNotFoundError: If it does not exist.
+        ValueError: If it is damaged or belongs to another model; the error says what differs.
+    """
+    path = Path(checkpoint)
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist: name a checkpoint file or folder.")
+    folder = path if path.is_dir() else path.parent
+    if path.is_dir() or (path.suffix == ".safetensors" and (folder / CONFIG_NAME).is_file()):
+        if model.pretrained is not None:
+            load_pretrained(model, model.pretrained)
+        load_adapter(model, path)
+    else:
+        _load_file(model, path)
+    model.on_weights_loaded()
+
+
+def _load_file(model: VisionLanguageModel, path: Path) -> None:
+    state = read_state_dict(path)
+    trained = set(trained_state_dict(model))
+    if not any(name.startswith("adapter.") for name in state) and not trained <= set(state):
+        load_pretrained(model, path)
+        return
+    check_state(path, {name: tensor for name, tensor in state.items() if name in trained}, model)
+    tower_names = {
+        f"{prefix}.{name}"
+        for prefix, tower in model.towers().items()
+        for name in tower.state_dict()
+    }
+    if not tower_names <= set(state):
+        if model.pretrained is None:
+            raise ValueError(
+                f"{path} leaves out the frozen backbone and the config names none: set "
+                "model.pretrained to the weights it was trained from."
+            )
+        load_pretrained(model, model.pretrained)
+        _check_fingerprint(model, path)
+    own = model.state_dict()
+    fitting = {n: t for n, t in state.items() if n in own and (n in tower_names or n in trained)}
+    model.load_state_dict(fitting, strict=False)
+
+
+def _check_fingerprint(model: VisionLanguageModel, path: Path) -> None:
+    """Compare the backbone with the one recorded in a training checkpoint, if it recorded one."""
+    if path.suffix == ".safetensors":
+        return
+    meta = torch.load(path, map_location="cpu", weights_only=True).get("meta", {})
+    recorded = meta.get("backbone_sha256")
+    if recorded is not None and recorded != backbone_fingerprint(model):
+        raise ValueError(
+            f"{path} was trained on a backbone with other weights than {model.pretrained}: set "
+            "model.pretrained to the weights it was trained from."
+        )

@@ -1,0 +1,20 @@
+"""Towers, adapters, heads and tasks."""
+
+from .adapters import Adapter, UniAdapter
+from .backbones import BertDecoder, BertModel, BlipViT
+from .data_preprocessor import MultimodalDataPreprocessor
+from .necks import FrameAwareAttention
+from .tasks import BlipPretrainModel, RetrievalModel, VisionLanguageModel
+
+__all__ = [
+    "Adapter",
+    "BertDecoder",
+    "BertModel",
+    "BlipPretrainModel",
+    "BlipViT",
+    "FrameAwareAttention",
+    "MultimodalDataPreprocessor",
+    "RetrievalModel",
+    "UniAdapter",
+    "VisionLanguageModel",
+]

@@ -1,0 +1,79 @@
+"""The seam between adapters and towers: an adapter is a plan that fills slots with modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import nn
+
+from ..slots import SlotMap
+
+
+def parse_layers(value: Iterable[int] | str | None, depth: int, key: str) -> list[int]:
+    """Turn a choice of layers, counted from 1 as in the paper, into indices from 0.
+
+    Args:
+        value (Iterable[int] | str, optional): Layer numbers such as ``[5, 6]`` or ``'1-4,9-12'``.
+            None chooses all of them.
+        depth (int): Number of layers.
+        key (str): Name of the option, for the error.
+
+    Returns:
+        list[int]: Sorted indices from 0.
+
+    Raises:
+        ValueError: If a number is not in 1..depth, repeats, or the text is no list of ranges.
+    """
+    if value is None:
+        return list(range(depth))
+    numbers: list[int] = []
+    if isinstance(value, str):
+        for part in value.split(","):
+            first, _, last = part.strip().partition("-")
+            if not first.isdigit() or (last and not last.isdigit()):
+                raise ValueError(f"{key}={value!r}: write ranges like '5-12' or '1-4,9-12'.")
+            numbers.extend(range(int(first), int(last or first) + 1))
+    else:
+        numbers = [int(number) for number in value]
+    if not numbers:
+        raise ValueError(f"{key}={value!r} chooses no layer: name at least one, or None for all.")
+    wrong = sorted({number for number in numbers if not 1 <= number <= depth})
+    if wrong:
+        raise ValueError(f"{key}={value!r}: layers {wrong} do not exist, choose from 1..{depth}.")
+    if len(set(numbers)) != len(numbers):
+        raise ValueError(f"{key}={value!r} names a layer twice.")
+    return sorted(number - 1 for number in numbers)
+
+
+def check_choice(value: object, choices: Iterable[object], key: str) -> None:
+    """Raise ValueError unless ``value`` is one of ``choices``."""
+    choices = list(choices)
+    if value not in choices:
+        raise ValueError(f"{key}={value!r} is unknown: choose from {choices}.")
+
+
+class Adapter(nn.Module):
+    """Base class of adapters.
+
+    A subclass creates its modules for the slots it is given and fills them in its constructor.
+
+    Args:
+        slots (SlotMap): The slots of the model by name.
+        options (dict): The method's options, written beside its checkpoints and compared when one
+            is loaded.
+    """
+
+    def __init__(self, slots: SlotMap, options: dict[str, Any]) -> None:
+        super().__init__()
+        self.slots = slots
+        self.options = options
+
+    @property
+    def method(self) -> str:
+        """Name of the method, the class name it is registered under."""
+        return type(self).__name__
+
+    def components(self) -> dict[str, list[nn.Parameter]]:
+        """Parameters by component (``'adapter'`` at least), each parameter in one of them."""
+        return {"adapter": list(self.parameters())}

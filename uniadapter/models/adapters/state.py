@@ -1,0 +1,229 @@
+"""Trained state: what is frozen, counted, saved and loaded. All by identity, never by name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+CONFIG_NAME = "adapter_config.json"
+WEIGHTS_NAME = "adapter_model.safetensors"
+FORMAT_VERSION = 1
+
+
+def set_trainable(model: nn.Module, trainable: Iterable[nn.Parameter]) -> None:
+    """Train exactly the given parameters and freeze all others.
+
+    Args:
+        model (nn.Module): The model.
+        trainable (Iterable[nn.Parameter]): Parameters of the model, recognised by identity.
+
+    Raises:
+        ValueError: If one of them is not a parameter of the model.
+    """
+    chosen = {id(parameter) for parameter in trainable}
+    known = {id(parameter) for parameter in model.parameters()}
+    if chosen - known:
+        raise ValueError(f"{len(chosen - known)} trainable parameters do not belong to the model.")
+    for parameter in model.parameters():
+        parameter.requires_grad_(id(parameter) in chosen)
+
+
+def count_parameters(model: nn.Module) -> dict[str, int]:
+    """Count parameters by component, each tensor once.
+
+    Args:
+        model (VisionLanguageModel): The model; it may be on the meta device.
+
+    Returns:
+        dict[str, int]: One entry a component (``backbone``, ``adapter``, ``heads`` ...), then
+        ``trainable`` and ``total``.
+    """
+    counts = {"adapter": 0}
+    for name, parameters in model.components().items():  # type: ignore[operator]
+        unique = {id(p): p for p in parameters}
+        counts[name] = sum(p.numel() for p in unique.values())
+    counts["trainable"] = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    counts["total"] = sum(p.numel() for p in model.parameters())
+    return counts
+
+
+def trained_state_dict(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The trained tensors by their canonical name, tied ones once, detached."""
+    return {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
+
+
+def backbone_fingerprint(model: nn.Module) -> str:
+    """SHA-256 over the towers' tensors, independent of device and of the image size.
+
+    Position embeddings of the visual tower are left out: they are interpolated to the image size.
+
+    Args:
+        model (VisionLanguageModel): The model.
+
+    Returns:
+        str: Hexadecimal digest.
+    """
+    digest = hashlib.sha256()
+    for prefix, tower in sorted(model.towers().items()):  # type: ignore[operator]
+        for name, tensor in sorted(tower.state_dict().items()):
+            if name == "pos_embed":
+                continue
+            digest.update(f"{prefix}.{name}{tuple(tensor.shape)}".encode())
+            data = tensor.detach().to("cpu", torch.float32).contiguous()
+            digest.update(memoryview(data.numpy()).cast("B") if data.numel() else b"")
+    return digest.hexdigest()
+
+
+def _describe(model: Any) -> dict[str, Any]:
+    """What the JSON beside an adapter says about the model it belongs to."""
+    adapter = model.adapter
+    return {
+        "method": "none" if adapter is None else adapter.method,
+        "options": {} if adapter is None else adapter.options,
+        "task": type(model).__name__,
+        "towers": {
+            name: {"parameters": sum(p.numel() for p in tower.parameters())}
+            for name, tower in model.towers().items()
+        },
+    }
+
+
+def save_adapter(model: nn.Module, folder: str | Path) -> Path:
+    """Write the trained tensors and a JSON that says what they are.
+
+    Args:
+        model (VisionLanguageModel): The model.
+        folder (str | Path): Directory for ``adapter_model.safetensors`` and
+            ``adapter_config.json``; created if missing.
+
+    Returns:
+        Path: The folder.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {name: t.cpu().contiguous() for name, t in trained_state_dict(model).items()}
+    config = {
+        "format_version": FORMAT_VERSION,
+        **_describe(model),
+        "backbone_sha256": backbone_fingerprint(model),
+        "parameters": sum(tensor.numel() for tensor in state.values()),
+    }
+    temporary = folder / (WEIGHTS_NAME + ".tmp")
+    save_file(state, temporary)
+    temporary.replace(folder / WEIGHTS_NAME)
+    temporary = folder / (CONFIG_NAME + ".tmp")
+    temporary.write_text(json.dumps(config, indent=2) + "\n")
+    temporary.replace(folder / CONFIG_NAME)
+    return folder
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is missing: an adapter is the folder with {CONFIG_NAME} and {WEIGHTS_NAME}."
+        )
+    try:
+        config = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not valid JSON ({error}): save the adapter again.") from error
+    for key in ("format_version", "method", "options", "backbone_sha256"):
+        if not isinstance(config, dict) or key not in config:
+            raise ValueError(f"{path} lacks the key {key!r}: it was not written by save_adapter.")
+    if config["format_version"] != FORMAT_VERSION:
+        raise ValueError(
+            f"{path} has format_version={config['format_version']}, this version of uniadapter "
+            f"reads {FORMAT_VERSION}: install the version that wrote it."
+        )
+    return config
+
+
+def _differences(config: dict[str, Any], model: Any) -> list[str]:
+    """What the file says that the model does not, in words."""
+    own = _describe(model)
+    if config["method"] != own["method"]:
+        return [f"method: file {config['method']!r}, model {own['method']!r}"]
+    keys = sorted(set(config["options"]) | set(own["options"]))
+    return [
+        f"adapter.{key}: file {config['options'].get(key)!r}, model {own['options'].get(key)!r}"
+        for key in keys
+        if config["options"].get(key) != own["options"].get(key)
+    ]
+
+
+def check_state(path: str | Path, state: dict[str, torch.Tensor], model: nn.Module) -> None:
+    """Refuse trained tensors that do not fit the model's trained tensors exactly.
+
+    Args:
+        path (str | Path): Where the tensors come from, for the error.
+        state (dict[str, Tensor]): Tensors by name.
+        model (nn.Module): The model.
+
+    Raises:
+        ValueError: If no key matches, keys are missing or left over, or shapes differ.
+    """
+    wanted = trained_state_dict(model)
+    if not set(wanted) & set(state):
+        raise ValueError(
+            f"{path} holds none of the model's {len(wanted)} trained tensors (file: "
+            f"{sorted(state)[:3]}; model: {sorted(wanted)[:3]}): it belongs to another model."
+        )
+    lines = [f"missing in the file: {name}" for name in sorted(set(wanted) - set(state))]
+    lines += [f"not in the model: {name}" for name in sorted(set(state) - set(wanted))]
+    lines += [
+        f"{name}: file {tuple(state[name].shape)}, model {tuple(wanted[name].shape)}"
+        for name in sorted(set(wanted) & set(state))
+        if state[name].shape != wanted[name].shape
+    ]
+    if lines:
+        more = f"\n  ... and {len(lines) - 10} more" if len(lines) > 10 else ""
+        raise ValueError(
+            f"{path} does not fit the model:\n  " + "\n  ".join(lines[:10]) + more + "\n"
+            "Build the model from the config that trained this file."
+        )
+
+
+def load_adapter(model: nn.Module, path: str | Path, check_backbone: bool = True) -> None:
+    """Load an adapter that :func:`save_adapter` wrote.
+
+    Args:
+        model (VisionLanguageModel): A model of the same method, options and backbone weights.
+        path (str | Path): The folder, or the safetensors file in it.
+        check_backbone (bool): Compare the backbone's fingerprint. Defaults to True.
+
+    Raises:
+        FileNotFoundError: If one of the two files is missing.
+        ValueError: If method, options, backbone or tensors differ; the error says which.
+    """
+    folder = Path(path)
+    folder = folder.parent if folder.suffix == ".safetensors" else folder
+    config = _read_config(folder / CONFIG_NAME)
+    weights = folder / WEIGHTS_NAME
+    differences = _differences(config, model)
+    if differences:
+        raise ValueError(
+            f"{folder} was trained with another adapter than the model's:\n  "
+            + "\n  ".join(differences)
+            + "\nUse the config that trained it, or set these keys with cfg_options."
+        )
+    if not weights.is_file():
+        raise FileNotFoundError(f"{weights} is missing beside {CONFIG_NAME}: copy both files.")
+    try:
+        state = load_file(weights)
+    except SafetensorError as error:
+        raise ValueError(f"{weights} is damaged ({error}): copy or save it again.") from error
+    check_state(weights, state, model)
+    if check_backbone and backbone_fingerprint(model) != config["backbone_sha256"]:
+        raise ValueError(
+            f"{folder} was trained on a backbone with other weights (sha256 "
+            f"{config['backbone_sha256'][:12]}..., here {backbone_fingerprint(model)[:12]}...): "
+            "set model.pretrained to the weights it was trained from."
+        )
+    model.load_state_dict(state, strict=False)

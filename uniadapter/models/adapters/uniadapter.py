@@ -1,0 +1,330 @@
+"""UniAdapter: bottlenecks for three modalities that share a projection (paper section 3.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from uniadapter.registry import MODELS
+
+from ..slots import Slot, SlotMap
+from .base import Adapter, check_choice, parse_layers
+
+TOWERS = ("visual", "text", "cross")
+SHARING = ("none", "down", "up", "down+up")
+
+
+def _shared_name(width: int, widths: set[int]) -> str:
+    """Name of the projection shared by the uses of one width (towers of other widths can't)."""
+    return "shared" if len(widths) == 1 else f"shared{width}"
+
+
+class LayerAdapter(nn.Module):
+    """The bottlenecks of one layer index, for every modality that has such a layer.
+
+    Args:
+        widths (dict[str, int]): Width d by modality (``'visual'``, ``'text'``, ``'cross'``, and
+            ``'query'`` for a query residual with weights of its own).
+        bottleneck (int): Width r.
+        scale (float): Factor s of the up-projection, its bias included.
+        learnable_scale (bool): Whether s is trained, one scalar a layer.
+        sharing (str): Which projections the modalities of one width share.
+        textual_branch (bool): Whether the cross-modal up-projection adds the textual one.
+        norms (bool): The released code's norms: one before the down-projections, one on the
+            cross-modal sum.
+        dropout (float): Dropout of the bottleneck's activations.
+    """
+
+    def __init__(
+        self,
+        widths: dict[str, int],
+        bottleneck: int,
+        scale: float,
+        learnable_scale: bool,
+        sharing: str,
+        textual_branch: bool,
+        norms: bool,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        if learnable_scale:
+            self.scale: float | nn.Parameter = nn.Parameter(torch.tensor(float(scale)))
+        else:
+            self.scale = float(scale)
+        self.textual_branch = textual_branch and {"text", "cross"} <= set(widths)
+        self.dropout = nn.Dropout(dropout)
+        unique = set(widths.values())
+        self._down_of, self._up_of = {}, {}
+        self.down, self.up = nn.ModuleDict(), nn.ModuleDict()
+        for use, width in widths.items():
+            # A query residual with weights of its own shares nothing: it is one more adapter
+            # (paper table 13).
+            can_share = use != "query"
+            shared = _shared_name(width, unique)
+            down = shared if can_share and sharing in ("down", "down+up") else use
+            up = shared if can_share and sharing in ("up", "down+up") else use
+            if down not in self.down:
+                self.down[down] = nn.Linear(width, bottleneck)
+            if up not in self.up:
+                self.up[up] = nn.Linear(bottleneck, width)
+            self._down_of[use], self._up_of[use] = down, up
+        self._norm_of = {use: _shared_name(width, unique) for use, width in widths.items()}
+        self.norm_before = nn.ModuleDict()
+        self.norm_cross: nn.Module | None = None
+        if norms:
+            for width in sorted(unique):
+                self.norm_before[_shared_name(width, unique)] = nn.LayerNorm(width)
+            if "cross" in widths:
+                self.norm_cross = nn.LayerNorm(widths["cross"])
+        self._init_zero()
+
+    def _init_zero(self) -> None:
+        """Kaiming-normal down, zero up and biases: step 0 is the frozen model exactly."""
+        for down in self.down.values():
+            nn.init.kaiming_normal_(down.weight, nonlinearity="relu")
+            nn.init.zeros_(down.bias)
+        for up in self.up.values():
+            nn.init.zeros_(up.weight)
+            nn.init.zeros_(up.bias)
+
+    def forward(self, x: torch.Tensor, use: str) -> torch.Tensor:
+        """Compute the term of one modality.
+
+        Args:
+            x (Tensor): Features (..., d).
+            use (str): ``'visual'``, ``'text'``, ``'cross'`` or ``'query'``.
+
+        Returns:
+            Tensor: ``s * (relu(x Wd + bd) W + b)`` of shape (..., d), with ``W = Wt + Wc`` and
+            ``b = bt + bc`` for the cross-modal use (paper eq. 5 and 6).
+        """
+        if self.norm_before:
+            x = self.norm_before[self._norm_of[use]](x)
+        hidden = self.dropout(F.relu(self.down[self._down_of[use]](x)))
+        up = self.up[self._up_of[use]]
+        weight, bias = up.weight, up.bias
+        if use == "cross" and self.textual_branch:
+            textual = self.up[self._up_of["text"]]
+            weight, bias = weight + textual.weight, bias + textual.bias
+        out = F.linear(hidden, weight, bias)
+        if use == "cross" and self.norm_cross is not None:
+            out = self.norm_cross(out)
+        return out * self.scale
+
+
+class LowRankPair(nn.Module):
+    """The released code's low-rank terms of cross-attention's keys and values.
+
+    Linear (d_in -> rank -> d_out, with biases), computed once from the states and added in every
+    layer; each has a trained scale, 1 at the start.
+
+    Args:
+        in_width (int): Width of the states.
+        out_width (int): Width of keys and values.
+        rank (int): Bottleneck.
+    """
+
+    def __init__(self, in_width: int, out_width: int, rank: int) -> None:
+        super().__init__()
+        for name in ("key", "value"):
+            down, up = nn.Linear(in_width, rank), nn.Linear(rank, out_width)
+            nn.init.kaiming_normal_(down.weight, nonlinearity="linear")
+            for tensor in (down.bias, up.weight, up.bias):
+                nn.init.zeros_(tensor)
+            self.add_module(name, nn.ModuleDict({"down": down, "up": up}))
+            self.register_parameter(f"{name}_scale", nn.Parameter(torch.ones(1)))
+
+    def forward(self, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the terms of keys and values, each (V, S, d_out), of ``states`` (V, S, d_in)."""
+        key = self.key["up"](self.key["down"](states)) * self.key_scale
+        value = self.value["up"](self.value["down"](states)) * self.value_scale
+        return key, value
+
+
+@MODELS.register_module()
+class UniAdapter(Adapter):
+    """One adapter a layer index for the visual, textual and cross-modal use of that layer.
+
+    Sharing (paper tables 3 and 12) is among the modalities of one layer index and of one width:
+    beside a ViT-L (24 x 1024) the visual layers keep projections of their own, and the textual and
+    the cross-modal use share theirs. With a shared up-projection the textual branch of the
+    cross-modal use is that same tensor once more.
+
+    Args:
+        slots (SlotMap): The model's slots.
+        bottleneck (int): Width r. Defaults to 512.
+        scale (float): Factor s. Defaults to 0.1.
+        learnable_scale (bool): Train s, one scalar a layer. Defaults to False.
+        towers (tuple[str]): Adapted modalities, any of ``'visual'``, ``'text'``, ``'cross'``.
+        layers (list[int] | str, optional): Adapted layers, counted from 1, such as ``'5-12'``
+            (table 15). Defaults to None, all.
+        sharing (str): ``'none'``, ``'down'``, ``'up'`` or ``'down+up'``. Defaults to ``'down'``.
+        shared_layers (list[int] | str, optional): Layers that share (table 12), the others do
+            not. Defaults to None, all.
+        query_residual (str): ``'off'``, ``'shared'`` (the textual adapter itself) or ``'own'``
+            (one more adapter, table 13). Acts in cross-modal layers only. Defaults to ``'shared'``.
+        textual_branch (bool): Add the textual up-projection to the cross-modal one (table 14).
+            Defaults to True.
+        decoder (str): A decoder uses the adapters of the multimodal encoder (``'shared'``,
+            appendix D) or ``'own'`` ones. Defaults to ``'shared'``.
+        variant (str): ``'paper'`` or ``'released'`` (with the norms of the released code).
+        kv_rank (int): Rank of the released code's key/value pair; 0 leaves it out. Defaults to 0.
+        dropout (float): Dropout of the bottleneck's activations. Defaults to 0.
+
+    Raises:
+        ValueError: If an option is outside its set, or options contradict one another.
+    """
+
+    def __init__(
+        self,
+        slots: SlotMap,
+        bottleneck: int = 512,
+        scale: float = 0.1,
+        learnable_scale: bool = False,
+        towers: Iterable[str] = TOWERS,
+        layers: Iterable[int] | str | None = None,
+        sharing: str = "down",
+        shared_layers: Iterable[int] | str | None = None,
+        query_residual: str = "shared",
+        textual_branch: bool = True,
+        decoder: str = "shared",
+        variant: str = "paper",
+        kv_rank: int = 0,
+        dropout: float = 0.0,
+    ) -> None:
+        towers = [towers] if isinstance(towers, str) else list(towers)
+        options = {
+            "bottleneck": bottleneck,
+            "scale": scale,
+            "learnable_scale": learnable_scale,
+            "towers": towers,
+            "layers": layers if layers is None or isinstance(layers, str) else list(layers),
+            "sharing": sharing,
+            "shared_layers": shared_layers
+            if shared_layers is None or isinstance(shared_layers, str)
+            else list(shared_layers),
+            "query_residual": query_residual,
+            "textual_branch": textual_branch,
+            "decoder": decoder,
+            "variant": variant,
+            "kv_rank": kv_rank,
+            "dropout": dropout,
+        }
+        super().__init__(slots, options)
+        self._check(options)
+        # The cross slots of a captioner are its decoder's: it has no multimodal encoder.
+        self._depths = {
+            "visual": self._group("visual"),
+            "text": self._group("text", "cross", "decoder.cross"),
+            "cross": self._group("cross", "decoder.cross"),
+        }
+        missing = [tower for tower in towers if not self._depths[tower]]
+        if missing:
+            raise ValueError(f"adapter.towers names {missing}, which this model does not have.")
+        depth = max(len(self._depths[tower]) for tower in towers)
+        self._chosen = parse_layers(layers, depth, "adapter.layers")
+        self._sharing_layers = set(parse_layers(shared_layers, depth, "adapter.shared_layers"))
+        self.layers = self._build(towers)
+        own = decoder == "own" and bool(slots.get("decoder.cross"))
+        own_towers = [tower for tower in towers if tower != "visual"]
+        self.decoder_layers = self._build(own_towers) if own and own_towers else None
+        self.kv = self._build_kv("kv")
+        self.decoder_kv = self._build_kv("decoder.kv")
+        self._fill()
+
+    @staticmethod
+    def _check(options: dict) -> None:
+        check_choice(options["sharing"], SHARING, "adapter.sharing")
+        check_choice(options["query_residual"], ("off", "shared", "own"), "adapter.query_residual")
+        check_choice(options["decoder"], ("shared", "own"), "adapter.decoder")
+        check_choice(options["variant"], ("paper", "released"), "adapter.variant")
+        towers = options["towers"]
+        for tower in towers:
+            check_choice(tower, TOWERS, "adapter.towers")
+        if not towers or len(set(towers)) != len(towers):
+            raise ValueError(f"adapter.towers={towers}: name one to three of {TOWERS}, each once.")
+        for key, least in (("bottleneck", 1), ("kv_rank", 0)):
+            if not isinstance(options[key], int) or options[key] < least:
+                raise ValueError(f"adapter.{key}={options[key]!r} must be an int >= {least}.")
+        if not 0 <= options["dropout"] < 1:
+            raise ValueError(f"adapter.dropout={options['dropout']} must be in [0, 1).")
+        if "cross" in towers and "text" not in towers:
+            if options["query_residual"] == "shared":
+                raise ValueError(
+                    "adapter.query_residual='shared' uses the textual adapter, but adapter.towers "
+                    f"is {towers}: add 'text', or set adapter.query_residual to 'off' or 'own'."
+                )
+            if options["textual_branch"]:
+                raise ValueError(
+                    "adapter.textual_branch=True uses the textual up-projection, but "
+                    f"adapter.towers is {towers}: add 'text' or set adapter.textual_branch=False."
+                )
+
+    def _group(self, *names: str) -> list[Slot]:
+        """The first group of slots that the model has."""
+        return next((self.slots[name] for name in names if self.slots.get(name)), [])
+
+    def _build(self, towers: list[str]) -> nn.ModuleDict:
+        """Create the adapters of the chosen layers, keyed by the layer's index from 0."""
+        options, layers = self.options, nn.ModuleDict()
+        for index in self._chosen:
+            widths = {
+                tower: self._depths[tower][index].dim
+                for tower in towers
+                if index < len(self._depths[tower])
+            }
+            if "cross" in widths and options["query_residual"] == "own":
+                widths["query"] = widths["cross"]
+            if not widths:
+                continue
+            layers[str(index)] = LayerAdapter(
+                widths,
+                options["bottleneck"],
+                options["scale"],
+                options["learnable_scale"],
+                options["sharing"] if index in self._sharing_layers else "none",
+                options["textual_branch"],
+                options["variant"] == "released",
+                options["dropout"],
+            )
+        return layers
+
+    def _build_kv(self, name: str) -> LowRankPair | None:
+        slots = self.slots.get(name, [])
+        if not slots or not self.options["kv_rank"]:
+            return None
+        return LowRankPair(slots[0].dim, slots[0].out_dim, self.options["kv_rank"])
+
+    def _fill_group(self, name: str, layers: nn.ModuleDict, use: str) -> None:
+        for index, slot in enumerate(self.slots.get(name, [])):
+            if str(index) in layers:
+                slot.fill(partial(layers[str(index)], use=use))
+
+    def _fill(self) -> None:
+        """Put every use into its slots."""
+        towers, residual = self.options["towers"], self.options["query_residual"]
+        decoder = self.layers if self.decoder_layers is None else self.decoder_layers
+        for tower in ("visual", "text"):
+            if tower in towers:
+                self._fill_group(tower, self.layers, tower)
+        if "cross" in towers:
+            for prefix, layers in (("", self.layers), ("decoder.", decoder)):
+                self._fill_group(f"{prefix}cross", layers, "cross")
+                if residual != "off":
+                    use = "text" if residual == "shared" else "query"
+                    self._fill_group(f"{prefix}query", layers, use)
+        for name, pair in (("kv", self.kv), ("decoder.kv", self.decoder_kv)):
+            if pair is not None:
+                self.slots[name][0].fill(pair)
+
+    def components(self) -> dict[str, list[nn.Parameter]]:
+        """Parameters of the bottlenecks (``adapter``) and of the key/value pairs (``kv_pair``)."""
+        pairs = [pair for pair in (self.kv, self.decoder_kv) if pair is not None]
+        kv = [parameter for pair in pairs for parameter in pair.parameters()]
+        known = {id(parameter) for parameter in kv}
+        rest = [parameter for parameter in self.parameters() if id(parameter) not in known]
+        return {"adapter": rest, "kv_pair": kv} if kv else {"adapter": rest}

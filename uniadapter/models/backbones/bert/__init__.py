@@ -1,0 +1,7 @@
+"""BLIP's text tower, split by idea: embeddings, attention, layer, encoder, decoder."""
+
+from .attention import CrossInput, KeyValue
+from .decoder import BertDecoder
+from .encoder import BertModel
+
+__all__ = ["BertDecoder", "BertModel", "CrossInput", "KeyValue"]

@@ -1,0 +1,234 @@
+"""Self- and cross-attention of BLIP's BERT on scaled_dot_product_attention.
+
+Keys and values of a cross-attention can be projected once and used for many texts: pairs refer to
+them by index, or all pairs read the same single medium. Frame weights (PFA) are a factor on the
+keys (released variant) or on the states before both projections (paper variant); neither needs a
+copy of the states a text.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+Delta = tuple[torch.Tensor, torch.Tensor]
+
+
+class KeyValue(NamedTuple):
+    """Projected cross-attention states of one layer.
+
+    Attributes:
+        key (Tensor): (V, H, S, D/H).
+        value (Tensor): (V, H, S, D/H).
+        key_zero (Tensor): What an all-zero state projects to, (1, H, 1, D/H).
+        value_zero (Tensor): The same for the value.
+    """
+
+    key: torch.Tensor
+    value: torch.Tensor
+    key_zero: torch.Tensor
+    value_zero: torch.Tensor
+
+
+@dataclass(frozen=True)
+class CrossInput:
+    """What the cross-attention of P texts reads, the same for every layer.
+
+    Attributes:
+        states (Tensor, optional): (V, S, W); projected inside each layer.
+        projected (list[KeyValue], optional): One a layer, instead of projecting ``states``.
+        delta (tuple, optional): Terms (key, value) of shape (V, S, D) added after projection.
+        delta_zero (tuple, optional): What ``delta`` is for an all-zero state, each (1, 1, D).
+        owner (Tensor, optional): (P,) long; text p reads medium ``owner[p]``. None: text p reads
+            medium p, or all texts read the only medium.
+        mask (Tensor, optional): (V, S) bool, False where a state is padding.
+        weights (Tensor, optional): (P, S) factor of each state for each text (PFA).
+        weigh_states (bool): Whether the factor is on the states, hence on keys and values before
+            their biases (paper eq. 8), or on the finished keys only (released code).
+    """
+
+    states: torch.Tensor | None = None
+    projected: list[KeyValue] | None = None
+    delta: Delta | None = None
+    delta_zero: Delta | None = None
+    owner: torch.Tensor | None = None
+    mask: torch.Tensor | None = None
+    weights: torch.Tensor | None = None
+    weigh_states: bool = False
+
+    def with_weights(self, weights: torch.Tensor | None, weigh_states: bool) -> CrossInput:
+        """Return a copy with other frame weights (P, S)."""
+        return replace(self, weights=weights, weigh_states=weigh_states)
+
+
+class _Projections(nn.Module):
+    """Query, key and value projections, split into heads."""
+
+    def __init__(self, hidden_size: int, num_heads: int, state_width: int, dropout: float) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.query = nn.Linear(hidden_size, hidden_size)
+        self.key = nn.Linear(state_width, hidden_size)
+        self.value = nn.Linear(state_width, hidden_size)
+        self.dropout_rate = dropout
+
+    @property
+    def dropout_p(self) -> float:
+        """The dropout probability in force: 0 in evaluation."""
+        return self.dropout_rate if self.training else 0.0
+
+    def heads(self, x: torch.Tensor) -> torch.Tensor:
+        """Split (B, L, D) into heads (B, H, L, D/H)."""
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+
+def _merge(x: torch.Tensor) -> torch.Tensor:
+    """Join heads (B, H, L, D/H) into (B, L, D)."""
+    return x.transpose(1, 2).flatten(2)
+
+
+class SelfAttention(_Projections):
+    """Multi-head self-attention with an optional key/value cache."""
+
+    def forward(
+        self, x: torch.Tensor, mask: torch.Tensor | None, past: Delta | None = None
+    ) -> tuple[torch.Tensor, Delta]:
+        """Attend within a sequence.
+
+        Args:
+            x (Tensor): (B, L, D).
+            mask (Tensor, optional): bool, broadcastable to (B, H, L, past + L); True is visible.
+            past (tuple, optional): Cached keys and values, each (B, H, past, D/H).
+
+        Returns:
+            tuple: Output (B, L, D) and the keys and values of all tokens so far.
+        """
+        query, key, value = (self.heads(f(x)) for f in (self.query, self.key, self.value))
+        if past is not None:
+            key = torch.cat((past[0], key), dim=2)
+            value = torch.cat((past[1], value), dim=2)
+        out = F.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, dropout_p=self.dropout_p
+        )
+        return _merge(out), (key, value)
+
+
+class CrossAttention(_Projections):
+    """Multi-head attention of texts to projected states."""
+
+    def project(
+        self,
+        states: torch.Tensor,
+        delta: Delta | None = None,
+        delta_zero: Delta | None = None,
+    ) -> KeyValue:
+        """Project states once, for any number of texts.
+
+        Args:
+            states (Tensor): (V, S, W).
+            delta (tuple, optional): Terms added to keys and values, each (V, S, D).
+            delta_zero (tuple, optional): Those terms for an all-zero state, each (1, 1, D).
+
+        Returns:
+            KeyValue: Keys and values by head.
+        """
+        key, value = self.key(states), self.value(states)
+        key_zero, value_zero = self.key.bias.view(1, 1, -1), self.value.bias.view(1, 1, -1)
+        if delta is not None and delta_zero is not None:
+            key, value = key + delta[0], value + delta[1]
+            key_zero, value_zero = key_zero + delta_zero[0], value_zero + delta_zero[1]
+        return KeyValue(*(self.heads(t) for t in (key, value, key_zero, value_zero)))
+
+    def forward(self, x: torch.Tensor, kv: KeyValue, cross: CrossInput) -> torch.Tensor:
+        """Attend from texts to states.
+
+        Args:
+            x (Tensor): Queries of shape (P, L, D).
+            kv (KeyValue): Projected states of V media.
+            cross (CrossInput): Which medium a text reads, mask and frame weights.
+
+        Returns:
+            Tensor: (P, L, D).
+        """
+        query = self.heads(self.query(x))
+        if kv.key.shape[0] == 1 and query.shape[0] > 1:
+            return _merge(self._one_medium(query, kv, cross))
+        return _merge(self._pairwise(query, kv, cross))
+
+    def _pairwise(self, query: torch.Tensor, kv: KeyValue, cross: CrossInput) -> torch.Tensor:
+        """Text p reads medium owner[p]; query (P, H, L, D/H)."""
+        key, value, mask = kv.key, kv.value, cross.mask
+        if cross.owner is not None:
+            key, value = key[cross.owner], value[cross.owner]
+            mask = None if mask is None else mask[cross.owner]
+        if cross.weights is not None:
+            factor = cross.weights[:, None, :, None].to(key.dtype)
+            if cross.weigh_states:
+                key = (key - kv.key_zero) * factor + kv.key_zero
+                value = (value - kv.value_zero) * factor + kv.value_zero
+            else:
+                key = key * factor
+        return F.scaled_dot_product_attention(
+            query,
+            key,
+            value,
+            attn_mask=None if mask is None else mask[:, None, None],
+            dropout_p=self.dropout_p,
+        )
+
+    def _one_medium(self, query: torch.Tensor, kv: KeyValue, cross: CrossInput) -> torch.Tensor:
+        """All P texts read one medium: fold them into the query axis of one attention."""
+        pairs, _, length, _ = query.shape
+        folded = query.transpose(0, 1).flatten(1, 2).unsqueeze(0)
+        if cross.weights is None:
+            mask = None if cross.mask is None else cross.mask[:, None, None]
+            out = F.scaled_dot_product_attention(
+                folded, kv.key, kv.value, attn_mask=mask, dropout_p=self.dropout_p
+            )
+        else:
+            out = self._weighted(folded, kv, cross, pairs, length)
+        return out.squeeze(0).unflatten(1, (pairs, length)).transpose(0, 1)
+
+    def _weighted(
+        self, folded: torch.Tensor, kv: KeyValue, cross: CrossInput, pairs: int, length: int
+    ) -> torch.Tensor:
+        """Attention with a factor a (text, state) on the logits; folded (1, H, P*L, D/H).
+
+        ``q.(A k) = A (q.k)``; with the factor on the states, ``q.(A k0 + b) = A (q.k0) + const``,
+        where the constant leaves the softmax unchanged, and values alike.
+        """
+        if cross.weights is None:
+            raise ValueError("Weighted attention needs frame weights.")
+        key = kv.key - kv.key_zero if cross.weigh_states else kv.key
+        logits = folded @ key.transpose(-1, -2) / math.sqrt(folded.shape[-1])
+        logits = logits.unflatten(2, (pairs, length))
+        factor = cross.weights[None, None, :, None].to(logits.dtype)
+        logits = logits * factor
+        if cross.mask is not None:
+            logits = logits.masked_fill(~cross.mask[:, None, None, None], float("-inf"))
+        probs = F.dropout(logits.softmax(-1), self.dropout_p)
+        if not cross.weigh_states:
+            return probs.flatten(2, 3).to(kv.value.dtype) @ kv.value
+        # Dropout scales what is left of the probabilities, so their sum multiplies the bias.
+        total = probs.sum(-1, keepdim=True).flatten(2, 3)
+        weighted = (probs * factor).flatten(2, 3).to(kv.value.dtype)
+        return weighted @ (kv.value - kv.value_zero) + total.to(kv.value.dtype) * kv.value_zero
+
+
+class AttentionOutput(nn.Module):
+    """Output projection, residual and post-LayerNorm."""
+
+    def __init__(self, in_size: int, hidden_size: int, eps: float, dropout: float) -> None:
+        super().__init__()
+        self.dense = nn.Linear(in_size, hidden_size)
+        self.LayerNorm = nn.LayerNorm(hidden_size, eps=eps)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
+        """Return ``LN(dense(x) + residual)``; x (B, L, in_size), residual (B, L, D)."""
+        return self.LayerNorm(self.dropout(self.dense(x)) + residual)

@@ -1,0 +1,49 @@
+"""Word and position embeddings of BLIP's BERT (no token types)."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+class BertEmbeddings(nn.Module):
+    """Sum of word and position embeddings, normalised.
+
+    Args:
+        vocab_size (int): Number of words, ``[DEC]`` and ``[ENC]`` included.
+        hidden_size (int): Width D.
+        max_positions (int): Longest sequence in tokens.
+        eps (float): LayerNorm epsilon.
+        dropout (float): Dropout probability.
+    """
+
+    def __init__(
+        self, vocab_size: int, hidden_size: int, max_positions: int, eps: float, dropout: float
+    ) -> None:
+        super().__init__()
+        self.word_embeddings = nn.Embedding(vocab_size, hidden_size, padding_idx=0)
+        self.position_embeddings = nn.Embedding(max_positions, hidden_size)
+        self.LayerNorm = nn.LayerNorm(hidden_size, eps=eps)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, input_ids: torch.Tensor, offset: int = 0) -> torch.Tensor:
+        """Embed tokens.
+
+        Args:
+            input_ids (Tensor): Word ids of shape (B, L).
+            offset (int): Position of the first token, for decoding with a cache.
+
+        Returns:
+            Tensor: Embeddings of shape (B, L, D).
+
+        Raises:
+            ValueError: If the sequence is longer than the position table.
+        """
+        end = offset + input_ids.shape[1]
+        if end > self.position_embeddings.num_embeddings:
+            raise ValueError(
+                f"A text of {end} tokens exceeds the {self.position_embeddings.num_embeddings} "
+                "positions of the text tower: lower max_text_len in the data preprocessor."
+            )
+        positions = self.position_embeddings.weight[offset:end]
+        return self.dropout(self.LayerNorm(self.word_embeddings(input_ids) + positions))

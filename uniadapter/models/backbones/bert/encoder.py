@@ -1,0 +1,190 @@
+"""BLIP's BERT tower: text encoder, multimodal encoder and the body of the decoder."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from uniadapter.registry import MODELS
+
+from ...slots import Slot
+from .attention import CrossInput, Delta
+from .embeddings import BertEmbeddings
+from .layer import BertLayer
+
+
+class _Encoder(nn.Module):
+    """The stack of layers under BERT's parameter name ``encoder.layer``."""
+
+    def __init__(self, layers: list[BertLayer]) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList(layers)
+
+
+@MODELS.register_module()
+class BertModel(nn.Module):
+    """Post-LN BERT without token types and with a cross-attention block in every layer.
+
+    The same parameters serve as text encoder (``cross=None``) and as multimodal encoder.
+
+    Args:
+        vocab_size (int): Words, ``[DEC]`` and ``[ENC]`` included. Defaults to 30524.
+        hidden_size (int): Width D. Defaults to 768.
+        num_layers (int): Defaults to 12.
+        num_heads (int): Defaults to 12.
+        intermediate_size (int): Width of the feed-forward networks. Defaults to 3072.
+        encoder_width (int): Width W of the states cross-attention reads. Defaults to 768.
+        max_positions (int): Longest sequence in tokens. Defaults to 512.
+        eps (float): LayerNorm epsilon. Defaults to 1e-12.
+        dropout (float): Dropout of the hidden states. Defaults to 0.1, as BLIP.
+        attention_dropout (float): Dropout of attention probabilities. Defaults to 0.1, as BLIP.
+        grad_checkpointing (bool): Recompute each layer in the backward pass. Defaults to False.
+
+    Raises:
+        ValueError: If ``hidden_size`` is no multiple of ``num_heads``.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int = 30524,
+        hidden_size: int = 768,
+        num_layers: int = 12,
+        num_heads: int = 12,
+        intermediate_size: int = 3072,
+        encoder_width: int = 768,
+        max_positions: int = 512,
+        eps: float = 1e-12,
+        dropout: float = 0.1,
+        attention_dropout: float = 0.1,
+        grad_checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        if hidden_size % num_heads:
+            raise ValueError(
+                f"text.hidden_size={hidden_size} is no multiple of text.num_heads={num_heads}."
+            )
+        self.vocab_size = vocab_size
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.encoder_width = encoder_width
+        self.grad_checkpointing = grad_checkpointing
+        self.embeddings = BertEmbeddings(vocab_size, hidden_size, max_positions, eps, dropout)
+        self.encoder = _Encoder(
+            [
+                BertLayer(
+                    hidden_size,
+                    num_heads,
+                    intermediate_size,
+                    encoder_width,
+                    eps,
+                    dropout,
+                    attention_dropout,
+                )
+                for _ in range(num_layers)
+            ]
+        )
+        self.kv_slot = Slot(encoder_width, hidden_size)
+        self.apply(self._init_module)
+
+    @staticmethod
+    def _init_module(module: nn.Module) -> None:
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=0.02)
+        if isinstance(module, nn.Linear):
+            nn.init.zeros_(module.bias)
+
+    def layer_slots(self, name: str) -> list[Slot]:
+        """The slots called ``name`` (``'text'``, ``'query'``, ``'cross'``), one a layer."""
+        return [layer.slots[name] for layer in self.encoder.layer]
+
+    def read(
+        self,
+        states: torch.Tensor,
+        mask: torch.Tensor | None = None,
+        owner: torch.Tensor | None = None,
+    ) -> CrossInput:
+        """Prepare states for cross-attention; they are projected inside each layer.
+
+        Args:
+            states (Tensor): (V, S, W).
+            mask (Tensor, optional): (V, S), 0 or False where a state is padding.
+            owner (Tensor, optional): (P,) long: which medium a text reads.
+
+        Returns:
+            CrossInput: To be passed as ``cross``.
+
+        Raises:
+            ValueError: If the states' width is not ``encoder_width``.
+        """
+        if states.shape[-1] != self.encoder_width:
+            raise ValueError(
+                f"Cross-attention reads states of width {self.encoder_width} (encoder_width), "
+                f"got {states.shape[-1]}."
+            )
+        delta = self.kv_slot(states)
+        zero = None if delta is None else self.kv_slot(states.new_zeros(1, 1, states.shape[-1]))
+        return CrossInput(
+            states=states,
+            delta=delta,
+            delta_zero=zero,
+            owner=owner,
+            mask=None if mask is None else mask.bool(),
+        )
+
+    def project(self, cross: CrossInput) -> CrossInput:
+        """Project the states of ``cross`` to every layer's keys and values, once."""
+        if cross.states is None:
+            return cross
+        projected = [
+            layer.crossattention.self.project(cross.states, cross.delta, cross.delta_zero)
+            for layer in self.encoder.layer
+        ]
+        return replace(cross, states=None, delta=None, delta_zero=None, projected=projected)
+
+    @staticmethod
+    def _self_mask(
+        attention_mask: torch.Tensor | None, length: int, past: int, causal: bool, device: object
+    ) -> torch.Tensor | None:
+        """Boolean mask (B or 1, 1, L or 1, past + L): True where a query sees a key."""
+        mask = None if attention_mask is None else attention_mask.bool()[:, None, None, :]
+        if causal:
+            rows = torch.arange(past, past + length, device=device)[:, None]
+            seen = torch.arange(past + length, device=device)[None, :] <= rows
+            mask = seen[None, None] if mask is None else mask & seen
+        return mask
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        cross: CrossInput | None = None,
+        causal: bool = False,
+        past: list[Delta] | None = None,
+    ) -> tuple[torch.Tensor, list[Delta]]:
+        """Encode texts.
+
+        Args:
+            input_ids (Tensor): (B, L) word ids.
+            attention_mask (Tensor, optional): (B, past + L), 0 where a token is padding.
+            cross (CrossInput, optional): From :meth:`read` or :meth:`project`. None: text only.
+            causal (bool): Whether a token sees only itself and earlier ones. Defaults to False.
+            past (list, optional): Self-attention keys and values of earlier tokens, one a layer.
+
+        Returns:
+            tuple: Hidden states (B, L, D) and the keys and values of all tokens, one a layer.
+        """
+        offset = 0 if past is None else past[0][0].shape[2]
+        x = self.embeddings(input_ids, offset)
+        mask = self._self_mask(attention_mask, x.shape[1], offset, causal, x.device)
+        presents = []
+        recompute = self.grad_checkpointing and self.training and torch.is_grad_enabled()
+        for i, layer in enumerate(self.encoder.layer):
+            args = (x, mask, cross, i, None if past is None else past[i])
+            x, present = (
+                checkpoint(layer, *args, use_reentrant=False) if recompute else layer(*args)
+            )
+            presents.append(present)
+        return x, presents

@@ -1,0 +1,106 @@
+"""One layer of BLIP's BERT, with the three slots an adapter may fill."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ...slots import Slot
+from .attention import AttentionOutput, CrossAttention, CrossInput, Delta, SelfAttention
+
+
+class _Attention(nn.Module):
+    """An attention and its output block under BERT's parameter names (``self``, ``output``)."""
+
+    def __init__(self, attention: nn.Module, output: AttentionOutput) -> None:
+        super().__init__()
+        self.self = attention
+        self.output = output
+
+
+class _Intermediate(nn.Module):
+    """First half of the feed-forward network."""
+
+    def __init__(self, hidden_size: int, intermediate_size: int) -> None:
+        super().__init__()
+        self.dense = nn.Linear(hidden_size, intermediate_size)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.gelu(self.dense(x))
+
+
+class BertLayer(nn.Module):
+    """Post-LN transformer layer that is used with or without cross-attention.
+
+    Text use:  ``h = LN(x + attn x)``; ``LN(h + ffn h) + text(h)``.
+    Cross use: ``q = LN(x + attn x)``; ``h = LN(q + cross(q, states))``;
+    ``LN(h + ffn h) + query(q) + cross(h)`` (paper eq. 4 and 6, after BERT's post-LN).
+
+    Args:
+        hidden_size (int): Width D.
+        num_heads (int): Attention heads H.
+        intermediate_size (int): Width of the feed-forward network.
+        encoder_width (int): Width W of the states that cross-attention reads.
+        eps (float): LayerNorm epsilon.
+        dropout (float): Dropout of the hidden states.
+        attention_dropout (float): Dropout of the attention probabilities.
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        num_heads: int,
+        intermediate_size: int,
+        encoder_width: int,
+        eps: float,
+        dropout: float,
+        attention_dropout: float,
+    ) -> None:
+        super().__init__()
+        self.attention = _Attention(
+            SelfAttention(hidden_size, num_heads, hidden_size, attention_dropout),
+            AttentionOutput(hidden_size, hidden_size, eps, dropout),
+        )
+        self.crossattention = _Attention(
+            CrossAttention(hidden_size, num_heads, encoder_width, attention_dropout),
+            AttentionOutput(hidden_size, hidden_size, eps, dropout),
+        )
+        self.intermediate = _Intermediate(hidden_size, intermediate_size)
+        self.output = AttentionOutput(intermediate_size, hidden_size, eps, dropout)
+        self.slots = {name: Slot(hidden_size) for name in ("text", "query", "cross")}
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        mask: torch.Tensor | None,
+        cross: CrossInput | None,
+        index: int,
+        past: Delta | None,
+    ) -> tuple[torch.Tensor, Delta]:
+        """Run the layer.
+
+        Args:
+            x (Tensor): (B, L, D).
+            mask (Tensor, optional): Self-attention mask, bool, see :class:`SelfAttention`.
+            cross (CrossInput, optional): What cross-attention reads; None skips it.
+            index (int): Position of the layer, to find its projected keys and values.
+            past (tuple, optional): Cached self-attention keys and values.
+
+        Returns:
+            tuple: Output (B, L, D) and the self-attention's keys and values.
+        """
+        attended, present = self.attention.self(x, mask, past)
+        query = self.attention.output(attended, x)
+        if cross is None:
+            out = self.output(self.intermediate(query), query)
+            return self.slots["text"].add(out, query), present
+        attention = self.crossattention.self
+        if cross.projected is not None:
+            kv = cross.projected[index]
+        else:
+            kv = attention.project(cross.states, cross.delta, cross.delta_zero)
+        hidden = self.crossattention.output(attention(query, kv, cross), query)
+        out = self.output(self.intermediate(hidden), hidden)
+        out = self.slots["query"].add(out, query)
+        return self.slots["cross"].add(out, hidden), present

@@ -1,0 +1,77 @@
+"""Momentum (EMA) copies of the trained tensors only.
+
+Frozen weights are the same in the online and in the momentum model, so they are shared: the
+momentum model is the online model called with a few tensors exchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.func import functional_call
+
+
+class TrainedEMA(nn.Module):
+    """Exponential moving averages of some parameters of a model.
+
+    Args:
+        model (nn.Module): The model; it is not registered here.
+        names (Iterable[str]): Names of the averaged parameters.
+        momentum (float): Weight of the average in an update, such as 0.995.
+    """
+
+    def __init__(self, model: nn.Module, names: Iterable[str], momentum: float) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.names = list(names)
+        for name in self.names:
+            value = model.get_parameter(name).detach().clone()
+            self.register_buffer(self._buffer(name), value)
+
+    @staticmethod
+    def _buffer(name: str) -> str:
+        return name.replace(".", "/")
+
+    def averages(self) -> dict[str, torch.Tensor]:
+        """The averages by parameter name."""
+        return {name: self.get_buffer(self._buffer(name)) for name in self.names}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Move the averages towards the model's parameters, once a step."""
+        if not self.names:
+            return
+        current = [model.get_parameter(name).detach() for name in self.names]
+        torch._foreach_lerp_(list(self.averages().values()), current, 1 - self.momentum)
+
+    @torch.no_grad()
+    def reset(self, model: nn.Module) -> None:
+        """Set the averages to the model's parameters, after pretrained weights were loaded."""
+        for name, average in self.averages().items():
+            average.copy_(model.get_parameter(name))
+
+    @torch.no_grad()
+    def call(self, model: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        """Call ``model.forward`` with the averages in place of its parameters, in eval mode.
+
+        Dropout is off: the averages are targets, not a second noisy student.
+        """
+        with _evaluating(model):
+            return functional_call(model, self.averages(), args, kwargs)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Switch dropout and the like off inside the context, whatever mode each module is in."""
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True

@@ -1,0 +1,104 @@
+"""Parameter-free frame-aware attention (paper section 3.5, eq. 7-8)."""
+
+from __future__ import annotations
+
+import torch
+
+from uniadapter.registry import MODELS
+
+from ..adapters.base import check_choice
+
+
+@MODELS.register_module()
+class FrameAwareAttention:
+    """Turn the similarity of a text to each frame into a factor on the frames' patch tokens.
+
+    * ``'paper'``: ``A = softmax_i(f_i . f_t)`` on the class tokens; patch tokens are multiplied by
+      A before keys and values are formed (eq. 7-8).
+    * ``'released'`` (the authors' code): ``A = N softmax_i(g_i / 4)`` of the cosines g of the
+      contrastive features, without gradient; only the keys of patch tokens are multiplied.
+
+    Class tokens always keep their weight. One frame has the factor 1 in both variants.
+
+    Args:
+        variant (str): ``'released'`` (default) or ``'paper'``.
+        temperature (float, optional): Divides the similarities. Defaults to 4 for ``'released'``
+            and 1 for ``'paper'``.
+
+    Raises:
+        ValueError: If the variant is unknown or the temperature is not positive.
+    """
+
+    def __init__(self, variant: str = "released", temperature: float | None = None) -> None:
+        check_choice(variant, ("released", "paper"), "pfa.variant")
+        self.variant = variant
+        if temperature is None:
+            temperature = 4.0 if variant == "released" else 1.0
+        if temperature <= 0:
+            raise ValueError(f"pfa.temperature={temperature} must be positive.")
+        self.temperature = float(temperature)
+
+    @property
+    def weigh_states(self) -> bool:
+        """Whether the factor acts before both projections (paper) or on keys only (released)."""
+        return self.variant == "paper"
+
+    def frame_sims(
+        self,
+        frame_cls: torch.Tensor,
+        frame_features: torch.Tensor,
+        text_cls: torch.Tensor,
+        text_features: torch.Tensor,
+    ) -> torch.Tensor:
+        """Similarity of every text to every frame.
+
+        Args:
+            frame_cls (Tensor): Class tokens of the frames, (V, N, D).
+            frame_features (Tensor): Normalised contrastive features, (V, N, E).
+            text_cls (Tensor): Class tokens of the texts, (T, D).
+            text_features (Tensor): Normalised contrastive features, (T, E).
+
+        Returns:
+            Tensor: (T, V, N), float32; cosines in the released variant, dot products of class
+            tokens in the paper's.
+
+        Raises:
+            ValueError: If the paper variant meets towers of different width.
+        """
+        if self.variant == "released":
+            with torch.no_grad():
+                return torch.einsum("te,vne->tvn", text_features.float(), frame_features.float())
+        if frame_cls.shape[-1] != text_cls.shape[-1]:
+            raise ValueError(
+                f"pfa.variant='paper' multiplies class tokens, but the towers' widths differ "
+                f"({frame_cls.shape[-1]} and {text_cls.shape[-1]}): use pfa.variant='released'."
+            )
+        return torch.einsum("td,vnd->tvn", text_cls.float(), frame_cls.float())
+
+    def weights(self, sims: torch.Tensor) -> torch.Tensor:
+        """Frame weights A of pairs.
+
+        Args:
+            sims (Tensor): Similarities of P pairs to their N frames, (P, N).
+
+        Returns:
+            Tensor: (P, N); rows sum to N in the released variant, to 1 in the paper's.
+        """
+        if self.variant == "released":
+            sims = sims.detach()
+            return sims.shape[-1] * torch.softmax(sims.float() / self.temperature, dim=-1)
+        return torch.softmax(sims.float() / self.temperature, dim=-1)
+
+    def token_weights(self, sims: torch.Tensor, tokens_per_frame: int) -> torch.Tensor:
+        """Factor of every visual token: A for patch tokens, 1 for class tokens.
+
+        Args:
+            sims (Tensor): (P, N).
+            tokens_per_frame (int): M, the class token included.
+
+        Returns:
+            Tensor: (P, N * M).
+        """
+        weights = self.weights(sims)[:, :, None]
+        patches = weights.expand(-1, -1, tokens_per_frame - 1)
+        return torch.cat((torch.ones_like(weights), patches), dim=2).flatten(1)

@@ -1,0 +1,99 @@
+"""Loading a backbone's pretrained weights, and refusing what does not fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from mmengine.logging import print_log
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+# Parts of another task or of training that a backbone file may hold beside the towers.
+_OTHER_PARTS = ("adapter.", "ema.", "queue.", "decoder.", "text.", "vision_proj.", "text_proj.")
+_OTHER_PARTS += ("itm_head.", "temp", "step")
+
+
+def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
+    """Read tensors from a safetensors file or a checkpoint, never running pickled code.
+
+    Args:
+        path (str | Path): ``.safetensors``, or a torch checkpoint that is a state dict or holds
+            one under ``state_dict`` or ``model``.
+
+    Returns:
+        dict[str, Tensor]: Tensors by name, on the CPU.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is damaged or needs pickled code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} does not exist: put the weights there or set model.pretrained to their "
+            "place. tools/model_converters/convert_checkpoint.py makes them from BLIP's."
+        )
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise ValueError(
+            f"{path} can't be read as tensors ({str(error).splitlines()[0]}): it is damaged, or "
+            "needs pickled code, which is never run here."
+        ) from error
+    for key in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not all(
+        isinstance(value, torch.Tensor) for value in content.values()
+    ):
+        raise ValueError(f"{path} holds no state dict (neither itself nor under 'state_dict').")
+    return content
+
+
+def load_pretrained(model: Any, path: str | Path) -> None:
+    """Load towers and heads; adapter, momentum and queue of the model stay as they are.
+
+    Args:
+        model (VisionLanguageModel): The model.
+        path (str | Path): A file in this package's names.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If a tensor of a tower or head is missing, has another shape, or the file
+            holds tensors that no part of the package knows.
+    """
+    state = read_state_dict(path)
+    own = model.state_dict()
+    wanted_prefixes = tuple(f"{name}." for name in (*model.towers(), *model.heads()))
+    wanted = {name for name in own if name.startswith(wanted_prefixes)}
+    missing = sorted(wanted - set(state))
+    # A temperature is no part of every backbone file (transformers' BLIP has none).
+    scalars = {id(parameter) for parameter in model.scalars().values()}
+    wanted |= {name for name, parameter in model.named_parameters() if id(parameter) in scalars}
+    unknown = sorted(n for n in state if n not in wanted and not n.startswith(_OTHER_PARTS))
+    if missing or unknown:
+        raise ValueError(
+            f"{path} is no complete backbone for {type(model).__name__}: "
+            f"{len(missing)} tensors are missing (such as {missing[:3]}), {len(unknown)} are "
+            f"unknown (such as {unknown[:3]}). Convert other layouts with "
+            "tools/model_converters/convert_checkpoint.py."
+        )
+    chosen = {name: tensor for name, tensor in state.items() if name in wanted}
+    shapes = [
+        f"{name}: file {tuple(tensor.shape)}, model {tuple(own[name].shape)}"
+        for name, tensor in chosen.items()
+        if tensor.shape != own[name].shape and not name.endswith("pos_embed")
+    ]
+    if shapes:
+        raise ValueError(
+            f"{path} has other shapes than the model's config: {'; '.join(shapes[:5])}."
+        )
+    # The visual tower interpolates position embeddings of another image size while loading.
+    model.load_state_dict(chosen, strict=False)
+    left = sorted({name.split(".")[0] for name in state if name not in wanted})
+    print_log(f"Loaded {len(chosen)} tensors of {path}" + (f", left {left}." if left else "."))

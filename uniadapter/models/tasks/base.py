@@ -1,0 +1,158 @@
+"""What every task shares: towers with slots, an adapter that fills them, and what is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from mmengine.logging import print_log
+from mmengine.model import BaseModel
+from torch import nn
+
+from uniadapter.registry import MODELS
+
+from .. import slots as slot_module
+from ..adapters.base import Adapter
+from ..adapters.state import set_trainable
+from ..backbones import BertDecoder, BertModel, BlipViT
+from ..pretrained import load_pretrained
+from ..slots import SlotMap
+
+
+class VisionLanguageModel(BaseModel):
+    """Base class of tasks on a vision-language backbone.
+
+    Subclasses create their heads and then call :meth:`finish`, which decides what is trained.
+
+    Args:
+        visual (dict): Config of the visual tower.
+        text (dict, optional): Config of the text and multimodal tower.
+        decoder (dict, optional): Config of the decoder tower.
+        adapter (dict, optional): Config of the adapter. None leaves the slots empty.
+        train_backbone (bool): Train everything (full fine-tuning). Defaults to False.
+        train_heads (bool): Train the heads. Defaults to True.
+        grad_checkpointing (bool): Recompute tower layers in the backward pass. Defaults to False.
+        pretrained (str, optional): Weights that :meth:`init_weights` loads; the constructor
+            never reads a file.
+        data_preprocessor (dict, optional): Config of the data preprocessor.
+    """
+
+    def __init__(
+        self,
+        visual: dict,
+        text: dict | None = None,
+        decoder: dict | None = None,
+        adapter: dict | None = None,
+        train_backbone: bool = False,
+        train_heads: bool = True,
+        grad_checkpointing: bool = False,
+        pretrained: str | None = None,
+        data_preprocessor: dict | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor=data_preprocessor)
+        self.visual: BlipViT = MODELS.build(visual)
+        self.text: BertModel | None = None if text is None else MODELS.build(text)
+        self.decoder: BertDecoder | None = None if decoder is None else MODELS.build(decoder)
+        for tower in (self.visual, self.text, self.decoder and self.decoder.bert):
+            if tower is not None:
+                tower.grad_checkpointing = tower.grad_checkpointing or grad_checkpointing
+        self.adapter: Adapter | None = None
+        if adapter is not None:
+            self.adapter = MODELS.build(adapter, default_args={"slots": self.slots()})
+        self.train_backbone = train_backbone
+        self.train_heads = train_heads
+        self.pretrained = pretrained
+
+    def slots(self) -> SlotMap:
+        """The slots of all towers by name."""
+        found: SlotMap = {"visual": self.visual.slots}
+        towers = (("", self.text), ("decoder.", self.decoder and self.decoder.bert))
+        for prefix, tower in towers:
+            if tower is not None:
+                for name in ("text", "query", "cross"):
+                    found[prefix + name] = tower.layer_slots(name)
+                found[prefix + "kv"] = [tower.kv_slot]
+        # A decoder never runs without cross-attention.
+        found.pop("decoder.text", None)
+        return found
+
+    def towers(self) -> dict[str, nn.Module]:
+        """The backbone's towers by the prefix of their names in the state dict."""
+        named = {"visual": self.visual, "text": self.text, "decoder": self.decoder}
+        return {name: tower for name, tower in named.items() if tower is not None}
+
+    def heads(self) -> dict[str, nn.Module]:
+        """The task's trained heads by name; overridden by subclasses."""
+        return {}
+
+    def scalars(self) -> dict[str, nn.Parameter]:
+        """Trained parameters outside adapter and heads (a temperature), by component name."""
+        return {}
+
+    def components(self) -> dict[str, list[nn.Parameter]]:
+        """All parameters by component: ``backbone``, ``adapter`` ..., ``heads``, ``temperature``."""
+        parts = {
+            "backbone": [p for tower in self.towers().values() for p in tower.parameters()],
+            "heads": [p for head in self.heads().values() for p in head.parameters()],
+        }
+        if self.adapter is not None:
+            parts.update(self.adapter.components())
+        for name, parameter in self.scalars().items():
+            parts[name] = [parameter]
+        return parts
+
+    def trainable_components(self) -> list[str]:
+        """Names of the components that are trained."""
+        names = list(self.components())
+        if not self.train_backbone:
+            names.remove("backbone")
+        if not self.train_heads:
+            names.remove("heads")
+        return names
+
+    def finish(self) -> None:
+        """Decide by identity what is trained; everything else is frozen."""
+        components = self.components()
+        set_trainable(self, [p for name in self.trainable_components() for p in components[name]])
+
+    @contextmanager
+    def adapter_disabled(self) -> Iterator[None]:
+        """Run the bare backbone inside the context: all slots are off."""
+        with slot_module.disabled(self.slots()):
+            yield
+
+    def init_weights(self) -> None:
+        """Load the pretrained weights; towers without them keep their random initialisation."""
+        if self.pretrained is None:
+            print_log("No model.pretrained: the backbone's weights are random.", "current", 30)
+            return
+        load_pretrained(self, self.pretrained)
+        self.on_weights_loaded()
+
+    def on_weights_loaded(self) -> None:
+        """Called after weights were loaded, for what is derived from them."""
+
+    def encode_frames(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Run the visual tower on every frame.
+
+        Args:
+            pixels (Tensor): (B, N, 3, H, W); an image is a video of one frame.
+
+        Returns:
+            Tensor: Tokens (B, N, M, D), the class token first.
+
+        Raises:
+            ValueError: If ``pixels`` has another number of dimensions.
+        """
+        if pixels.dim() != 5:
+            raise ValueError(
+                f"pixels must be (B, N, 3, H, W), with N=1 for images; got {tuple(pixels.shape)}."
+            )
+        batch, frames = pixels.shape[:2]
+        return self.visual(pixels.flatten(0, 1)).unflatten(0, (batch, frames))
+
+    def forward(self, *args: Any, mode: str = "tensor", **kwargs: Any) -> Any:
+        """Dispatch on ``mode`` as MMEngine's models do; implemented by subclasses."""
+        raise TypeError(f"{type(self).__name__} implements no forward(mode={mode!r}).")
