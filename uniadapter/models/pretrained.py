@@ -12,8 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 # Parts of another task or of training that a backbone file may hold beside the towers.
-_OTHER_PARTS = ("adapter.", "ema.", "queue.", "decoder.", "text.", "vision_proj.", "text_proj.")
-_OTHER_PARTS += ("itm_head.", "temp", "step")
+_TOWERS_AND_HEADS = ("decoder.", "text.", "vision_proj.", "text_proj.", "itm_head.", "temp")
+_OTHER_PARTS = ("adapter.", "ema.", "queue.", "step", *_TOWERS_AND_HEADS)
 
 
 def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -59,7 +60,8 @@ class LayerAdapter(nn.Module):
         self.dropout = nn.Dropout(dropout)
         unique = set(widths.values())
         self._down_of, self._up_of = {}, {}
-        self.down, self.up = nn.ModuleDict(), nn.ModuleDict()
+        self.down: Any = nn.ModuleDict()
+        self.up: Any = nn.ModuleDict()
         for use, width in widths.items():
             # A query residual with weights of its own shares nothing: it is one more adapter
             # (paper table 13).
@@ -128,6 +130,9 @@ class LowRankPair(nn.Module):
         rank (int): Bottleneck.
     """
 
+    key: Any
+    value: Any
+
     def __init__(self, in_width: int, out_width: int, rank: int) -> None:
         super().__init__()
         for name in ("key", "value"):
@@ -136,7 +141,8 @@ class LowRankPair(nn.Module):
             for tensor in (down.bias, up.weight, up.bias):
                 nn.init.zeros_(tensor)
             self.add_module(name, nn.ModuleDict({"down": down, "up": up}))
-            self.register_parameter(f"{name}_scale", nn.Parameter(torch.ones(1)))
+        self.key_scale = nn.Parameter(torch.ones(1))
+        self.value_scale = nn.Parameter(torch.ones(1))
 
     def forward(self, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the terms of keys and values, each (V, S, d_out), of ``states`` (V, S, d_in)."""

@@ -17,6 +17,11 @@ class FeatureQueue(nn.Module):
         size (int): Number of entries Q.
     """
 
+    visual: torch.Tensor
+    text: torch.Tensor
+    ids: torch.Tensor
+    ptr: torch.Tensor
+
     def __init__(self, dim: int, size: int) -> None:
         super().__init__()
         self.register_buffer("visual", F.normalize(torch.randn(size, dim), dim=-1))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from mmengine.logging import print_log
@@ -68,7 +67,8 @@ class VisionLanguageModel(BaseModel):
     def slots(self) -> SlotMap:
         """The slots of all towers by name."""
         found: SlotMap = {"visual": self.visual.slots}
-        towers = (("", self.text), ("decoder.", self.decoder and self.decoder.bert))
+        decoder = None if self.decoder is None else self.decoder.bert
+        towers: list[tuple[str, BertModel | None]] = [("", self.text), ("decoder.", decoder)]
         for prefix, tower in towers:
             if tower is not None:
                 for name in ("text", "query", "cross"):
@@ -92,7 +92,7 @@ class VisionLanguageModel(BaseModel):
         return {}
 
     def components(self) -> dict[str, list[nn.Parameter]]:
-        """All parameters by component: ``backbone``, ``adapter`` ..., ``heads``, ``temperature``."""
+        """All parameters by component: ``backbone``, ``adapter``, ``heads``, ``temperature``."""
         parts = {
             "backbone": [p for tower in self.towers().values() for p in tower.parameters()],
             "heads": [p for head in self.heads().values() for p in head.parameters()],
@@ -152,7 +152,3 @@ class VisionLanguageModel(BaseModel):
             )
         batch, frames = pixels.shape[:2]
         return self.visual(pixels.flatten(0, 1)).unflatten(0, (batch, frames))
-
-    def forward(self, *args: Any, mode: str = "tensor", **kwargs: Any) -> Any:
-        """Dispatch on ``mode`` as MMEngine's models do; implemented by subclasses."""
-        raise TypeError(f"{type(self).__name__} implements no forward(mode={mode!r}).")

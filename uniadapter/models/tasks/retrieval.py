@@ -48,6 +48,7 @@ class RetrievalModel(VisionLanguageModel):
     """
 
     text: BertModel
+    step: torch.Tensor
 
     def __init__(
         self,

@@ -47,7 +47,7 @@ class BertDecoder(nn.Module):
         super().__init__()
         self.bert = BertModel(**kwargs)
         eps = kwargs.get("eps", 1e-12)
-        self.cls = nn.ModuleDict(
+        self.cls: Any = nn.ModuleDict(
             {"predictions": _Predictions(self.bert.hidden_size, self.bert.vocab_size, eps)}
         )
         self.cls.apply(BertModel._init_module)

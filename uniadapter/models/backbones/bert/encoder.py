@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,7 +22,7 @@ class _Encoder(nn.Module):
 
     def __init__(self, layers: list[BertLayer]) -> None:
         super().__init__()
-        self.layer = nn.ModuleList(layers)
+        self.layer: Any = nn.ModuleList(layers)
 
 
 @MODELS.register_module()
@@ -146,7 +147,11 @@ class BertModel(nn.Module):
 
     @staticmethod
     def _self_mask(
-        attention_mask: torch.Tensor | None, length: int, past: int, causal: bool, device: object
+        attention_mask: torch.Tensor | None,
+        length: int,
+        past: int,
+        causal: bool,
+        device: torch.device,
     ) -> torch.Tensor | None:
         """Boolean mask (B or 1, 1, L or 1, past + L): True where a query sees a key."""
         mask = None if attention_mask is None else attention_mask.bool()[:, None, None, :]

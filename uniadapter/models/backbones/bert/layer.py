@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -13,9 +15,9 @@ from .attention import AttentionOutput, CrossAttention, CrossInput, Delta, SelfA
 class _Attention(nn.Module):
     """An attention and its output block under BERT's parameter names (``self``, ``output``)."""
 
-    def __init__(self, attention: nn.Module, output: AttentionOutput) -> None:
+    def __init__(self, attention: Any, output: AttentionOutput) -> None:
         super().__init__()
-        self.self = attention
+        self.self: Any = attention
         self.output = output
 
 
