@@ -1,0 +1,9 @@
+# tools/dist_train.sh configs/ablation/didemo_r512_no_sharing.py 8
+# Paper, table 2, UniAdapter r=512 without sharing: R@1 51.3, R@5 76.5, R@10 84.2, R@Mean 70.7, MdR 1.
+_base_ = [
+    '../_base_/models/blip_base_retrieval.py', '../_base_/datasets/didemo_retrieval_8f.py',
+    '../_base_/schedules/adamw_cosine_10e_bs64.py', '../_base_/retrieval_runtime.py',
+]
+model = dict(
+    data_preprocessor=dict(max_text_len=64),
+    adapter=dict(sharing='none', textual_branch=False))
