@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import sys
+import textwrap
+
+from tests.helpers import run
+from uniadapter.utils import compat
+
+
+def test_installed_version_is_a_tuple_of_numbers_or_none():
+    version = compat.installed_version("torch")
+    assert version is not None
+    assert len(version) >= 2
+    assert compat.installed_version("no-such-distribution") is None
+
+
+def test_installed_version_stops_at_a_pre_release(monkeypatch):
+    monkeypatch.setattr(compat.metadata, "version", lambda package: "5.1.0rc2+cpu")
+    assert compat.installed_version("transformers") == (5, 1)
+
+
+def test_only_new_transformers_beside_pycocotools_breaks_the_import(monkeypatch):
+    versions = {"transformers": "4.55.4", "pycocotools": "2.0.11"}
+    monkeypatch.setattr(compat.metadata, "version", lambda package: versions[package])
+    assert not compat._multimodal_import_breaks()
+    versions["transformers"] = "4.56.0"
+    assert compat._multimodal_import_breaks()
+
+
+def test_models_import_and_the_flag_is_as_before():
+    # In a process of its own: the import happens once a process.
+    code = """
+    import mmpretrain.utils.dependency as dependency
+    before = dependency.WITH_MULTIMODAL
+    from uniadapter.utils.compat import mmpretrain_models
+    assert mmpretrain_models().VisionTransformer.__name__ == "VisionTransformer"
+    assert dependency.WITH_MULTIMODAL == before
+    """
+    done = run(sys.executable, "-W", "error::UserWarning:mmcv", "-c", textwrap.dedent(code))
+    assert done.returncode == 0, done.stderr
+
+
+def test_importing_the_package_is_cheap():
+    code = "import sys, uniadapter; assert not {'mmpretrain', 'transformers'} & set(sys.modules)"
+    done = run(sys.executable, "-c", code)
+    assert done.returncode == 0, done.stderr

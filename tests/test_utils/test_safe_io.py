@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from uniadapter.utils import safe_io
+from uniadapter.utils.safe_io import AtomicLocalBackend, atomic_write, load_torch_file, to_plain
+
+
+def test_atomic_write_replaces_and_leaves_no_temporary_file(tmp_path: Path):
+    path = tmp_path / "new" / "file"
+    atomic_write(path, b"one")
+    atomic_write(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert os.listdir(path.parent) == ["file"]
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch, step: str):
+    path = tmp_path / "file"
+    atomic_write(path, b"old")
+
+    def fail(*arguments):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(safe_io.os, step, fail)
+    with pytest.raises(OSError, match="disk full"):
+        atomic_write(path, b"new")
+    monkeypatch.undo()
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_backend_writes_bytes_and_text(tmp_path: Path):
+    backend = AtomicLocalBackend()
+    backend.put(b"\x00", tmp_path / "bytes")
+    backend.put_text("é", tmp_path / "text")
+    assert (tmp_path / "bytes").read_bytes() == b"\x00"
+    assert (tmp_path / "text").read_text(encoding="utf-8") == "é"
+
+
+class Payload:
+    """Would run code when unpickled."""
+
+    def __reduce__(self):
+        return (os.mkdir, ("should-not-exist",))
+
+
+def test_load_refuses_pickled_code(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"a": Payload()}, tmp_path / "evil.pth")
+    with pytest.raises(ValueError, match=r"evil\.pth is corrupt, or holds objects.*refused"):
+        load_torch_file(tmp_path / "evil.pth")
+    assert not (tmp_path / "should-not-exist").exists()
+
+
+@pytest.mark.parametrize("keep", [0, 1, 100, 0.5, 0.99])
+def test_load_names_a_truncated_file(tmp_path: Path, keep: float):
+    path = tmp_path / "a.pth"
+    torch.save({"a": torch.zeros(1000)}, path)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(keep * len(data)) if isinstance(keep, float) else keep])
+    with pytest.raises(ValueError, match=r"a\.pth is .*corrupt"):
+        load_torch_file(path)
+
+
+def test_load_names_a_missing_file(tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match=r"gone\.pth does not exist"):
+        load_torch_file(tmp_path / "gone.pth")
+
+
+def test_to_plain_makes_everything_loadable(tmp_path: Path):
+    tensor = torch.ones(2)
+    value = {
+        np.str_("key"): np.float64(0.5),
+        "array": np.arange(3),
+        "nested": OrderedDict(a=(np.int64(1), [np.bool_(True)], {1, 2})),
+        "path": Path("x"),
+        "tensor": tensor,
+        "none": None,
+    }
+    torch.save(to_plain(value), tmp_path / "plain.pth")
+    loaded = load_torch_file(tmp_path / "plain.pth")
+    assert loaded.pop("tensor").equal(tensor)
+    assert loaded == {
+        "key": 0.5,
+        "array": [0, 1, 2],
+        "nested": {"a": (1, [True], {1, 2})},
+        "path": "x",
+        "none": None,
+    }
+
+
+def test_to_plain_names_what_it_cannot_turn():
+    with pytest.raises(TypeError, match="object cannot be saved"):
+        to_plain({"a": object()})
