@@ -6,6 +6,7 @@ from .didemo import DiDeMoRetrieval
 from .json_lines import RetrievalJsonDataset
 from .media import MediaError
 from .msrvtt import MSRVTTRetrieval
+from .pretrain import StillCaptionDataset
 
 __all__ = [
     "BaseRetrievalDataset",
@@ -13,5 +14,6 @@ __all__ = [
     "MSRVTTRetrieval",
     "MediaError",
     "RetrievalJsonDataset",
+    "StillCaptionDataset",
     "transforms",
 ]

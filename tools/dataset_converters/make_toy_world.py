@@ -1,0 +1,229 @@
+"""Draw the embedded toy world: stills to pre-train on, videos to adapt to.
+
+    python tools/dataset_converters/make_toy_world.py --out data/toy_world
+
+writes (see docs/embedded_data.md)::
+
+    data/toy_world/
+        world.json                  options, counts and a digest of everything drawn
+        stills/images.npy           (N, side, side, 3) uint8 RGB
+        stills/captions.json        N lists of captions
+        msrvtt/MSRVTT_data.json     the published MSR-VTT format
+        msrvtt/MSRVTT_train.9k.csv
+        msrvtt/MSRVTT_JSFUSION_test.csv
+        msrvtt/videos/video0.mp4 ...
+
+The same options give the same pictures, frames and captions on every machine. A world that is there
+already and complete is left alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from mmengine.utils import ProgressBar
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from toy_world.language import vocabulary
+from toy_world.stills import draw_stills
+from toy_world.videos import Video, draw_video
+
+#: Raise it when the drawing changes, so that worlds of an older version are drawn anew.
+VERSION = 1
+TRAIN, TEST = 1, 2
+FPS = 8
+PROGRESS = 100
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Draw the embedded toy world.")
+    parser.add_argument("--out", default="data/toy_world", help="folder of the world")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--stills", type=int, default=20000, help="number of stills, 0 for none")
+    parser.add_argument("--train-videos", type=int, default=1200)
+    parser.add_argument("--test-videos", type=int, default=256)
+    parser.add_argument("--captions", type=int, default=3, help="captions of a training video")
+    parser.add_argument("--still-side", type=int, default=48, help="side of a still in pixels")
+    parser.add_argument("--video-side", type=int, default=64, help="side of a video in pixels")
+    parser.add_argument(
+        "--new-words", type=float, default=0.6, help="share of words said by a new synonym"
+    )
+    parser.add_argument(
+        "--camera", type=float, default=1.0, help="strength of the visual shift, 0 for none"
+    )
+    parser.add_argument("--vocab", help="write the vocabulary to this file as well")
+    parser.add_argument("--force", action="store_true", help="draw it even if it is there")
+    args = parser.parse_args(argv)
+    for name in ("train_videos", "test_videos", "captions", "still_side", "video_side"):
+        if getattr(args, name) < 1:
+            parser.error(f"--{name.replace('_', '-')} must be at least 1")
+    if args.stills < 0:
+        parser.error("--stills must not be negative")
+    if not 0 <= args.new_words <= 1:
+        parser.error("--new-words must be between 0 and 1")
+    return args
+
+
+def options_of(args: argparse.Namespace) -> dict[str, Any]:
+    """What decides how the world looks."""
+    unrelated = ("out", "vocab", "force")
+    return {"version": VERSION, **{k: v for k, v in vars(args).items() if k not in unrelated}}
+
+
+def is_complete(out: Path, options: dict[str, Any]) -> bool:
+    """Whether ``out`` holds the world of these options, with every file in place."""
+    path = out / "world.json"
+    if not path.is_file() or json.loads(path.read_text())["options"] != options:
+        return False
+    names = [f"msrvtt/videos/video{i}.mp4" for i in range(_count(options))]
+    names += [
+        "msrvtt/MSRVTT_data.json",
+        "msrvtt/MSRVTT_train.9k.csv",
+        "msrvtt/MSRVTT_JSFUSION_test.csv",
+    ]
+    if options["stills"]:
+        names += ["stills/images.npy", "stills/captions.json"]
+    return all((out / name).is_file() and (out / name).stat().st_size for name in names)
+
+
+def _count(options: dict[str, Any]) -> int:
+    return options["train_videos"] + options["test_videos"]
+
+
+def draw_videos(options: dict[str, Any]) -> Iterator[Video]:
+    """Yield the training videos, then the test videos.
+
+    No two test videos show the same things, so that a test caption has one right answer.
+    """
+    style = {
+        "side": options["video_side"],
+        "captions": options["captions"],
+        "new_words": options["new_words"],
+        "camera": options["camera"],
+    }
+    for i in range(options["train_videos"]):
+        yield draw_video(np.random.default_rng([options["seed"], TRAIN, i]), **style)
+    seen: set[tuple[str, ...]] = set()
+    for i in range(options["test_videos"]):
+        for attempt in range(1000):
+            video = draw_video(np.random.default_rng([options["seed"], TEST, i, attempt]), **style)
+            if video.key not in seen:
+                break
+        else:
+            raise ValueError(f"--test-videos {options['test_videos']}: the world has not that many")
+        seen.add(video.key)
+        yield video
+
+
+def write_mp4(path: Path, frames: np.ndarray) -> None:
+    """Encode ``frames`` (T, H, W, 3) uint8 RGB as MPEG-4 at 8 frames a second.
+
+    Raises:
+        OSError: When OpenCV can't write the file.
+    """
+    code = cv2.VideoWriter_fourcc(*"mp4v")
+    writer = cv2.VideoWriter(str(path), code, FPS, (frames.shape[2], frames.shape[1]))
+    if not writer.isOpened():
+        raise OSError(f"{path} can't be written: this OpenCV has no MPEG-4 encoder.")
+    for frame in frames:
+        writer.write(np.ascontiguousarray(frame[..., ::-1]))
+    writer.release()
+
+
+def write_msrvtt(out: Path, options: dict[str, Any]) -> tuple[str, dict[str, int]]:
+    """Write videos and annotations; return a digest of the raw frames and the counts of kinds."""
+    (out / "videos").mkdir(parents=True, exist_ok=True)
+    digest, kinds = hashlib.sha256(), dict[str, int]()
+    videos, sentences, train, test = [], [], [], []
+    bar = ProgressBar(_count(options))
+    for i, video in enumerate(draw_videos(options)):
+        name = f"video{i}"
+        is_test = i >= options["train_videos"]
+        write_mp4(out / "videos" / f"{name}.mp4", video.frames)
+        digest.update(video.frames.tobytes())
+        kinds[video.kind] = kinds.get(video.kind, 0) + 1
+        split = "test" if is_test else "train"
+        seconds = len(video.frames) / FPS
+        videos.append(
+            {"video_id": name, "id": i, "category": 0, "split": split, "url": "", "start time": 0.0}
+            | {"end time": seconds}
+        )
+        for caption in video.captions:
+            sentence = {"caption": caption, "video_id": name, "sen_id": len(sentences)}
+            sentences.append(sentence)
+        (test if is_test else train).append((name, video.captions[0]))
+        # One line of the bar in a hundred: the rest would only fill a log.
+        if (i + 1) % PROGRESS == 0 or i + 1 == _count(options):
+            bar.update(i + 1 - bar.completed)
+    info = {"description": "toy world in the format of MSR-VTT"}
+    write_json(out / "MSRVTT_data.json", {"info": info, "videos": videos, "sentences": sentences})
+    write_csv(out / "MSRVTT_train.9k.csv", ["video_id"], [[name] for name, _ in train])
+    rows = [
+        [f"ret{i}", name.replace("video", "msr"), name, text] for i, (name, text) in enumerate(test)
+    ]
+    header = ["key", "vid_key", "video_id", "sentence"]
+    write_csv(out / "MSRVTT_JSFUSION_test.csv", header, rows)
+    digest.update(json.dumps(sentences).encode())
+    return digest.hexdigest(), kinds
+
+
+def write_stills(out: Path, options: dict[str, Any]) -> str:
+    """Write pictures and captions of the stills; return a digest of both."""
+    out.mkdir(parents=True, exist_ok=True)
+    images, captions = draw_stills(options["stills"], options["still_side"], options["seed"])
+    np.save(out / "images.npy", images)
+    write_json(out / "captions.json", captions)
+    digest = hashlib.sha256(images.tobytes())
+    digest.update(json.dumps(captions).encode())
+    return digest.hexdigest()
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write ``content`` as JSON."""
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def write_csv(path: Path, header: list[str], rows: list[list[str]]) -> None:
+    """Write a table with a header line."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Draw the world unless it is there."""
+    args = parse_args(argv)
+    out, options = Path(args.out), options_of(args)
+    if args.vocab:
+        Path(args.vocab).write_text("\n".join(vocabulary()) + "\n", encoding="utf-8")
+    if is_complete(out, options) and not args.force:
+        print(f"{out} is complete: nothing to draw (--force draws it anew).")
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    # Written last, so that an interrupted run never looks complete.
+    (out / "world.json").unlink(missing_ok=True)
+    facts: dict[str, Any] = {"options": options}
+    if options["stills"]:
+        facts["stills_sha256"] = write_stills(out / "stills", options)
+        print(f"{options['stills']} stills in {out / 'stills'}")
+    facts["videos_sha256"], facts["kinds"] = write_msrvtt(out / "msrvtt", options)
+    write_json(out / "world.json", facts)
+    print(
+        f"\n{options['train_videos']} training and {options['test_videos']} test videos in "
+        f"{out / 'msrvtt'}"
+    )
+
+
+if __name__ == "__main__":
+    main()

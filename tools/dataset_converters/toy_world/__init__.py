@@ -1,0 +1,1 @@
+"""The embedded toy world: drawing, language, stills and videos, deterministic by seed."""

@@ -1,0 +1,130 @@
+"""Adapt the small backbone to the embedded videos and print one table.
+
+    bash tools/quickstart.sh        # sets up .venv and draws the videos first
+
+Every row is what a user would type: tools/train.py, then tools/test.py. The logs, the metrics, the
+table and the picture are in work_dirs/quickstart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BACKBONE = "configs/pretrain/blip_tiny.safetensors"
+COLUMNS = ("t2v/R1", "t2v/R5", "t2v/R10")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: its name, its config and whether it is trained."""
+
+    name: str
+    config: str
+    trained: bool = True
+
+
+ROWS = (
+    Row("frozen backbone, zero-shot", "configs/tiny/msrvtt_zero_shot.py", trained=False),
+    Row("linear probe", "configs/tiny/msrvtt_linear_probe.py"),
+    Row("UniAdapter", "configs/tiny/msrvtt_r32.py"),
+)
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Three rows and a picture on the embedded data.")
+    parser.add_argument("--out", default="work_dirs/quickstart", help="folder of the results")
+    parser.add_argument("--epochs", type=int, help="instead of the epochs of the configs")
+    parser.add_argument("--queries", type=int, default=5, help="queries in the picture")
+    return parser.parse_args(argv)
+
+
+def run(command: list[str], log: Path) -> None:
+    """Run a command of this repository; its output goes to ``log``.
+
+    Raises:
+        RuntimeError: When it fails; the message ends with the last lines of the log.
+    """
+    with log.open("a", encoding="utf-8") as file:
+        done = subprocess.run([sys.executable, *command], cwd=ROOT, stdout=file, stderr=file)
+    if done.returncode:
+        tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
+        raise RuntimeError(f"`python {' '.join(command)}` failed, see {log}:\n{tail}")
+
+
+def parameters(config: str, trained: bool) -> tuple[int, int]:
+    """Trainable and all parameters of the model of ``config``."""
+    from uniadapter.models.adapters.state import count_parameters
+    from uniadapter.registry import MODELS
+    from uniadapter.utils.config import load_config
+
+    counts = count_parameters(MODELS.build(load_config(str(ROOT / config)).model))
+    return (counts["trainable"] if trained else 0), counts["total"]
+
+
+def evaluate(row: Row, out: Path, epochs: int | None) -> dict[str, float]:
+    """Train and test one row; return its metrics and its seconds."""
+    folder = out / Path(row.config).stem
+    folder.mkdir(parents=True, exist_ok=True)
+    log, metrics = folder / "output.txt", folder / "metrics.json"
+    start = time.monotonic()
+    checkpoint = BACKBONE
+    if row.trained:
+        options = ["--cfg-options", f"train_cfg.max_epochs={epochs}"] if epochs else []
+        train = ["tools/train.py", row.config, "--work-dir", str(folder), "--no-validate", *options]
+        run(train, log)
+        checkpoint = (folder / "last_checkpoint").read_text(encoding="utf-8").strip()
+    test = ["tools/test.py", row.config, checkpoint, "--work-dir", str(folder)]
+    test += ["--out", str(metrics), "--cfg-options", f"test_cfg.dump={folder / 'ranking.json'}"]
+    run(test, log)
+    found = json.loads(metrics.read_text(encoding="utf-8"))
+    found["seconds"] = time.monotonic() - start
+    return found
+
+
+def table(lines: list[tuple[str, int, int, dict[str, float]]]) -> str:
+    """Markdown table of (name, trainable, total, metrics)."""
+    rows = ["| method | trainable | share | t2v R@1 | R@5 | R@10 | seconds |"]
+    rows.append("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    for name, trainable, total, metrics in lines:
+        recalls = " | ".join(f"{metrics[column]:.1f}" for column in COLUMNS)
+        share = f"{trainable / total:.1%}"
+        rows.append(f"| {name} | {trainable:,} | {share} | {recalls} | {metrics['seconds']:.0f} |")
+    return "\n".join(rows)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the rows, print the table, draw the picture."""
+    args = parse_args(argv)
+    out = (ROOT / args.out).resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    start = time.monotonic()
+    lines = []
+    for number, row in enumerate(ROWS, 1):
+        print(f"[{number}/{len(ROWS)}] {row.name}: {row.config}", flush=True)
+        try:
+            metrics = evaluate(row, out, args.epochs)
+        except RuntimeError as error:
+            sys.exit(f"error: {error}")
+        lines.append((row.name, *parameters(row.config, row.trained), metrics))
+        print(f"      R@1 {metrics['t2v/R1']:.1f} after {metrics['seconds']:.0f} s", flush=True)
+    text = table(lines)
+    (out / "table.md").write_text(text + "\n", encoding="utf-8")
+    print(f"\n{text}\n")
+    picture = out / "queries.png"
+    ranking = out / Path(ROWS[-1].config).stem / "ranking.json"
+    draw = ["tools/visualization/draw_rankings.py", str(ranking), str(picture)]
+    run([*draw, "--queries", str(args.queries)], out / "picture.txt")
+    print(f"Picture of {args.queries} queries with their ranked videos: {picture}")
+    print(f"Table: {out / 'table.md'}; {time.monotonic() - start:.0f} s in all")
+
+
+if __name__ == "__main__":
+    main()
