@@ -10,7 +10,6 @@ from mmengine.config import DictAction
 
 from uniadapter.utils.config import load_config
 
-
 SUFFIXES = (".py", ".json", ".yml", ".yaml")
 
 

@@ -80,7 +80,7 @@ def test_empty(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("faststart", [False, True])
-@pytest.mark.parametrize("share", [0.05, 0.5, 0.95])
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.95])
 def test_truncated(tmp_path: Path, make_video: MakeVideo, share: float, faststart: bool) -> None:
     path = make_video(tmp_path / "a.mp4", num_frames=30, faststart=faststart)
     data = path.read_bytes()
@@ -93,8 +93,24 @@ def test_truncated(tmp_path: Path, make_video: MakeVideo, share: float, faststar
 def test_garbage(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     path.write_bytes(b"<html>not found</html>" * 50)
-    with pytest.raises(MediaError, match="a.mp4"):
+    with pytest.raises(MediaError, match=r"a\.mp4") as caught:
         open_media(str(path))
+    assert caught.value.kind == "undecodable"
+
+
+def test_cut_before_the_index(tmp_path: Path, make_video: MakeVideo) -> None:
+    path = make_video(tmp_path / "a.mp4")
+    data = path.read_bytes()
+    path.write_bytes(data[: data.index(b"moov") - 4])
+    with pytest.raises(MediaError, match="no 'moov' box") as caught:
+        open_media(str(path))
+    assert caught.value.kind == "truncated"
+
+
+def test_junk_behind_a_whole_video_does_no_harm(tmp_path: Path, make_video: MakeVideo) -> None:
+    path = make_video(tmp_path / "a.mp4")
+    path.write_bytes(path.read_bytes() + b"\0" * 100)
+    assert len(open_media(str(path))) == 12
 
 
 def test_damage_in_the_middle(tmp_path: Path, make_video: MakeVideo) -> None:

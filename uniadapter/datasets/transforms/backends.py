@@ -13,6 +13,10 @@ from PIL import Image
 from ..media import IMAGE_EXTENSIONS, MediaError
 
 _ISO_SUFFIXES = (".mp4", ".mov", ".m4v", ".3gp")
+# Top-level boxes of ISO base media files and of QuickTime.
+_BOXES = frozenset(
+    b"ftyp styp moov mdat free skip wide pnot uuid moof mfra sidx ssix emsg meta prft udta".split()
+)
 
 
 class VideoBackend(ABC):
@@ -193,25 +197,30 @@ def check_boxes(path: str) -> None:
         return
     total = os.path.getsize(path)
     position = 0
+    seen = set()
     with open(path, "rb") as file:
         while position + 8 <= total:
             file.seek(position)
             size, name = struct.unpack(">I4s", file.read(8))
+            if name not in _BOXES:
+                # Not this container at all, or junk behind it: the decoder's business.
+                break
+            seen.add(name)
             if size == 1:
                 extended = file.read(8)
                 size = struct.unpack(">Q", extended)[0] if len(extended) == 8 else total + 1
-            if size == 0:
-                return
-            if size < 8 or not name.isascii():
-                return
-            position += size
+            elif size == 0:
+                size = total - position
+            position += max(size, 8)
             if position > total:
-                label = name.decode("ascii", "replace")
                 raise MediaError(
                     path,
-                    f"truncated: its {label!r} box ends at byte {position}, the file at {total}",
+                    f"truncated: its {name.decode()!r} box ends at byte {position}, the file at "
+                    f"{total}",
                     "truncated",
                 )
+    if seen and b"moov" not in seen:
+        raise MediaError(path, "truncated: it ends before its index (no 'moov' box)", "truncated")
 
 
 def _without_padding(frame: np.ndarray) -> np.ndarray:
