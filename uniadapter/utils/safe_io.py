@@ -86,7 +86,8 @@ def load_torch_file(path: str | Path, map_location: str = "cpu") -> Any:
             "rebuild, which is refused. Convert it with "
             f"tools/model_converters/convert_checkpoint.py. ({_first_line(error)})"
         ) from error
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+    except Exception as error:
+        # Random bytes make the unpickler fail in any way, with an IndexError for one.
         raise ValueError(
             f"Checkpoint {file} is truncated or corrupt. ({_first_line(error)})"
         ) from error

@@ -42,6 +42,13 @@ class SafeCheckpointHook(CheckpointHook):
         **kwargs: As MMEngine's hook.
     """
 
+    # Metrics of this package that `save_best` may name without a `rule`.
+    _default_greater_keys = [
+        *CheckpointHook._default_greater_keys,
+        *("R1", "R5", "R10", "RMean", "CIDEr", "BLEU"),
+    ]
+    _default_less_keys = [*CheckpointHook._default_less_keys, "MdR"]
+
     def __init__(self, *args: Any, export_adapter: bool = True, **kwargs: Any) -> None:
         if kwargs.get("backend_args") is None and kwargs.get("file_client_args") is None:
             kwargs["backend_args"] = {"backend": "atomic_local"}

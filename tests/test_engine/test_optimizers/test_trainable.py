@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from mmengine.optim import OptimWrapper, build_optim_wrapper
+from torch import nn
+
+import uniadapter.engine  # noqa: F401  (registers the constructor)
+from tests.toy import ToyModel
+from uniadapter.engine.optimizers import TrainableOptimWrapperConstructor
+
+ADAMW = {"type": "AdamW", "lr": 0.1, "weight_decay": 0.05}
+
+
+def build(model: nn.Module, paramwise_cfg: dict | None = None, **wrapper) -> OptimWrapper:
+    cfg = {"optimizer": ADAMW, **wrapper}
+    return TrainableOptimWrapperConstructor(cfg, paramwise_cfg)(model)
+
+
+def ids(wrapper: OptimWrapper) -> list[int]:
+    return [id(p) for group in wrapper.optimizer.param_groups for p in group["params"]]
+
+
+def test_only_trainable_parameters_each_once():
+    model = ToyModel()
+    wrapper = build(model)
+    expected = [id(p) for p in (model.temp, model.head.weight, model.head.bias)]
+    assert sorted(ids(wrapper)) == sorted(expected)
+    assert {group["weight_decay"] for group in wrapper.optimizer.param_groups} == {0.05}
+
+
+def test_optimizer_is_what_the_config_says():
+    wrapper = build(ToyModel())
+    assert isinstance(wrapper.optimizer, torch.optim.AdamW)
+    assert wrapper.optimizer.param_groups[0]["lr"] == 0.1
+
+
+def test_wrapped_models_are_unwrapped():
+    model = ToyModel()
+    assert sorted(ids(build(nn.DataParallel(model)))) == sorted(ids(build(model)))
+
+
+def test_decay_can_spare_norms_and_biases():
+    model = ToyModel()
+    groups = build(model, {"no_decay_norm_bias": True}).optimizer.param_groups
+    decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
+    assert decay == {
+        id(model.head.weight): 0.05,
+        id(model.head.bias): 0.0,
+        id(model.temp): 0.0,
+    }
+
+
+def test_a_group_without_parameters_is_left_out():
+    model = ToyModel()
+    model.requires_grad_(False)
+    model.temp.requires_grad_(True)
+    groups = build(model, {"no_decay_norm_bias": True}).optimizer.param_groups
+    assert [len(group["params"]) for group in groups] == [1]
+
+
+def test_accumulated_gradients_step_once():
+    model = ToyModel()
+    wrapper = build(model, accumulative_counts=2, clip_grad={"max_norm": 1.0})
+    wrapper.initialize_count_status(model, 0, 4)
+    before = model.temp.detach().clone()
+    wrapper.update_params((model.temp - 3) ** 2)
+    assert model.temp.detach().equal(before)
+    wrapper.update_params((model.temp - 3) ** 2)
+    assert not model.temp.detach().equal(before)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_mixed_precision_wrappers_take_the_same_parameters(monkeypatch, dtype: str):
+    # The wrapper asks for a GPU only to refuse; nothing here computes.
+    monkeypatch.setattr("mmengine.optim.optimizer.amp_optimizer_wrapper.is_cuda_available", bool)
+    monkeypatch.setattr(
+        "mmengine.optim.optimizer.amp_optimizer_wrapper.is_npu_available", lambda: True
+    )
+    model = ToyModel()
+    wrapper = build(model, type="AmpOptimWrapper", dtype=dtype)
+    assert type(wrapper).__name__ == "AmpOptimWrapper"
+    assert sorted(ids(wrapper)) == sorted(ids(build(model)))
+
+
+def test_it_is_found_by_name():
+    model = ToyModel()
+    cfg = {"constructor": "uniadapter.TrainableOptimWrapperConstructor", "optimizer": ADAMW}
+    assert len(ids(build_optim_wrapper(model, cfg))) == 3
+
+
+def test_nothing_trainable_is_an_error():
+    with pytest.raises(ValueError, match=r"no trainable parameter: set `model\.adapter`"):
+        build(ToyModel(train=False))
+
+
+def test_unknown_options_are_refused():
+    with pytest.raises(ValueError, match=r"unknown key\(s\) \['norm_decay_mult'\]"):
+        build(ToyModel(), {"norm_decay_mult": 0.0})
+    with pytest.raises(ValueError, match=r"optim_wrapper\.optimizer is missing"):
+        TrainableOptimWrapperConstructor({"type": "OptimWrapper"})
