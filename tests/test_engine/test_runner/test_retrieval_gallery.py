@@ -33,7 +33,7 @@ def test_skipped_media_are_left_out_and_listed(caplog: pytest.LogCaptureFixture)
     assert torch.cat(t2v).shape == (8, 4)
     assert loop.evaluator.positives[1] == [[0, 1, 2], [3], [4, 5, 6], [7]]
     names = ["videos/0.mp4", "videos/1.mp4", "videos/4.mp4"]
-    assert loop.runner.info["test_skipped"] == names
+    assert loop.runner.info["skipped_media_test"] == names
     assert "3 media could not be read" in caplog.text
     assert "videos/4.mp4" in caplog.text
 

@@ -160,7 +160,8 @@ class _RetrievalLoop:
 
     def _report_skipped(self, gallery: Gallery) -> None:
         names = [medium.path for medium in gallery.skipped]
-        self.runner.message_hub.update_info(f"{self.stage}_skipped", names)
+        # A key that begins with the stage would be printed as one of its metrics.
+        self.runner.message_hub.update_info(f"skipped_media_{self.stage}", names)
         if names:
             self.runner.logger.warning(
                 f"{len(names)} media could not be read and are left out with their captions, so "
