@@ -4,7 +4,13 @@ from .adapters import Adapter, UniAdapter
 from .backbones import BertDecoder, BertModel, BlipViT
 from .data_preprocessor import MultimodalDataPreprocessor
 from .necks import FrameAwareAttention
-from .tasks import BlipPretrainModel, RetrievalModel, VisionLanguageModel
+from .tasks import (
+    BlipPretrainModel,
+    CaptionModel,
+    RetrievalModel,
+    VisionLanguageModel,
+    VQAModel,
+)
 
 __all__ = [
     "Adapter",
@@ -12,9 +18,11 @@ __all__ = [
     "BertModel",
     "BlipPretrainModel",
     "BlipViT",
+    "CaptionModel",
     "FrameAwareAttention",
     "MultimodalDataPreprocessor",
     "RetrievalModel",
     "UniAdapter",
+    "VQAModel",
     "VisionLanguageModel",
 ]

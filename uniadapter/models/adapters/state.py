@@ -115,6 +115,7 @@ def save_adapter(model: nn.Module, folder: str | Path) -> Path:
         **_describe(model),
         "backbone_sha256": backbone_fingerprint(model),
         "parameters": sum(tensor.numel() for tensor in state.values()),
+        "extras": model.adapter_extras(),  # type: ignore[operator]
     }
     temporary = folder / (WEIGHTS_NAME + ".tmp")
     save_file(state, temporary)
@@ -227,3 +228,4 @@ def load_adapter(model: nn.Module, path: str | Path, check_backbone: bool = True
             "set model.pretrained to the weights it was trained from."
         )
     model.load_state_dict(state, strict=False)
+    model.set_adapter_extras(config.get("extras", {}))  # type: ignore[operator]

@@ -1,7 +1,15 @@
 """Tasks: towers, adapter and heads as MMEngine models."""
 
 from .base import VisionLanguageModel
+from .caption import CaptionModel
 from .pretrain import BlipPretrainModel
 from .retrieval import RetrievalModel
+from .vqa import VQAModel
 
-__all__ = ["BlipPretrainModel", "RetrievalModel", "VisionLanguageModel"]
+__all__ = [
+    "BlipPretrainModel",
+    "CaptionModel",
+    "RetrievalModel",
+    "VQAModel",
+    "VisionLanguageModel",
+]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from mmengine.logging import print_log
@@ -50,6 +51,9 @@ class VisionLanguageModel(BaseModel):
         pretrained: str | None = None,
         data_preprocessor: dict | None = None,
     ) -> None:
+        if isinstance(data_preprocessor, dict):
+            # By this registry: MMEngine's own finds it only where the default scope is set.
+            data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor=data_preprocessor)
         self.visual: BlipViT = MODELS.build(visual)
         self.text: BertModel | None = None if text is None else MODELS.build(text)
@@ -133,6 +137,13 @@ class VisionLanguageModel(BaseModel):
 
     def on_weights_loaded(self) -> None:
         """Called after weights were loaded, for what is derived from them."""
+
+    def adapter_extras(self) -> dict[str, Any]:
+        """What is saved in the JSON beside the adapter's tensors; overridden by subclasses."""
+        return {}
+
+    def set_adapter_extras(self, extras: dict[str, Any]) -> None:
+        """Take what :meth:`adapter_extras` saved."""
 
     def encode_frames(self, pixels: torch.Tensor) -> torch.Tensor:
         """Run the visual tower on every frame.

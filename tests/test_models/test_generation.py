@@ -1,0 +1,116 @@
+"""Decoding against transformers' generate on the same weights."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers import BlipConfig, BlipForConditionalGeneration
+
+from uniadapter.models.backbones import BertDecoder
+from uniadapter.models.generation import GenerationConfig, generate
+
+VOCAB, WIDTH, EOS = 120, 32, 3
+
+
+@pytest.fixture(scope="module")
+def models() -> tuple[BlipForConditionalGeneration, BertDecoder]:
+    """The same random decoder, theirs and ours."""
+    torch.manual_seed(0)
+    text = {
+        "vocab_size": VOCAB,
+        "hidden_size": WIDTH,
+        "encoder_hidden_size": WIDTH,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "bos_token_id": VOCAB - 2,
+        "sep_token_id": EOS,
+        "eos_token_id": EOS,
+        "pad_token_id": 0,
+        "max_position_embeddings": 64,
+        "is_decoder": True,
+    }
+    vision = {
+        "hidden_size": WIDTH,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "image_size": 32,
+        "patch_size": 16,
+    }
+    theirs = BlipForConditionalGeneration(BlipConfig(text_config=text, vision_config=vision)).eval()
+    # Positions outweigh words, or a random decoder repeats one word for ever.
+    for name, parameter in theirs.named_parameters():
+        if "LayerNorm" not in name:
+            std = 2.0 if "position_embeddings" in name else 0.25
+            torch.nn.init.normal_(parameter, std=std)
+    ours = BertDecoder(
+        vocab_size=VOCAB,
+        hidden_size=WIDTH,
+        num_layers=2,
+        num_heads=2,
+        intermediate_size=64,
+        encoder_width=WIDTH,
+        max_positions=64,
+    ).eval()
+    state = theirs.text_decoder.state_dict()
+    ours.load_state_dict({name: state[name] for name in ours.state_dict()})
+    return theirs, ours
+
+
+@pytest.mark.parametrize("num_beams", [1, 3])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_token_for_token_equal_to_transformers(models, num_beams, batch):
+    theirs, ours = models
+    lengths = set()
+    for seed in range(10):
+        torch.manual_seed(seed)
+        # The end's bias decides whether texts end early, late or never.
+        for head in (theirs.text_decoder.cls.predictions, ours.cls["predictions"]):
+            head.bias.data[EOS] = 1.0 * seed
+        pixels = torch.randn(batch, 3, 32, 32)
+        prompt = torch.tensor([[VOCAB - 2, 7, 8, 9, EOS]]).repeat(batch, 1)
+        with torch.no_grad():
+            expected = theirs.generate(
+                pixel_values=pixels,
+                input_ids=prompt.clone(),
+                attention_mask=torch.ones_like(prompt),
+                num_beams=num_beams,
+                max_length=14,
+                min_length=6,
+                do_sample=False,
+            )
+            states = theirs.vision_model(pixel_values=pixels)[0]
+        config = GenerationConfig(num_beams=num_beams, max_length=14, min_length=6)
+        got = generate(ours, prompt[:, :-1], ours.bert.read(states), config, EOS)
+        # Behind the end their beam search writes the end again when [PAD] is 0; ours pads.
+        behind = (expected == EOS).int().cumsum(1) - (expected == EOS).int() > 0
+        expected = expected.masked_fill(behind, 0)
+        assert torch.equal(got[:, : expected.shape[1]], expected)
+        assert not got[:, expected.shape[1] :].any()
+        lengths.update((got != 0).sum(1).tolist())
+    assert len(lengths) > 2, f"the cases should end at several lengths, not {lengths}"
+
+
+def test_no_end_before_min_length(models):
+    _, ours = models
+    ours.cls["predictions"].bias.data[EOS] = 50.0
+    states = torch.randn(2, 5, WIDTH)
+    prompt = torch.full((2, 1), VOCAB - 2)
+    for beams in (1, 3):
+        config = GenerationConfig(num_beams=beams, max_length=12, min_length=7)
+        got = generate(ours, prompt, ours.bert.read(states), config, EOS)
+        assert ((got == EOS).float().argmax(1) == 7).all()
+
+
+def test_long_prompt_is_refused(models):
+    _, ours = models
+    prompt = torch.full((1, 6), 7)
+    cross = ours.bert.read(torch.randn(1, 5, WIDTH))
+    with pytest.raises(ValueError, match="max_length=6 leaves no room"):
+        generate(ours, prompt, cross, GenerationConfig(max_length=6), EOS)
+
+
+def test_bad_config_is_refused():
+    with pytest.raises(ValueError, match="num_beams=0"):
+        GenerationConfig(num_beams=0)

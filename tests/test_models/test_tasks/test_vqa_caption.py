@@ -1,0 +1,241 @@
+"""VQA and captioning: losses and inference against plain references."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from uniadapter.models.adapters.state import (
+    count_parameters,
+    load_adapter,
+    save_adapter,
+    trained_state_dict,
+)
+from uniadapter.models.tasks.vqa import read_answer_list
+from uniadapter.registry import MODELS
+from uniadapter.structures import MultimodalSample
+
+WORDS = ["red", "green", "a", "picture", "of", "ball", "what", "is", "it", "two", "big"]
+ANSWERS = ["red", "green", "red ball", "two", "two big ball", "big red ball"]
+
+
+@pytest.fixture(scope="module")
+def vocab(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("vocab") / "vocab.txt"
+    path.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]) + "\n")
+    return str(path)
+
+
+def tower(vocab_size: int = len(WORDS) + 7) -> dict[str, Any]:
+    return {
+        "vocab_size": vocab_size,
+        "hidden_size": 32,
+        "num_layers": 2,
+        "num_heads": 2,
+        "intermediate_size": 48,
+        "encoder_width": 32,
+        "dropout": 0.0,
+        "attention_dropout": 0.0,
+    }
+
+
+def build(kind: str, vocab: str, **options: Any) -> Any:
+    torch.manual_seed(0)
+    arch = {"embed_dims": 32, "num_layers": 2, "num_heads": 2, "feedforward_channels": 48}
+    config = {
+        "type": kind,
+        "visual": {"type": "BlipViT", "arch": arch, "img_size": 32},
+        "decoder": {"type": "BertDecoder", **tower()},
+        "adapter": {"type": "UniAdapter", "bottleneck": 4},
+        "data_preprocessor": {
+            "type": "MultimodalDataPreprocessor",
+            "tokenizer": {"vocab_file": vocab},
+        },
+        **options,
+    }
+    if kind == "VQAModel":
+        config["text"] = {"type": "BertModel", **tower()}
+    model = MODELS.build(config)
+    # Far from the start, where every term counts.
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return model
+
+
+def questions(model: Any, frames: int = 2) -> dict[str, Any]:
+    torch.manual_seed(1)
+    ids, mask = model.tokenizer(["what is it", "what is the big red ball", "red"])
+    return {"pixels": torch.randn(3, frames, 3, 32, 32), "input_ids": ids, "attention_mask": mask}
+
+
+def test_vqa_loss_is_the_weighted_sum_over_answers(vocab):
+    model = build("VQAModel", vocab).eval()
+    batch = questions(model)
+    answers = [["red", "two big ball"], ["green"], ["two", "red", "red ball"]]
+    weights = [[0.7, 0.3], [1.0], [0.5, 0.3, 0.2]]
+    samples = [
+        MultimodalSample(metainfo={"answers": a, "answer_weights": w})
+        for a, w in zip(answers, weights, strict=True)
+    ]
+    got = model(**batch, data_samples=samples, mode="loss")["loss_lm"]
+    expected = torch.zeros(())
+    for i in range(3):
+        length = int(batch["attention_mask"][i].sum())
+        states = model.encode_question(
+            batch["pixels"][i : i + 1],
+            batch["input_ids"][i : i + 1, :length],
+            torch.ones(1, length),
+        )
+        for answer, weight in zip(answers[i], weights[i], strict=True):
+            ids = torch.tensor([model.tokenizer.encode(answer)])
+            ids[0, 0] = model.dec_token_id
+            logits, _ = model.decoder(ids, None, model.decoder.bert.read(states))
+            loss = F.cross_entropy(logits[0, :-1], ids[0, 1:], label_smoothing=0.1, reduction="sum")
+            expected = expected + weight * loss / 3
+    torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_every_trained_tensor_of_vqa_gets_a_gradient(vocab):
+    model = build("VQAModel", vocab).train()
+    sample = MultimodalSample(metainfo={"answers": ["red"], "answer_weights": [1.0]})
+    model(**questions(model), data_samples=[sample] * 3, mode="loss")["loss_lm"].backward()
+    for name, parameter in model.named_parameters():
+        assert (parameter.grad is not None) == parameter.requires_grad, name
+    assert set(trained_state_dict(model)) == {
+        name for name, _ in model.named_parameters() if name.startswith("adapter.")
+    }
+
+
+def test_ranking_is_the_log_likelihood_of_each_answer(vocab):
+    model = build("VQAModel", vocab, k_test=100).eval()
+    batch = questions(model)
+    mask = batch["attention_mask"]
+    with torch.no_grad():
+        states = model.encode_question(**batch)
+        got = model.rank_answers(states, mask, ANSWERS)
+        for i in range(3):
+            length = int(mask[i].sum())
+            for j, answer in enumerate(ANSWERS):
+                ids = torch.tensor([model.tokenizer.encode(answer)])
+                ids[0, 0] = model.dec_token_id
+                cross = model.decoder.bert.read(states[i : i + 1, :length])
+                log_probs = model.decoder(ids, None, cross)[0].log_softmax(-1)
+                expected = log_probs[0, :-1].gather(1, ids[0, 1:, None]).sum()
+                torch.testing.assert_close(got[i, j], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_k_test_keeps_the_best_first_words(vocab):
+    model = build("VQAModel", vocab, k_test=2).eval()
+    batch = questions(model)
+    states = model.encode_question(**batch)
+    scores = model.rank_answers(states, batch["attention_mask"], ANSWERS)
+    assert torch.isfinite(scores).sum(1).tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize("inference", ["rank", "generate"])
+def test_predict_answers_every_question(vocab, inference):
+    model = build("VQAModel", vocab, inference=inference, answer_list=ANSWERS).eval()
+    samples = [MultimodalSample() for _ in range(3)]
+    with torch.no_grad():
+        got = model(**questions(model), data_samples=samples, mode="predict")
+    assert [type(sample.pred_answer) for sample in got] == [str] * 3
+    if inference == "rank":
+        assert {sample.pred_answer for sample in got} <= set(ANSWERS)
+
+
+def test_answer_list_travels_with_the_adapter(vocab, tmp_path):
+    model = build("VQAModel", vocab, answer_list=ANSWERS)
+    save_adapter(model, tmp_path)
+    other = build("VQAModel", vocab)
+    load_adapter(other, tmp_path)
+    assert other.answer_list == ANSWERS
+
+
+def test_own_decoder_adapters_are_counted(vocab):
+    shared = build("VQAModel", vocab)
+    own = build(
+        "VQAModel", vocab, adapter={"type": "UniAdapter", "bottleneck": 4, "decoder": "own"}
+    )
+    down, up = 32 * 4 + 4, 4 * 32 + 32
+    assert count_parameters(shared)["adapter"] == 2 * (down + 3 * up)
+    assert count_parameters(own)["adapter"] == 2 * (down + 3 * up) + 2 * (down + 2 * up)
+
+
+@pytest.mark.parametrize(
+    ("source", "match"),
+    [
+        ([], "at least one answer"),
+        (["red", " "], r"answer_list\[1\]"),
+        (["red", 3], r"answer_list\[1\]=3"),
+        (["red", "red"], "twice"),
+        ("nowhere.json", "nowhere.json does not exist"),
+    ],
+)
+def test_bad_answer_lists_are_refused(source, match):
+    with pytest.raises((ValueError, FileNotFoundError), match=match):
+        read_answer_list(source)
+
+
+def test_answer_list_is_read_from_json(tmp_path: Path):
+    path = tmp_path / "answers.json"
+    path.write_text(json.dumps(ANSWERS))
+    assert read_answer_list(path) == ANSWERS
+
+
+def test_vqa_errors_name_the_remedy(vocab):
+    model = build("VQAModel", vocab).eval()
+    batch = questions(model)
+    states = model.encode_question(**batch)
+    with pytest.raises(ValueError, match="needs model.answer_list"):
+        model.answer(states, batch["attention_mask"])
+    with pytest.raises(ValueError, match="0 answers and 0 weights"):
+        model.loss(states, batch["attention_mask"], [[], ["red"], ["red"]], [[], [1.0], [1.0]])
+    decoder = {"type": "BertDecoder", **tower(), "encoder_width": 16}
+    with pytest.raises(ValueError, match="encoder_width=16 must be text.hidden_size=32"):
+        build("VQAModel", vocab, decoder=decoder)
+
+
+def test_caption_loss_leaves_the_prompt_out(vocab):
+    model = build("CaptionModel", vocab, prompt="a picture of ").eval()
+    pixels = torch.randn(2, 1, 3, 32, 32)
+    captions = ["red ball", "two big green ball"]
+    samples = [MultimodalSample(metainfo={"text": text}) for text in captions]
+    got = model(pixels, data_samples=samples, mode="loss")["loss_lm"]
+    total, words = torch.zeros(()), 0
+    for i, text in enumerate(captions):
+        ids = torch.tensor([model.tokenizer.encode("a picture of " + text)])
+        ids[0, 0] = model.dec_token_id
+        cross = model.decoder.bert.read(model.encode_frames(pixels[i : i + 1]).flatten(1, 2))
+        logits = model.decoder(ids, None, cross)[0]
+        # [DEC] a picture of | caption [SEP]: the first predicted word is at position 4.
+        total = total + F.cross_entropy(
+            logits[0, 3:-1], ids[0, 4:], label_smoothing=0.1, reduction="sum"
+        )
+        words += ids.shape[1] - 4
+    torch.testing.assert_close(got, total / words, rtol=1e-5, atol=1e-5)
+
+
+def test_captions_come_without_the_prompt(vocab):
+    model = build("CaptionModel", vocab, generation={"max_length": 8}).eval()
+    samples = [MultimodalSample() for _ in range(2)]
+    with torch.no_grad():
+        got = model(torch.randn(2, 1, 3, 32, 32), data_samples=samples, mode="predict")
+    for sample in got:
+        assert not sample.pred_caption.startswith("a picture of")
+        assert len(sample.pred_caption.split()) <= 4
+
+
+def test_caption_adapter_is_the_unimodal_and_cross_modal_one(vocab):
+    model = build("CaptionModel", vocab)
+    down, up = 32 * 4 + 4, 4 * 32 + 32
+    assert count_parameters(model)["adapter"] == 2 * (down + 3 * up)
+    model.train()
+    sample = MultimodalSample(metainfo={"text": "red"})
+    model(torch.randn(1, 1, 3, 32, 32), data_samples=[sample], mode="loss")["loss_lm"].backward()
+    for name, parameter in model.named_parameters():
+        assert (parameter.grad is not None) == parameter.requires_grad, name

@@ -1,0 +1,122 @@
+"""Captioning: a decoder that reads visual tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from uniadapter.registry import MODELS
+
+from ..adapters.base import check_choice
+from ..generation import generate
+from ..heads import language_model_loss
+from .generative import GenerativeModel
+
+
+@MODELS.register_module()
+class CaptionModel(GenerativeModel):
+    """Captioning on BLIP's visual tower and decoder (spec section 4).
+
+    Args:
+        visual (dict): Config of the visual tower.
+        decoder (dict): Config of the decoder; its ``encoder_width`` is the visual tower's width.
+        prompt (str): Begins every caption and is not in the loss. Defaults to
+            ``'a picture of '``.
+        max_text_len (int): Tokens of a training caption, prompt included. Defaults to 40.
+        generation (dict, optional): Defaults to beam 3, at most 20 tokens, at least 5.
+        **kwargs: Arguments of :class:`GenerativeModel`.
+
+    Raises:
+        ValueError: If an option is outside its set or the widths differ.
+    """
+
+    def __init__(
+        self,
+        visual: dict,
+        decoder: dict,
+        prompt: str = "a picture of ",
+        max_text_len: int = 40,
+        generation: dict | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(visual, decoder, generation, **kwargs)
+        if self.decoder.bert.encoder_width != self.visual.embed_dims:
+            raise ValueError(
+                f"decoder.encoder_width={self.decoder.bert.encoder_width} must be the visual "
+                f"tower's width {self.visual.embed_dims}."
+            )
+        self.prompt = prompt
+        self.max_text_len = max_text_len
+
+    def prompt_ids(self) -> list[int]:
+        """Ids of ``[DEC]`` and the prompt."""
+        return [self.dec_token_id, *self.tokenizer.encode(self.prompt)[1:-1]]
+
+    def forward(
+        self,
+        pixels: torch.Tensor,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        media_ids: torch.Tensor | None = None,
+        data_samples: list | None = None,
+        mode: str = "tensor",
+    ) -> Any:
+        """Run the model.
+
+        Args:
+            pixels (Tensor): (B, N, 3, H, W).
+            input_ids (Tensor, optional): Not used; captions come with the samples.
+            attention_mask (Tensor, optional): Not used.
+            media_ids (Tensor, optional): Not used.
+            data_samples (list, optional): B samples; ``text`` is the caption for ``mode='loss'``,
+                ``pred_caption`` is set by ``mode='predict'``.
+            mode (str): ``'loss'``, ``'predict'`` or ``'tensor'``.
+
+        Returns:
+            dict | list | Tensor: ``loss_lm``; the samples; or visual tokens (B, N * M, D).
+        """
+        check_choice(mode, ("loss", "predict", "tensor"), "mode")
+        tokens = self.encode_frames(pixels).flatten(1, 2)
+        if mode == "tensor":
+            return tokens
+        samples = list(data_samples or [])
+        if mode == "loss":
+            return self.loss(tokens, [sample.text for sample in samples])
+        for sample, caption in zip(samples, self.caption(tokens), strict=True):
+            sample.set_field(caption, "pred_caption")
+        return samples
+
+    def loss(self, tokens: torch.Tensor, captions: list[str]) -> dict[str, torch.Tensor]:
+        """Language-model loss of captions behind the prompt.
+
+        Args:
+            tokens (Tensor): Visual tokens (B, S, D).
+            captions (list[str]): B captions without the prompt.
+
+        Returns:
+            dict[str, Tensor]: ``loss_lm``, the mean over predicted words.
+        """
+        texts = [self.prompt + caption for caption in captions]
+        ids, mask, labels = self.decoder_words(texts, self.max_text_len, tokens.device)
+        labels[:, : len(self.prompt_ids())] = -100
+        logits, _ = self.decoder(ids, mask, self.decoder.bert.read(tokens))
+        return {"loss_lm": language_model_loss(logits, labels, self.label_smoothing)}
+
+    @torch.no_grad()
+    def caption(self, tokens: torch.Tensor) -> list[str]:
+        """Write captions.
+
+        Args:
+            tokens (Tensor): Visual tokens (B, S, D).
+
+        Returns:
+            list[str]: B captions without the prompt.
+        """
+        prompt = torch.tensor([self.prompt_ids()], device=tokens.device).expand(len(tokens), -1)
+        eos, pad = self.tokenizer.sep_token_id, self.tokenizer.pad_token_id
+        cross = self.decoder.bert.read(tokens)
+        rows = generate(self.decoder, prompt, cross, self.generation, eos, pad)
+        # Ids, not letters, are cut: the prompt's text may come back with other blanks.
+        keep = torch.cat((rows[:, :1], rows[:, prompt.shape[1] :]), dim=1)
+        return self.read_words(keep)

@@ -1,0 +1,94 @@
+"""What VQA and captioning share: a decoder that reads states and is trained on words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ..backbones import BertDecoder
+from ..generation import GenerationConfig
+from ..tokenizer import BertTokenizer
+from .base import VisionLanguageModel
+
+
+class GenerativeModel(VisionLanguageModel):
+    """Base class of tasks with a decoder and no other head.
+
+    Args:
+        visual (dict): Config of the visual tower.
+        decoder (dict): Config of the decoder tower.
+        generation (dict, optional): Arguments of :class:`GenerationConfig`.
+        label_smoothing (float): Of the language-model loss. Defaults to 0.1, as BLIP.
+        **kwargs: Arguments of :class:`VisionLanguageModel`.
+
+    Raises:
+        ValueError: If the decoder's and the tokenizer's vocabulary differ.
+    """
+
+    decoder: BertDecoder
+
+    def __init__(
+        self,
+        visual: dict,
+        decoder: dict,
+        generation: dict | None = None,
+        label_smoothing: float = 0.1,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(visual=visual, decoder=decoder, **kwargs)
+        self.generation = GenerationConfig(**(generation or {}))
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"model.label_smoothing={label_smoothing} must be in [0, 1).")
+        self.label_smoothing = label_smoothing
+        size = self.decoder.bert.vocab_size
+        self.dec_token_id, self.enc_token_id = size - 2, size - 1
+        self.finish()
+
+    @property
+    def tokenizer(self) -> BertTokenizer:
+        """The data preprocessor's tokenizer.
+
+        Raises:
+            ValueError: If the model has no data preprocessor, or vocabularies differ.
+        """
+        tokenizer = getattr(self.data_preprocessor, "tokenizer", None)
+        if tokenizer is None:
+            raise ValueError(
+                "Words need a tokenizer: give the model "
+                "data_preprocessor=dict(type='MultimodalDataPreprocessor')."
+            )
+        if tokenizer.vocab_size != self.decoder.bert.vocab_size:
+            raise ValueError(
+                f"decoder.vocab_size={self.decoder.bert.vocab_size}, but the tokenizer has "
+                f"{tokenizer.vocab_size} words ([DEC] and [ENC] included): make them agree."
+            )
+        return tokenizer
+
+    def decoder_words(
+        self, texts: list[str], max_length: int | None, device: torch.device
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Tokenize texts for the decoder.
+
+        Args:
+            texts (list[str]): T texts.
+            max_length (int, optional): Tokens kept of each.
+            device (torch.device): Where the tensors go.
+
+        Returns:
+            tuple: Ids (T, L) that begin with ``[DEC]`` and end with ``[SEP]``, mask (T, L), and
+            labels (T, L) with -100 where a token is padding.
+        """
+        ids, mask = (t.to(device) for t in self.tokenizer(texts, max_length))
+        ids[:, 0] = self.dec_token_id
+        return ids, mask, ids.masked_fill(mask == 0, -100)
+
+    def read_words(self, rows: torch.Tensor) -> list[str]:
+        """Turn generated ids (B, L) into texts, special tokens and padding left out."""
+        tokenizer, texts = self.tokenizer, []
+        for row in rows.tolist():
+            words = row[1:]
+            if tokenizer.sep_token_id in words:
+                words = words[: words.index(tokenizer.sep_token_id)]
+            texts.append(tokenizer.decode(words))
+        return texts

@@ -1,0 +1,273 @@
+"""Visual question answering on images and videos: multimodal encoder, then decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.fileio import load
+
+from uniadapter.registry import MODELS
+
+from ..adapters.base import check_choice
+from ..backbones.bert import BertModel
+from ..generation import generate
+from ..heads import language_model_loss
+from .generative import GenerativeModel
+
+_ROWS_AT_A_TIME = 256
+
+
+def read_answer_list(source: str | Path | Sequence[str]) -> list[str]:
+    """Read a list of candidate answers.
+
+    Args:
+        source (str | Path | Sequence[str]): The answers or a JSON file that holds them.
+
+    Returns:
+        list[str]: The answers in their order.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the list is empty, or an answer is blank, no text or stands in it twice.
+    """
+    name = "answer_list"
+    if isinstance(source, str | Path):
+        name = str(source)
+        if not Path(source).is_file():
+            raise FileNotFoundError(
+                f"{source} does not exist: set model.answer_list to a JSON list of answers."
+            )
+        source = load(str(source))
+    if not isinstance(source, list | tuple) or not source:
+        raise ValueError(f"{name} must be a list with at least one answer.")
+    answers = list(source)
+    for index, answer in enumerate(answers):
+        if not isinstance(answer, str) or not answer.strip():
+            raise ValueError(f"{name}[{index}]={answer!r} is no answer: write a text.")
+    if len(set(answers)) != len(answers):
+        twice = sorted({a for a in answers if answers.count(a) > 1})[:3]
+        raise ValueError(f"{name} holds answers twice, such as {twice}: name each once.")
+    return answers
+
+
+@MODELS.register_module()
+class VQAModel(GenerativeModel):
+    """VQA and VideoQA on BLIP's towers (spec section 4).
+
+    The question is encoded together with the visual tokens (``[ENC]`` first); the decoder reads
+    the question's states and is trained on the answers. By default it uses the adapters of the
+    multimodal encoder (appendix D).
+
+    Args:
+        visual (dict): Config of the visual tower.
+        text (dict): Config of the multimodal tower.
+        decoder (dict): Config of the decoder; its ``encoder_width`` is the text tower's width.
+        inference (str): ``'rank'`` scores the answer list, ``'generate'`` writes. Defaults to
+            ``'rank'``.
+        answer_list (str | list[str], optional): Candidates of ``'rank'``, or their JSON file.
+        k_test (int): Candidates by their first word that are scored in full. Defaults to 128.
+        max_answer_len (int): Tokens of an answer in training. Defaults to 10.
+        generation (dict, optional): Defaults to beam 3, at most 10 tokens, at least 1.
+        **kwargs: Arguments of :class:`GenerativeModel`.
+
+    Raises:
+        ValueError: If an option is outside its set or the widths differ.
+    """
+
+    text: BertModel
+
+    def __init__(
+        self,
+        visual: dict,
+        text: dict,
+        decoder: dict,
+        inference: str = "rank",
+        answer_list: str | list[str] | None = None,
+        k_test: int = 128,
+        max_answer_len: int = 10,
+        generation: dict | None = None,
+        **kwargs: Any,
+    ) -> None:
+        generation = {"num_beams": 3, "max_length": 10, "min_length": 1, **(generation or {})}
+        super().__init__(visual, decoder, generation, text=text, **kwargs)
+        check_choice(inference, ("rank", "generate"), "model.inference")
+        if k_test < 1:
+            raise ValueError(f"model.k_test={k_test} must be at least 1.")
+        width = self.decoder.bert.encoder_width
+        if width != self.text.hidden_size:
+            raise ValueError(
+                f"decoder.encoder_width={width} must be text.hidden_size={self.text.hidden_size}: "
+                "the decoder reads the question's states."
+            )
+        self.inference = inference
+        self.k_test = k_test
+        self.max_answer_len = max_answer_len
+        self.answer_list = None if answer_list is None else read_answer_list(answer_list)
+
+    def adapter_extras(self) -> dict[str, Any]:
+        """The answer list, which is saved with the adapter."""
+        return {"answer_list": self.answer_list}
+
+    def set_adapter_extras(self, extras: dict[str, Any]) -> None:
+        """Take the answer list of a saved adapter, unless the config names one."""
+        if self.answer_list is None and extras.get("answer_list"):
+            self.answer_list = read_answer_list(extras["answer_list"])
+
+    def encode_question(
+        self, pixels: torch.Tensor, input_ids: torch.Tensor, attention_mask: torch.Tensor
+    ) -> torch.Tensor:
+        """Encode questions together with what is seen.
+
+        Args:
+            pixels (Tensor): (B, N, 3, H, W); cross-attention sees the tokens of all N frames.
+            input_ids (Tensor): (B, L), ``[CLS]`` first; ``[ENC]`` is put in its place here.
+            attention_mask (Tensor): (B, L), 0 where a token is padding.
+
+        Returns:
+            Tensor: Question states (B, L, D).
+        """
+        cross = self.text.read(self.encode_frames(pixels).flatten(1, 2))
+        input_ids = input_ids.clone()
+        input_ids[:, 0] = self.enc_token_id
+        return self.text(input_ids, attention_mask, cross)[0]
+
+    def forward(
+        self,
+        pixels: torch.Tensor,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        media_ids: torch.Tensor | None = None,
+        data_samples: list | None = None,
+        mode: str = "tensor",
+    ) -> Any:
+        """Run the model.
+
+        Args:
+            pixels (Tensor): (B, N, 3, H, W).
+            input_ids (Tensor): Questions (B, L).
+            attention_mask (Tensor): (B, L).
+            media_ids (Tensor, optional): Not used.
+            data_samples (list, optional): B samples; ``answers`` and ``answer_weights`` for
+                ``mode='loss'``, ``pred_answer`` is set by ``mode='predict'``.
+            mode (str): ``'loss'``, ``'predict'`` or ``'tensor'``.
+
+        Returns:
+            dict | list | Tensor: ``loss_lm``; the samples; or question states (B, L, D).
+        """
+        check_choice(mode, ("loss", "predict", "tensor"), "mode")
+        states = self.encode_question(pixels, input_ids, attention_mask)
+        if mode == "tensor":
+            return states
+        samples = list(data_samples or [])
+        if mode == "predict":
+            answers = self.answer(states, attention_mask)
+            for sample, answer in zip(samples, answers, strict=True):
+                sample.set_field(answer, "pred_answer")
+            return samples
+        texts = [list(sample.answers) for sample in samples]
+        weights = [list(sample.answer_weights) for sample in samples]
+        return self.loss(states, attention_mask, texts, weights)
+
+    def loss(
+        self,
+        states: torch.Tensor,
+        mask: torch.Tensor,
+        answers: list[list[str]],
+        weights: list[list[float]],
+    ) -> dict[str, torch.Tensor]:
+        """Weighted loss of all answers to each question.
+
+        Args:
+            states (Tensor): Question states (B, L, D).
+            mask (Tensor): (B, L), 0 where a question is padded.
+            answers (list[list[str]]): Answers of each of the B questions.
+            weights (list[list[float]]): Their weights: the share of annotators who gave them.
+
+        Returns:
+            dict[str, Tensor]: ``loss_lm``: the sum over answers of weight times token-summed
+            cross-entropy, divided by B.
+
+        Raises:
+            ValueError: If a question has no answer, or not one weight an answer.
+        """
+        for index, (texts, shares) in enumerate(zip(answers, weights, strict=True)):
+            if not texts or len(texts) != len(shares):
+                raise ValueError(
+                    f"Question {index} of the batch has {len(texts)} answers and {len(shares)} "
+                    "weights: training needs at least one answer and a weight each."
+                )
+        counts = torch.tensor([len(texts) for texts in answers], device=states.device)
+        owner = torch.arange(len(answers), device=states.device).repeat_interleave(counts)
+        flat = [text for texts in answers for text in texts]
+        ids, answer_mask, labels = self.decoder_words(flat, self.max_answer_len, states.device)
+        cross = self.decoder.bert.read(states, mask, owner)
+        logits, _ = self.decoder(ids, answer_mask, cross)
+        loss = language_model_loss(logits, labels, self.label_smoothing, reduction="sum")
+        share = loss.new_tensor([weight for shares in weights for weight in shares])
+        return {"loss_lm": (loss * share).sum() / len(answers)}
+
+    @torch.no_grad()
+    def answer(self, states: torch.Tensor, mask: torch.Tensor) -> list[str]:
+        """Answer questions by the configured inference.
+
+        Args:
+            states (Tensor): Question states (B, L, D).
+            mask (Tensor): (B, L).
+
+        Returns:
+            list[str]: B answers.
+
+        Raises:
+            ValueError: If ``inference='rank'`` has no answer list.
+        """
+        if self.inference == "generate":
+            cross = self.decoder.bert.read(states, mask)
+            prompt = torch.full((len(states), 1), self.dec_token_id, device=states.device)
+            eos, pad = self.tokenizer.sep_token_id, self.tokenizer.pad_token_id
+            return self.read_words(generate(self.decoder, prompt, cross, self.generation, eos, pad))
+        if self.answer_list is None:
+            raise ValueError(
+                "model.inference='rank' needs model.answer_list: name a JSON list of answers, or "
+                "set model.inference='generate'."
+            )
+        best = self.rank_answers(states, mask, self.answer_list)
+        return [self.answer_list[index] for index in best.argmax(1).tolist()]
+
+    @torch.no_grad()
+    def rank_answers(
+        self, states: torch.Tensor, mask: torch.Tensor, answers: list[str]
+    ) -> torch.Tensor:
+        """Log-likelihood of candidate answers, of the ``k_test`` best by their first word.
+
+        Keys and values of the question's states are projected once a question, however many
+        candidates are scored.
+
+        Args:
+            states (Tensor): Question states (B, L, D).
+            mask (Tensor): (B, L).
+            answers (list[str]): A candidates.
+
+        Returns:
+            Tensor: (B, A) summed log-probabilities, -inf for candidates left out.
+        """
+        ids, answer_mask, labels = self.decoder_words(answers, None, states.device)
+        cross = self.decoder.bert.project(self.decoder.bert.read(states, mask))
+        prompt = torch.full((len(states), 1), self.dec_token_id, device=states.device)
+        first = self.decoder(prompt, None, cross)[0][:, 0].float().log_softmax(-1)
+        chosen = first[:, ids[:, 1]].topk(min(self.k_test, len(answers)), dim=1).indices
+        owner = torch.arange(len(states), device=states.device).repeat_interleave(chosen.shape[1])
+        flat = chosen.flatten()
+        scores = []
+        for start in range(0, len(flat), _ROWS_AT_A_TIME):
+            part = slice(start, start + _ROWS_AT_A_TIME)
+            rows = flat[part]
+            logits, _ = self.decoder(
+                ids[rows], answer_mask[rows], replace(cross, owner=owner[part])
+            )
+            scores.append(-language_model_loss(logits, labels[rows], reduction="sum"))
+        full = torch.full((len(states), len(answers)), float("-inf"), device=states.device)
+        return full.scatter(1, chosen, torch.cat(scores).view_as(chosen))
