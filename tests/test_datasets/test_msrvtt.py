@@ -108,6 +108,7 @@ def test_absolute_split_file(root: Path) -> None:
         ("train.csv", "video_id,x\nvideo0,1\n ,2\n", r"train\.csv: line 3: 'video_id' is empty"),
         ("test.csv", HEADER + "a,b,video0, \n", r"test\.csv: line 2: 'sentence' is empty"),
         ("test.csv", HEADER + "a,b,video0\n", r"test\.csv: line 2: no value for column 'sentence'"),
+        ("test.csv", HEADER + "a,b,video0,a man, a plan\n", r"test\.csv: line 2: more fields"),
     ],
 )
 def test_bad_split_file(root: Path, split: str, text: str, message: str) -> None:

@@ -79,7 +79,7 @@ def read_csv(path: str, columns: Sequence[str]) -> list[tuple[int, dict[str, str
         (line number from 1, row) for every row.
 
     Raises:
-        ValueError: When a column is missing, or a row has fewer fields than the header.
+        ValueError: When a column is missing, or a row has fewer or more fields than the header.
     """
     with open(path, encoding="utf-8-sig", newline="") as file:
         try:
@@ -100,6 +100,12 @@ def read_csv(path: str, columns: Sequence[str]) -> list[tuple[int, dict[str, str
         short = [name for name in names if row[name] is None]
         if short:
             raise ValueError(f"{path}: line {line}: no value for column {short[0]!r}.")
+        # csv keeps what is beyond the header under the key None.
+        if any(extra.strip() for extra in row.pop(None, ())):  # type: ignore[call-overload]
+            raise ValueError(
+                f"{path}: line {line}: more fields than the header has; put a text with commas "
+                "in double quotes."
+            )
     return rows
 
 

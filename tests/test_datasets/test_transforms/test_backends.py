@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from uniadapter.datasets.transforms import (
     ImageBackend,
     open_media,
 )
+from uniadapter.datasets.transforms.backends import check_boxes
 
 MakeVideo = Callable[..., Path]
 
@@ -62,6 +64,21 @@ def test_variable_frame_rate_is_sampled_by_frame_not_by_time(
 ) -> None:
     path = make_video(tmp_path / "a.mp4", num_frames=12, durations=(10, 500))
     assert len(DecordBackend(str(path))) == 12
+
+
+def test_rotation_of_the_container_is_applied(tmp_path: Path, make_video: MakeVideo) -> None:
+    path = make_video(tmp_path / "a.mp4", width=96)
+    data = bytearray(path.read_bytes())
+    upright = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    start = data.index(upright, data.index(b"tkhd"))
+    quarter_turn = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 48 << 16, 0, 1 << 30)
+    data[start : start + 36] = quarter_turn
+    path.write_bytes(bytes(data))
+    expected = np.rot90(decode_all(path), k=-1, axes=(1, 2))
+    frames = open_media(str(path)).get_frames(range(12))
+    assert frames.shape == (12, 96, 48, 3)
+    # Turning the planes before the conversion to RGB moves the chroma samples a little.
+    assert np.abs(frames.astype(int) - expected).mean() < 8
 
 
 def test_missing(tmp_path: Path) -> None:
@@ -111,6 +128,12 @@ def test_junk_behind_a_whole_video_does_no_harm(tmp_path: Path, make_video: Make
     path = make_video(tmp_path / "a.mp4")
     path.write_bytes(path.read_bytes() + b"\0" * 100)
     assert len(open_media(str(path))) == 12
+
+
+def test_boxes_of_other_makers_do_no_harm(tmp_path: Path, make_video: MakeVideo) -> None:
+    path = make_video(tmp_path / "a.mp4")
+    path.write_bytes(b"\0\0\0\x10beam\0\0\0\0\0\0\0\0" + path.read_bytes())
+    check_boxes(str(path))
 
 
 def test_damage_in_the_middle(tmp_path: Path, make_video: MakeVideo) -> None:

@@ -203,8 +203,8 @@ def check_boxes(path: str) -> None:
             file.seek(position)
             size, name = struct.unpack(">I4s", file.read(8))
             if name not in _BOXES:
-                # Not this container at all, or junk behind it: the decoder's business.
-                break
+                # Another container, a maker's own box or junk at the end: the decoder's business.
+                return
             seen.add(name)
             if size == 1:
                 extended = file.read(8)
@@ -219,7 +219,7 @@ def check_boxes(path: str) -> None:
                     f"{total}",
                     "truncated",
                 )
-    if seen and b"moov" not in seen:
+    if b"moov" not in seen:
         raise MediaError(path, "truncated: it ends before its index (no 'moov' box)", "truncated")
 
 
