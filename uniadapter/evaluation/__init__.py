@@ -1,6 +1,6 @@
 """How results are measured."""
 
 from . import functional
-from .metrics import RetrievalMetric
+from .metrics import QAExactMatch, RetrievalMetric, VQAMetric
 
-__all__ = ["RetrievalMetric", "functional"]
+__all__ = ["QAExactMatch", "RetrievalMetric", "VQAMetric", "functional"]

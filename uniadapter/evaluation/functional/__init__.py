@@ -8,10 +8,15 @@ from .ranking import (
     retrieval_measures,
 )
 from .reranking import PairTable, reranked_blocks, shortlist, similarity_blocks, texts_by_medium
+from .vqa_accuracy import exact_match, mean_by_group, video_question_type, vqa_accuracy
+from .vqa_text import normalise_answer
 
 __all__ = [
     "PairTable",
+    "exact_match",
+    "mean_by_group",
     "median_rank",
+    "normalise_answer",
     "rank_of_best_positive",
     "ranks_of_best_positives",
     "recall_at_k",
@@ -20,4 +25,6 @@ __all__ = [
     "shortlist",
     "similarity_blocks",
     "texts_by_medium",
+    "video_question_type",
+    "vqa_accuracy",
 ]

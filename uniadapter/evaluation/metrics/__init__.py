@@ -1,5 +1,6 @@
 """Metrics for MMEngine's evaluator."""
 
 from .retrieval import RetrievalMetric
+from .vqa import QAExactMatch, VQAMetric
 
-__all__ = ["RetrievalMetric"]
+__all__ = ["QAExactMatch", "RetrievalMetric", "VQAMetric"]

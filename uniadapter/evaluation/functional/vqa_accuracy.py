@@ -1,0 +1,87 @@
+"""Accuracy of answers: the VQA protocol's and exact match."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from .vqa_text import clean_answer, normalise_answer
+
+# So many of the other annotators must have given an answer for it to count fully.
+_FULL_AGREEMENT = 3
+# Fewer annotators could never agree that much once one of them is left out.
+_MIN_ANNOTATORS = _FULL_AGREEMENT + 1
+_VIDEO_QUESTION_WORDS = ("what", "who", "how", "when", "where")
+
+
+def vqa_accuracy(prediction: str, answers: Sequence[str]) -> float:
+    """Accuracy of one answer against those of the annotators.
+
+    Every annotator is left out in turn; the answer scores min(matches among the others / 3, 1), and
+    the mean over the turns is its accuracy. All answers are normalised first, unless the
+    annotators all gave literally the same one.
+
+    Args:
+        prediction: The model's answer.
+        answers: One answer an annotator, ten in VQAv2.
+
+    Returns:
+        Accuracy in [0, 1].
+
+    Raises:
+        ValueError: If there are fewer than four answers, with which no answer could score 1.
+    """
+    if len(answers) < _MIN_ANNOTATORS:
+        raise ValueError(
+            f"VQA accuracy compares with the answers of ten annotators (at least {_MIN_ANNOTATORS})"
+            f", got {len(answers)}: {list(answers)!r}. Use QAExactMatch where a question has one "
+            "answer."
+        )
+    normal_form = normalise_answer if len(set(answers)) > 1 else clean_answer
+    wanted = normal_form(prediction)
+    matches = [normal_form(answer) == wanted for answer in answers]
+    total = sum(matches)
+    return sum(min((total - own) / _FULL_AGREEMENT, 1.0) for own in matches) / len(matches)
+
+
+def exact_match(prediction: str, answer: str) -> bool:
+    """Whether two answers are equal but for letter case and the space at their ends.
+
+    Args:
+        prediction: The model's answer.
+        answer: The right answer.
+    """
+    return prediction.strip().lower() == answer.strip().lower()
+
+
+def video_question_type(question: str) -> str:
+    """Type of a MSRVTT-QA question: its first word.
+
+    Args:
+        question: The question.
+
+    Returns:
+        ``'what'``, ``'who'``, ``'how'``, ``'when'``, ``'where'``, or ``'other'`` for any other.
+    """
+    words = question.lower().split(maxsplit=1)
+    first = words[0].strip("?.,!'\"") if words else ""
+    return first if first in _VIDEO_QUESTION_WORDS else "other"
+
+
+def mean_by_group(scores: Iterable[float], groups: Iterable[str]) -> dict[str, float]:
+    """Mean score of each group.
+
+    Args:
+        scores: One score a sample.
+        groups: The group of each sample.
+
+    Returns:
+        The mean of every group that occurs, groups in alphabetical order.
+
+    Raises:
+        ValueError: If the two differ in length.
+    """
+    members: dict[str, list[float]] = defaultdict(list)
+    for score, group in zip(scores, groups, strict=True):
+        members[group].append(score)
+    return {group: sum(members[group]) / len(members[group]) for group in sorted(members)}

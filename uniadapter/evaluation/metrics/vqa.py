@@ -1,0 +1,255 @@
+"""Accuracy of answers to questions about images and videos."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.logging import print_log
+
+from uniadapter.evaluation.functional.vqa_accuracy import (
+    exact_match,
+    mean_by_group,
+    video_question_type,
+    vqa_accuracy,
+)
+from uniadapter.registry import METRICS
+
+from .gathered import (
+    GatheredMetric,
+    sample_field,
+    sample_id,
+    sample_prediction,
+    shown,
+    write_json,
+)
+
+_UNSPECIFIED = "unspecified"
+
+
+def _text_or_none(sample: Any, name: str) -> str | None:
+    value = sample_field(sample, name)
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"{name!r} of a data sample must be a string, got {value!r}")
+    return value
+
+
+def _grouped(records: Sequence[dict], scores: Sequence[float], name: str) -> dict[str, float]:
+    """Mean score by a field that some record has, named so that a slash is no group of its own."""
+    groups = [record[name] for record in records]
+    if all(group is None for group in groups):
+        return {}
+    safe = [_UNSPECIFIED if g is None else g.replace("/", "_").replace(" ", "_") for g in groups]
+    return {f"{name}/{group}": mean for group, mean in mean_by_group(scores, safe).items()}
+
+
+def _log_empty(records: Sequence[dict], metric: str) -> None:
+    empty = [record["id"] for record in records if not record["prediction"].strip()]
+    if empty:
+        print_log(
+            f"{metric}: {len(empty)} answers are empty and count as any other answer: questions "
+            f"{shown(empty)}",
+            logger="current",
+            level=30,
+        )
+
+
+class _AnswerMetric(GatheredMetric):
+    """What both answer metrics share: the submission file and splits without ground truth."""
+
+    def __init__(
+        self,
+        submission_file: str | Path | None = None,
+        prefix: str | None = None,
+        collect_device: str = "cpu",
+    ) -> None:
+        super().__init__(prefix=prefix, collect_device=collect_device)
+        if submission_file is not None and Path(submission_file).suffix != ".json":
+            raise ValueError(
+                f"{type(self).__name__}.submission_file must end in .json, got {submission_file!r}"
+            )
+        self.submission_file = submission_file
+
+    def _submit(self, records: Sequence[dict]) -> None:
+        if self.submission_file is not None:
+            rows = [{"question_id": r["id"], "answer": r["prediction"]} for r in records]
+            write_json(self.submission_file, rows, type(self).__name__)
+
+    def _has_truth(self, records: Sequence[dict]) -> bool:
+        """Whether the records have their right answers: all of them, or none."""
+        name = type(self).__name__
+        without = [record["id"] for record in records if record["truth"] is None]
+        if without and len(without) < len(records):
+            raise ValueError(
+                f"{name}: {len(without)} of {len(records)} questions have no right answers "
+                f"('gt_answers'): {shown(without)}. Give them to all, or to none for a split that "
+                "has none."
+            )
+        if without and self.submission_file is None:
+            raise ValueError(
+                f"{name}: the questions have no right answers ('gt_answers'), so there is nothing "
+                "to measure; set submission_file to write the answers for the server."
+            )
+        return not without
+
+
+@METRICS.register_module()
+class VQAMetric(_AnswerMetric):
+    """Accuracy in the protocol of VQA (ten annotators), in percent.
+
+    Data samples carry ``question_id``, ``pred_answer``, ``gt_answers`` (list of the annotators'
+    answers; absent or None in test-dev and test-std) and, where known, ``question_type`` and
+    ``answer_type``. A sample that is ``skipped`` and has no prediction counts as an empty answer.
+
+    Args:
+        submission_file: JSON file for the official server, a list of ``question_id`` and
+            ``answer``; written whether or not there are right answers.
+        prefix: Put before every name in the results.
+        collect_device: Accepted for mmengine's sake.
+
+    Raises:
+        ValueError: If ``submission_file`` does not end in .json.
+    """
+
+    def process(self, data_batch: Any, data_samples: Sequence[Any]) -> None:
+        """Take note of some answers.
+
+        Args:
+            data_batch: Not used.
+            data_samples: Dicts or objects with the fields named above.
+
+        Raises:
+            ValueError: If a field is missing or of the wrong kind.
+        """
+        for sample in data_samples:
+            question = sample_id(sample, "question_id", "VQAMetric")
+            self.results.append(
+                dict(
+                    id=question,
+                    prediction=sample_prediction(sample, "pred_answer", "VQAMetric"),
+                    truth=_answer_list(sample, question),
+                    question_type=_text_or_none(sample, "question_type"),
+                    answer_type=_text_or_none(sample, "answer_type"),
+                )
+            )
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """Accuracy of all answers.
+
+        Args:
+            results: The gathered records.
+
+        Returns:
+            ``'accuracy'``, and ``'answer_type/<type>'`` and ``'question_type/<type>'`` where types
+            are known, in percent; nothing when there are no right answers.
+
+        Raises:
+            ValueError: If only some questions have right answers, or none has and there is no
+                submission to write.
+        """
+        has_truth = self._has_truth(results)
+        self._submit(results)
+        _log_empty(results, "VQAMetric")
+        if not has_truth:
+            return {}
+        scores = [_vqa_score(record) for record in results]
+        return {
+            "accuracy": sum(scores) / len(scores),
+            **_grouped(results, scores, "answer_type"),
+            **_grouped(results, scores, "question_type"),
+        }
+
+
+@METRICS.register_module()
+class QAExactMatch(_AnswerMetric):
+    """Share of answers that equal the right one (video QA), in percent.
+
+    Data samples carry ``question_id``, ``pred_answer``, ``gt_answers`` (a string, or a list with
+    one string) and, for figures by question type, ``question_type`` or ``question``, whose first
+    word (what, who, how, when, where) is its type. Letter case and space at the ends don't count.
+
+    Args:
+        submission_file: JSON file to write, a list of ``question_id`` and ``answer``.
+        prefix: Put before every name in the results.
+        collect_device: Accepted for mmengine's sake.
+
+    Raises:
+        ValueError: If ``submission_file`` does not end in .json.
+    """
+
+    def process(self, data_batch: Any, data_samples: Sequence[Any]) -> None:
+        """Take note of some answers.
+
+        Args:
+            data_batch: Not used.
+            data_samples: Dicts or objects with the fields named above.
+
+        Raises:
+            ValueError: If a field is missing or of the wrong kind, or a question has several
+                right answers.
+        """
+        for sample in data_samples:
+            question_id = sample_id(sample, "question_id", "QAExactMatch")
+            truth = _answer_list(sample, question_id)
+            if truth is not None and len(truth) != 1:
+                raise ValueError(
+                    f"QAExactMatch compares with one right answer, but question {question_id!r} "
+                    f"has {len(truth)}: {truth!r}. Use VQAMetric for several annotators' answers."
+                )
+            kind = _text_or_none(sample, "question_type")
+            question = _text_or_none(sample, "question")
+            if kind is None and question is not None:
+                kind = video_question_type(question)
+            self.results.append(
+                dict(
+                    id=question_id,
+                    prediction=sample_prediction(sample, "pred_answer", "QAExactMatch"),
+                    truth=truth,
+                    question_type=kind,
+                )
+            )
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """Accuracy of all answers.
+
+        Args:
+            results: The gathered records.
+
+        Returns:
+            ``'accuracy'`` and, where types are known, ``'question_type/<type>'``, in percent;
+            nothing when there are no right answers.
+
+        Raises:
+            ValueError: As :meth:`VQAMetric.compute_metrics`.
+        """
+        has_truth = self._has_truth(results)
+        self._submit(results)
+        _log_empty(results, "QAExactMatch")
+        if not has_truth:
+            return {}
+        scores = [100.0 * exact_match(r["prediction"], r["truth"][0]) for r in results]
+        return {
+            "accuracy": sum(scores) / len(scores),
+            **_grouped(results, scores, "question_type"),
+        }
+
+
+def _vqa_score(record: dict) -> float:
+    try:
+        return 100 * vqa_accuracy(record["prediction"], record["truth"])
+    except ValueError as error:
+        raise ValueError(f"question {record['id']!r}: {error}") from None
+
+
+def _answer_list(sample: Any, question_id: int | str) -> list[str] | None:
+    value = sample_field(sample, "gt_answers")
+    if value is None:
+        return None
+    answers = [value] if isinstance(value, str) else list(value)
+    if not answers or not all(isinstance(answer, str) for answer in answers):
+        raise ValueError(
+            f"'gt_answers' of question {question_id!r} must be a list of strings with at least one "
+            f"(None where a split has no answers), got {value!r}"
+        )
+    return answers
