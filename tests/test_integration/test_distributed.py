@@ -1,0 +1,103 @@
+"""Two gloo processes compute what one process computes at the same global batch."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.helpers import run, run_tool, tiny_run_cfg, write_run_cfg
+
+
+def free_port() -> str:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return str(listener.getsockname()[1])
+
+
+def write_cfg(folder: Path, world: Path, batch_size: int) -> Path:
+    """Nothing random but the order of the data and the drawn negatives; 5 test clips, ragged."""
+    cfg = tiny_run_cfg(world, batch_size=batch_size, random=False)
+    cfg["custom_imports"] = {"imports": ["uniadapter", "tests.recorder"]}
+    cfg["custom_hooks"] = [
+        {"type": "AlphaRampHook"},
+        {"type": "LossRecorder", "path": str(folder / "record.json")},
+    ]
+    # With epsilon at the size of rounding, AdamW would turn noise into whole steps.
+    cfg["optim_wrapper"]["optimizer"]["eps"] = 1e-4
+    cfg["val_dataloader"]["batch_size"] = 2
+    cfg["val_dataloader"]["dataset"]["indices"] = 5
+    cfg["val_cfg"]["k_test"] = 3
+    return write_run_cfg(folder / "cfg.py", cfg)
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory, tiny_world: Path) -> Path:
+    """Folder of the run with one process and batches of eight."""
+    folder = tmp_path_factory.mktemp("one")
+    done = run_tool("train.py", write_cfg(folder, tiny_world, 8), "--work-dir", folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory, tiny_world: Path) -> Path:
+    """Folder of the run with two processes and batches of four each."""
+    folder = tmp_path_factory.mktemp("two")
+    cfg = write_cfg(folder, tiny_world, 4)
+    done = run("bash", "tools/dist_train.sh", cfg, "2", "--work-dir", folder, PORT=free_port())
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def record(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "record.json").read_text())
+
+
+def test_losses_and_batches_are_equal(one: Path, two: Path):
+    expected, found = record(one)["losses"], record(two)["losses"]
+    assert len(expected) == len(found) == 4
+    for a, b in zip(expected, found, strict=True):
+        assert a.pop("media") == b.pop("media")
+        assert b == pytest.approx(a, abs=2e-5)
+    # The losses move, or equality would mean little.
+    assert len({round(a["loss"], 3) for a in expected}) == 4
+
+
+def test_weights_queue_and_averages_are_equal(one: Path, two: Path):
+    expected, found = (
+        torch.load(path / "epoch_2.pth", weights_only=True)["state_dict"] for path in (one, two)
+    )
+    assert list(expected) == list(found)
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=0, atol=2e-5, msg=name)
+    assert int(found["queue.ptr"]) == 4 * 8 % len(found["queue.ids"])
+
+
+def test_metrics_are_equal(one: Path, two: Path):
+    expected, found = record(one)["metrics"], record(two)["metrics"]
+    assert len(expected) == 2
+    assert "t2v/R1" in expected[0]
+    assert expected == found
+
+
+def test_resuming_two_processes_falls_back_together(two: Path, tiny_world: Path, tmp_path: Path):
+    cfg = write_cfg(tmp_path, tiny_world, 4)
+    for name in ("epoch_1.pth", "epoch_2.pth"):
+        (tmp_path / name).write_bytes((two / name).read_bytes())
+    last = tmp_path / "epoch_2.pth"
+    last.write_bytes(last.read_bytes()[:-1000])
+    arguments = (cfg, "2", "--work-dir", tmp_path, "--resume")
+    done = run("bash", "tools/dist_train.sh", *arguments, PORT=free_port())
+    assert done.returncode == 0, done.stderr
+    assert "Cannot resume from" in done.stdout
+    expected, found = (
+        torch.load(path / "epoch_2.pth", weights_only=True)["state_dict"]
+        for path in (two, tmp_path)
+    )
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=0, atol=0, msg=name)

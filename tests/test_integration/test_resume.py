@@ -1,0 +1,115 @@
+"""A run that was stopped goes on bit for bit, through the real command."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.helpers import run_tool, tiny_run_cfg, write_run_cfg
+
+EPOCHS = 3
+
+
+def write_cfg(folder: Path, world: Path) -> Path:
+    """A run with everything random: crops, frames, flips, dropout, workers."""
+    cfg = tiny_run_cfg(world, epochs=EPOCHS)
+    cfg["model"]["text"].update(dropout=0.1, attention_dropout=0.1)
+    cfg["model"]["adapter"]["dropout"] = 0.1
+    cfg["train_dataloader"]["num_workers"] = 2
+    cfg["custom_imports"] = {"imports": ["uniadapter", "tests.recorder"]}
+    cfg["custom_hooks"] = [
+        {"type": "AlphaRampHook"},
+        {"type": "LossRecorder", "path": str(folder / "record.json")},
+    ]
+    cfg["default_hooks"]["checkpoint"] = {"max_keep_ckpts": -1, "save_best": "t2v/R1"}
+    return write_run_cfg(folder / "cfg.py", cfg)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, tiny_world: Path) -> Path:
+    """Folder of an uninterrupted run."""
+    folder = tmp_path_factory.mktemp("whole")
+    done = run_tool("train.py", write_cfg(folder, tiny_world), "--work-dir", folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def stopped_copy(whole: Path, folder: Path, world: Path, after: int) -> Path:
+    """The folder as the run would have left it, had it been stopped after some epochs.
+
+    What is written later than an epoch's checkpoint is taken away again.
+    """
+    folder.mkdir()
+    for number in range(1, after + 1):
+        shutil.copy(whole / f"epoch_{number}.pth", folder)
+    (folder / "last_checkpoint").write_text(str(folder / f"epoch_{after}.pth"))
+    return write_cfg(folder, world)
+
+
+def content(path: Path) -> dict[str, Any]:
+    return torch.load(path, weights_only=True)
+
+
+def assert_equal(a: Any, b: Any, where: str = "") -> None:
+    assert type(a) is type(b), where
+    if isinstance(a, torch.Tensor):
+        assert a.dtype == b.dtype, where
+        assert torch.equal(a, b), where
+    elif isinstance(a, dict):
+        assert list(a) == list(b), where
+        for key in a:
+            assert_equal(a[key], b[key], f"{where}.{key}")
+    elif isinstance(a, (list, tuple)):
+        assert len(a) == len(b), where
+        for index, (x, y) in enumerate(zip(a, b, strict=True)):
+            assert_equal(x, y, f"{where}[{index}]")
+    else:
+        assert a == b, where
+
+
+def test_resumed_run_equals_the_uninterrupted_one(whole: Path, tmp_path: Path, tiny_world: Path):
+    after = 1
+    folder = tmp_path / "parts"
+    cfg = stopped_copy(whole, folder, tiny_world, after)
+    done = run_tool("train.py", cfg, "--work-dir", folder, "--resume")
+    assert done.returncode == 0, done.stderr
+    expected, found = content(whole / "epoch_3.pth"), content(folder / "epoch_3.pth")
+    # Weights, adapter, momentum averages, queue and its pointer, step; optimizer; schedule.
+    names = set(expected["state_dict"])
+    assert {"queue.ptr", "queue.visual", "step", "temp"} <= names
+    assert any(name.startswith("ema.") for name in names)
+    for key in ("state_dict", "optimizer", "param_schedulers"):
+        assert_equal(expected[key], found[key], key)
+    for key in ("epoch", "iter", "seed"):
+        assert expected["meta"][key] == found["meta"][key]
+    # Losses say that random numbers and the sampler's order are the same, too.
+    records = [json.loads((path / "record.json").read_text()) for path in (whole, folder)]
+    iterations = len(records[0]["losses"]) // EPOCHS
+    assert records[1]["losses"] == records[0]["losses"][after * iterations :]
+    assert records[1]["metrics"] == records[0]["metrics"][after:]
+
+
+def test_epochs_of_the_run_differ(whole: Path):
+    losses = json.loads((whole / "record.json").read_text())["losses"]
+    orders = [tuple(record["media"]) for record in losses]
+    assert len(set(orders)) == len(orders)
+
+
+def test_truncated_last_checkpoint_falls_back(whole: Path, tmp_path: Path, tiny_world: Path):
+    folder = tmp_path / "cut"
+    cfg = stopped_copy(whole, folder, tiny_world, after=2)
+    last = folder / "epoch_2.pth"
+    last.write_bytes(last.read_bytes()[:-1000])
+    done = run_tool("train.py", cfg, "--work-dir", folder, "--resume", "auto")
+    assert done.returncode == 0, done.stderr
+    warning = next(line for line in done.stdout.splitlines() if "Cannot resume from" in line)
+    assert str(last) in warning
+    assert str(folder / "epoch_1.pth") in warning
+    assert_equal(
+        content(whole / "epoch_3.pth")["state_dict"], content(folder / "epoch_3.pth")["state_dict"]
+    )
