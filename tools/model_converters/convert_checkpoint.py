@@ -1,0 +1,52 @@
+"""Convert checkpoints of BLIP, UniAdapter, transformers and mmpretrain, and write them back."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+from uniadapter.models.conversion import SOURCES, TARGETS, convert_checkpoint
+from uniadapter.utils.config import load_config
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("src", help="checkpoint to read; a folder with --from hf")
+    parser.add_argument("dst", help="file to write: .safetensors in our names, .pth with --to")
+    parser.add_argument(
+        "--from", dest="source", choices=sorted(SOURCES), help="layout of SRC; default: ours"
+    )
+    parser.add_argument("--to", dest="target", choices=TARGETS, help="layout of DST; default: ours")
+    parser.add_argument("--config", required=True, help="config of the model")
+    parser.add_argument("--report", help="also write what became of every source key here (.json)")
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        help="options of the config to override, as key=value; nested keys take dots",
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Convert a checkpoint and say what became of its keys."""
+    args = parse_args(argv)
+    try:
+        config = load_config(args.config, args.cfg_options)
+        report = convert_checkpoint(args.src, args.dst, config, args.source, args.target)
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(f"error: {error}")
+    print("\n".join(report.lines()))
+    if args.report:
+        Path(args.report).parent.mkdir(parents=True, exist_ok=True)
+        Path(args.report).write_text(json.dumps(vars(report), indent=2) + "\n", encoding="utf-8")
+    print(f"written: {args.dst}")
+
+
+if __name__ == "__main__":
+    main()

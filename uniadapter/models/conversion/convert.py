@@ -1,0 +1,214 @@
+"""Reading checkpoints of other code bases into this package's names, and writing them back."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from mmengine.config import Config
+from safetensors.torch import save_file
+
+from ..pretrained import read_state_dict
+from .fit import fit_to_model, weight_names
+from .huggingface import HUGGINGFACE, read_huggingface
+from .keys import Layout, Report, State, map_keys
+from .mmpretrain import MMPRETRAIN
+from .official import OFFICIAL, export_official
+from .released import RELEASED, export_released
+
+if TYPE_CHECKING:
+    from ..tasks import VisionLanguageModel
+
+SOURCES: dict[str, Layout] = {
+    layout.name: layout for layout in (OFFICIAL, RELEASED, HUGGINGFACE, MMPRETRAIN)
+}
+TARGETS = ("blip", "uniadapter")
+_TRAINING_STATE = ("ema.", "queue.", "step")
+
+
+def read_checkpoint(
+    path: str | Path, layout: str, model: VisionLanguageModel
+) -> tuple[State, Report]:
+    """Read a foreign checkpoint as tensors of a model.
+
+    Args:
+        path (str | Path): A file, or a folder for ``'hf'``.
+        layout (str): ``'blip'``, ``'uniadapter'``, ``'hf'`` or ``'mmpretrain'``.
+        model (VisionLanguageModel): Says which tensors and shapes are needed; its weights are not
+            touched and may be on the meta device.
+
+    Returns:
+        tuple: Tensors by our name, and what became of every source key.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the layout is unknown, or the file is damaged or does not fit.
+    """
+    if layout not in SOURCES:
+        raise ValueError(f"--from {layout!r} is unknown: choose from {sorted(SOURCES)}.")
+    notes: list[str] = []
+    if layout == "hf":
+        source, notes = read_huggingface(path, model)
+    else:
+        source = read_state_dict(path)
+    state, report = map_keys(source, SOURCES[layout], str(path))
+    report.notes += notes
+    return fit_to_model(state, report, model, str(path)), report
+
+
+def export_state(
+    state: State, layout: str, training: State | None = None, queue_size: int = 57600
+) -> tuple[State, Report]:
+    """Write tensors of a model in an official layout.
+
+    Args:
+        state (dict[str, Tensor]): Weights by our name.
+        layout (str): ``'blip'`` or ``'uniadapter'``.
+        training (dict, optional): Momentum averages (``ema.*``) and the queue (``queue.*``) of a
+            training checkpoint. Without them the momentum copies are the weights themselves and
+            the queue starts empty.
+        queue_size (int): Entries of a queue that starts empty. Defaults to 57600, as BLIP.
+
+    Returns:
+        tuple: Tensors by official name, and what became of every key.
+
+    Raises:
+        ValueError: If the layout is unknown, or is ``'uniadapter'`` and there is no adapter.
+    """
+    if layout not in TARGETS:
+        raise ValueError(f"--to {layout!r} is unknown: choose from {list(TARGETS)}.")
+    has_adapter = any(name.startswith("adapter.") for name in state)
+    if layout == "uniadapter" and not has_adapter:
+        raise ValueError("--to uniadapter needs an adapter, the source has none: use --to blip.")
+    training = training or {}
+    momentum = {
+        name.removeprefix("ema.").replace("/", "."): tensor
+        for name, tensor in training.items()
+        if name.startswith("ema.")
+    }
+    queue = {n.removeprefix("queue."): t for n, t in training.items() if n.startswith("queue.")}
+    export = export_released if layout == "uniadapter" else export_official
+    official, used = export(
+        state, momentum=momentum or None, queue=queue or None, queue_size=queue_size
+    )
+    report = Report(used=used)
+    reason = f"the layout {layout!r} has no name for it"
+    report.left = {name: reason for name in state if name not in used}
+    if layout == "uniadapter" and report.left:
+        raise ValueError(
+            f"The released layout has no place for {sorted(report.left)[:3]}: it holds adapters "
+            "of variant='released', sharing='down', query_residual='shared' with kv_rank > 0."
+        )
+    if training and "vision_proj.weight" in state:
+        report.used.update(
+            {n: "momentum copies (_m)" for n in training if n.startswith("ema.")}
+            | {n: "feature queue" for n in training if n.startswith("queue.")}
+        )
+        report.left.update({n: "counter of steps" for n in training if n.startswith("step")})
+    return official, report
+
+
+def _read_own(path: Path, config: Config) -> tuple[State, State]:
+    """Weights and training state of a checkpoint of this package, of any kind."""
+    from uniadapter.apis import init_model
+
+    model = init_model(config, path)
+    names = weight_names(model)
+    state = {name: tensor for name, tensor in model.state_dict().items() if name in names}
+    training: State = {}
+    if path.is_file():
+        training = {n: t for n, t in read_state_dict(path).items() if n.startswith(_TRAINING_STATE)}
+    return state, training
+
+
+def _own_memory(state: State) -> State:
+    """Give every tensor memory of its own, as safetensors wants; tied ones are copied."""
+    seen: set[int] = set()
+    separate = {}
+    for name, tensor in state.items():
+        storage = tensor.untyped_storage()
+        whole = storage.nbytes() == tensor.numel() * tensor.element_size()
+        fresh = whole and tensor.is_contiguous() and storage.data_ptr() not in seen
+        separate[name] = tensor if fresh else tensor.clone(memory_format=torch.contiguous_format)
+        seen.add(storage.data_ptr())
+    return separate
+
+
+def _write(path: Path, state: State, to_official: bool) -> None:
+    """Write the file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        if to_official:
+            torch.save({"model": state}, temporary)
+        else:
+            save_file(_own_memory(state), temporary, metadata={"format": "pt"})
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _check_names(dst: Path, source: str | None, target: str | None) -> None:
+    if source is None and target is None:
+        raise ValueError("Name a layout: --from to read a foreign file, --to to write one.")
+    suffix = ".safetensors" if target is None else ".pth"
+    if dst.suffix != suffix:
+        raise ValueError(f"DST {dst} must end in {suffix}.")
+
+
+def convert_checkpoint(
+    src: str | Path,
+    dst: str | Path,
+    config: str | Path | Config,
+    source: str | None = None,
+    target: str | None = None,
+) -> Report:
+    """Convert a checkpoint file.
+
+    Args:
+        src (str | Path): A file; a folder for ``source='hf'``. With ``source=None`` anything that
+            :func:`uniadapter.apis.init_model` loads.
+        dst (str | Path): ``.safetensors`` in our names, or ``.pth`` with ``target``.
+        config (str | Path | Config): Config of the model.
+        source (str, optional): Layout of ``src``; None is this package's.
+        target (str, optional): Layout of ``dst``; None is this package's.
+
+    Returns:
+        Report: What became of every source key.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If an argument is wrong, or the file is damaged or does not fit the config.
+    """
+    from uniadapter.apis.model import build_model
+
+    src, dst = Path(src), Path(dst)
+    _check_names(dst, source, target)
+    if not isinstance(config, Config):
+        config = Config.fromfile(str(config))
+    if "model" not in config:
+        raise ValueError(f"{config.filename} has no key 'model': it is no model config.")
+    training: State = {}
+    if source is None:
+        (state, training), report = _read_own(src, config), Report()
+    else:
+        with torch.device("meta"):
+            model = build_model(config.model.to_dict())
+        state, report = read_checkpoint(src, source, model)
+    if target is not None:
+        state, written = export_state(
+            state, target, training, config.model.get("queue_size", 57600)
+        )
+        report = _join(report, written) if source is not None else written
+    _write(dst, state, to_official=target is not None)
+    return report
+
+
+def _join(read: Report, written: Report) -> Report:
+    """Report of a conversion from a foreign layout to another one."""
+    left = dict(read.left)
+    left.update({k: written.left[ours] for k, ours in read.used.items() if ours in written.left})
+    used = {k: written.used[ours] for k, ours in read.used.items() if ours in written.used}
+    return Report(used, left, read.notes + written.notes)
