@@ -55,7 +55,7 @@ def ours() -> BertTokenizer:
 @example(text="   ")
 @example(text="a" * 150)
 @example(text="Hello\u00a0World\x00 naïve café, 東京 😀")
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_equal_to_transformers_on_any_text(
     reference: ReferenceTokenizer, ours: BertTokenizer, text: str
 ) -> None:
@@ -63,7 +63,7 @@ def test_equal_to_transformers_on_any_text(
 
 
 @given(text=TEXTS, length=st.integers(3, 20))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_equal_to_transformers_when_truncated(
     reference: ReferenceTokenizer, ours: BertTokenizer, text: str, length: int
 ) -> None:

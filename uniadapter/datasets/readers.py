@@ -101,7 +101,7 @@ def read_csv(path: str, columns: Sequence[str]) -> list[tuple[int, dict[str, str
         if short:
             raise ValueError(f"{path}: line {line}: no value for column {short[0]!r}.")
         # csv keeps what is beyond the header under the key None.
-        if any(extra.strip() for extra in row.pop(None, ())):  # type: ignore[call-overload]
+        if any(extra.strip() for extra in row.pop(None, ())):
             raise ValueError(
                 f"{path}: line {line}: more fields than the header has; put a text with commas "
                 "in double quotes."

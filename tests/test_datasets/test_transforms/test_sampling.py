@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from uniadapter.datasets.transforms import sample_frames
@@ -11,6 +11,7 @@ lengths = st.integers(1, 2000)
 counts = st.integers(1, 64)
 
 
+@settings(deadline=None)
 @given(lengths, counts, st.sampled_from(["center", "random"]), st.integers(0, 2**32 - 1))
 def test_one_frame_of_every_segment(length: int, count: int, mode: str, seed: int) -> None:
     np.random.seed(seed)
@@ -26,6 +27,7 @@ def test_one_frame_of_every_segment(length: int, count: int, mode: str, seed: in
     assert frames[-1] < length
 
 
+@settings(deadline=None)
 @given(lengths, counts)
 def test_center_reaches_both_ends_alike(length: int, count: int) -> None:
     frames = sample_frames(length, count, "center")
@@ -34,6 +36,7 @@ def test_center_reaches_both_ends_alike(length: int, count: int) -> None:
     assert tail <= length / (2 * count)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 64), st.integers(0, 64))
 def test_center_shows_every_frame_of_a_short_video(length: int, extra: int) -> None:
     frames = sample_frames(length, length + extra, "center")

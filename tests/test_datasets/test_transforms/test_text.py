@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from uniadapter.datasets.transforms import CleanCaption
@@ -35,6 +35,7 @@ def test_every_text_and_the_prefix() -> None:
     assert results["texts"] == ["a video of a dog", "a video of cats"]
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_cleaning_twice_changes_nothing(text: str) -> None:
     once = clean(text, max_words=5)
