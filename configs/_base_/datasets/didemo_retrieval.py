@@ -20,7 +20,9 @@ test_pipeline = [
 train_dataloader = dict(
     batch_size=8,
     num_workers=4,
-    persistent_workers=True,
+    # Workers are seeded anew each epoch, so that a resumed run repeats an uninterrupted one.
+    persistent_workers=False,
+    worker_init_fn=dict(type='uniadapter.seed_worker'),
     drop_last=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
     collate_fn=dict(type='pseudo_collate'),

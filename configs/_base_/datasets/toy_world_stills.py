@@ -5,6 +5,7 @@ pipeline = [dict(type='CleanCaption', max_words=30), dict(type='PackInputs')]
 train_dataloader = dict(
     batch_size=64,
     num_workers=0,
+    worker_init_fn=dict(type='uniadapter.seed_worker'),
     drop_last=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
     collate_fn=dict(type='pseudo_collate'),

@@ -19,8 +19,6 @@ from uniadapter.engine.runner.resume import check_matches, check_resumable, find
 from uniadapter.registry import HOOKS
 from uniadapter.utils.safe_io import atomic_write, to_plain
 
-_META = "uniadapter"
-
 
 @HOOKS.register_module()
 class SafeCheckpointHook(CheckpointHook):
@@ -102,14 +100,15 @@ class SafeCheckpointHook(CheckpointHook):
         model = _unwrap(runner.model)
         path = str(runner._load_from)
         state = checkpoint.get("state_dict", checkpoint)
-        record = checkpoint.get("meta", {}).get(_META, {})
-        left_out = record.get("left_out", [])
+        meta = checkpoint.get("meta", {})
+        left_out = meta.get("left_out", [])
+        recorded = meta.get("backbone_sha256")
         exact = bool(runner._resume)
         check_matches(model, state, left_out, path, exact=exact)
-        if left_out and record.get("backbone") != self._backbone(model):
+        if left_out and recorded != self._backbone(model):
             raise ValueError(
                 f"Checkpoint {path} was trained on another backbone: its fingerprint is "
-                f"{record.get('backbone')}, that of model.pretrained="
+                f"{recorded}, that of model.pretrained="
                 f"{getattr(model, 'pretrained', None)!r} is {self._backbone(model)}. Set "
                 "`model.pretrained` to the file it was trained on."
             )
@@ -123,9 +122,9 @@ class SafeCheckpointHook(CheckpointHook):
         """
         model = _unwrap(runner.model)
         left_out = _restored_by_pretrained(model)
-        record: dict[str, Any] = {"left_out": left_out}
+        checkpoint["meta"]["left_out"] = left_out
         if left_out:
-            record["backbone"] = self._backbone(model)
+            checkpoint["meta"]["backbone_sha256"] = self._backbone(model)
             gone = set(left_out)
             checkpoint["state_dict"] = OrderedDict(
                 (name, value)
@@ -139,7 +138,6 @@ class SafeCheckpointHook(CheckpointHook):
         hub["resumed_keys"] = {
             name: kept for name, kept in hub["resumed_keys"].items() if name in hub["runtime_info"]
         }
-        checkpoint["meta"][_META] = record
         for key in checkpoint:
             if key != "state_dict":
                 checkpoint[key] = to_plain(checkpoint[key])
