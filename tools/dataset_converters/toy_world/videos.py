@@ -30,7 +30,7 @@ EVENT_TEMPLATES = (
 )
 MOTION_TEMPLATES = (
     "a {one} {motion} a {wall} wall while a {two} sits there",
-    "a clip of a {two} and a {one} that {motion} a {wall} wall",
+    "a clip of a {two} and a {one} which {motion} a {wall} wall",
     "the {one} {motion} a {wall} wall next to a {two}",
 )
 ORDER_TEMPLATES = (
