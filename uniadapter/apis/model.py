@@ -19,6 +19,7 @@ from uniadapter.models.adapters.state import (
 from uniadapter.models.pretrained import load_pretrained, read_state_dict
 from uniadapter.models.tasks import VisionLanguageModel
 from uniadapter.registry import MODELS, SCOPE
+from uniadapter.utils.model_config import check_model_cfg
 
 
 def build_model(model_cfg: dict[str, Any]) -> VisionLanguageModel:
@@ -33,10 +34,15 @@ def build_model(model_cfg: dict[str, Any]) -> VisionLanguageModel:
     Raises:
         ValueError: If the type is unknown or an option is wrong.
     """
-    if "type" not in model_cfg:
-        raise ValueError("model has no key 'type': name a class, such as type='RetrievalModel'.")
     with DefaultScope.overwrite_default_scope(SCOPE):
-        return MODELS.build(model_cfg)
+        check_model_cfg(model_cfg)
+        try:
+            return MODELS.build(model_cfg)
+        except TypeError as error:
+            # What a constructor hands on to parts that have no type of their own.
+            if "__init__() " not in str(error):
+                raise
+            raise ValueError(f"model: {error}. Correct that option in the config.") from error
 
 
 def init_model(
