@@ -6,6 +6,8 @@ as ``'uniadapter.RetrievalModel'``. ``locations`` makes a registry import its mo
 build, so ``import uniadapter`` stays cheap.
 """
 
+from typing import Any
+
 from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import EVALUATOR as MMENGINE_EVALUATOR
@@ -24,13 +26,26 @@ from mmengine.registry import RUNNERS as MMENGINE_RUNNERS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import VISBACKENDS as MMENGINE_VISBACKENDS
 from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
-from mmengine.registry import Registry
+from mmengine.registry import DefaultScope, Registry
 
 SCOPE = "uniadapter"
 
 
+class ScopedRegistry(Registry):
+    """A registry whose own :meth:`build` finds its own components in any project.
+
+    MMEngine looks a type without a prefix up in the *default* scope, which is another project's
+    when our components are built there: a model could not build its own towers.
+    """
+
+    def build(self, cfg: dict, *args: Any, **kwargs: Any) -> Any:
+        """Build from a config; types of other projects need their prefix here."""
+        with DefaultScope.overwrite_default_scope(SCOPE):
+            return super().build(cfg, *args, **kwargs)
+
+
 def _child(name: str, parent: Registry, *locations: str) -> Registry:
-    return Registry(name, parent=parent, scope=SCOPE, locations=list(locations))
+    return ScopedRegistry(name, parent=parent, scope=SCOPE, locations=list(locations))
 
 
 MODELS = _child("model", MMENGINE_MODELS, "uniadapter.models")
