@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 from pprint import pformat
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -189,3 +191,16 @@ def run(*command: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
 def run_tool(script: str, *arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
     """Run ``tools/<script>`` with this interpreter."""
     return run(sys.executable, f"tools/{script}", *arguments, **env)
+
+
+def load_tool(script: str) -> ModuleType:
+    """Import ``tools/<script>``, to call its functions without a process of their own."""
+    name = f"tool_{Path(script).stem}"
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / script)
+    if spec is None or spec.loader is None:
+        raise ImportError(script)
+    module = importlib.util.module_from_spec(spec)
+    # dataclasses and pickling look a class's module up by name.
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module

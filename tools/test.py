@@ -9,9 +9,9 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 from mmengine.dist import is_main_process
 from mmengine.fileio import dump
-from mmengine.runner import Runner
 
 from uniadapter.apis import load_weights
+from uniadapter.engine.runner import build_runner
 from uniadapter.utils.config import load_config
 from uniadapter.utils.safe_io import to_plain
 from uniadapter.utils.setup_env import LAUNCHERS, setup_distributed
@@ -62,10 +62,10 @@ def main(argv: list[str] | None = None) -> None:
     try:
         cfg = build_config(args)
         setup_distributed(cfg, args.launcher, args.local_rank)
+        runner = build_runner(cfg)
+        load_weights(getattr(runner.model, "module", runner.model), args.checkpoint)
     except (FileNotFoundError, ValueError) as error:
         sys.exit(f"error: {error}")
-    runner = Runner.from_cfg(cfg)
-    load_weights(getattr(runner.model, "module", runner.model), args.checkpoint)
     metrics = runner.test()
     if args.out is not None and is_main_process():
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)

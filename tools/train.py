@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config, DictAction
-from mmengine.runner import Runner
 
+from uniadapter.engine.runner import build_runner
 from uniadapter.utils.config import load_config
 from uniadapter.utils.setup_env import LAUNCHERS, setup_distributed
 
@@ -88,9 +88,10 @@ def main(argv: list[str] | None = None) -> None:
     try:
         cfg = build_config(args)
         setup_distributed(cfg, args.launcher, args.local_rank)
+        runner = build_runner(cfg)
     except (FileNotFoundError, ValueError) as error:
         sys.exit(f"error: {error}")
-    Runner.from_cfg(cfg).train()
+    runner.train()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import load_tool, run, tiny_run_cfg, write_run_cfg
+from tests.test_integration.test_distributed import free_port
+
+test_tool = load_tool("test.py")
+train = load_tool("train.py")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, tiny_world: Path) -> Path:
+    """Folder with run.py, whose test_dataloader is ragged for two ranks, and a trained epoch."""
+    folder = tmp_path_factory.mktemp("trained")
+    cfg = tiny_run_cfg(tiny_world, epochs=1)
+    cfg["test_dataloader"]["dataset"]["indices"] = 7
+    path = write_run_cfg(folder / "run.py", cfg)
+    train.main([str(path), "--work-dir", str(folder), "--no-validate"])
+    return folder
+
+
+def evaluate(folder: Path, checkpoint: str, out: Path, *arguments: str) -> dict[str, float]:
+    command = [folder / "run.py", folder / checkpoint, "--out", out, "--work-dir", out.parent]
+    test_tool.main([*map(str, command), *arguments])
+    return json.loads(out.read_text())
+
+
+def test_checkpoint_and_exported_adapter_give_the_same_metrics(trained: Path, tmp_path: Path):
+    whole = evaluate(trained, "epoch_1.pth", tmp_path / "whole.json")
+    assert 0 <= whole["t2v/R1"] <= whole["t2v/R10"] <= 100
+    # Without `model.pretrained` the backbone is that of the seed.
+    assert evaluate(trained, "epoch_1_adapter", tmp_path / "adapter.json") == whole
+
+
+def test_two_processes_give_the_metrics_of_one(trained: Path, tmp_path: Path):
+    expected = evaluate(trained, "epoch_1.pth", tmp_path / "one.json")
+    command = ["tools/dist_test.sh", trained / "run.py", trained / "epoch_1.pth", "2"]
+    options = ["--out", tmp_path / "two.json", "--work-dir", tmp_path]
+    done = run("bash", *command, *options, PORT=free_port())
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "two.json").read_text()) == expected
+
+
+def test_options_reach_the_loop(trained: Path, tmp_path: Path):
+    with pytest.raises(ValueError, match=r"k_test = 99 is larger than the gallery"):
+        evaluate(trained, "epoch_1.pth", tmp_path / "m.json", "--cfg-options", "test_cfg.k_test=99")
+
+
+def test_a_checkpoint_of_another_model_is_refused(trained: Path, tmp_path: Path):
+    option = "model.adapter.bottleneck=4"
+    with pytest.raises(SystemExit, match=r"(?s)error: .*epoch_1\.pth.*\(8, 32\).*\(4, 32\)"):
+        evaluate(trained, "epoch_1.pth", tmp_path / "m.json", "--cfg-options", option)
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "out", "message"),
+    [
+        ("gone.pth", "m.json", r"gone\.pth does not exist"),
+        ("epoch_1.pth", "m.txt", r"--out .*m\.txt: metrics are written as JSON"),
+    ],
+)
+def test_wrong_paths_end_with_one_line(trained: Path, tmp_path: Path, checkpoint, out, message):
+    with pytest.raises(SystemExit, match=f"error: .*{message}"):
+        evaluate(trained, checkpoint, tmp_path / out)
