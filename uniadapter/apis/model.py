@@ -21,6 +21,8 @@ from uniadapter.models.tasks import VisionLanguageModel
 from uniadapter.registry import MODELS, SCOPE
 from uniadapter.utils.model_config import check_model_cfg
 
+_TRAINING_STATE = ("ema.", "queue.", "step")
+
 
 def build_model(model_cfg: dict[str, Any]) -> VisionLanguageModel:
     """Build a model from the ``model`` part of a config.
@@ -133,7 +135,8 @@ def _load_file(model: VisionLanguageModel, path: Path) -> None:
         load_pretrained(model, model.pretrained)
         _check_fingerprint(model, path)
     own = model.state_dict()
-    fitting = {n: t for n, t in state.items() if n in own and (n in tower_names or n in trained)}
+    # Frozen heads and temperature are loaded too, training state (momentum, queue) is not.
+    fitting = {n: t for n, t in state.items() if n in own and not n.startswith(_TRAINING_STATE)}
     model.load_state_dict(fitting, strict=False)
 
 

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from safetensors.torch import load_file
+
+from tests.helpers import run_tool, tiny_retrieval_cfg
+from tests.test_models.test_conversion.states import assert_same, tiny_state, write_pth
+from uniadapter.apis import init_model
+from uniadapter.apis.model import build_model
+from uniadapter.models.adapters.state import save_adapter
+from uniadapter.models.conversion import convert_checkpoint, export_state
+
+ADAPTER = {"type": "UniAdapter", "bottleneck": 8, "variant": "released", "kv_rank": 4}
+
+
+def random_model(adapter: dict | None = None) -> tuple[Config, torch.nn.Module]:
+    """A tiny model whose every parameter is random."""
+    config = Config({"model": tiny_retrieval_cfg(adapter=adapter)})
+    model = build_model(config.model.to_dict())
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.rand(parameter.shape, generator=generator))
+    return config, model
+
+
+def test_blip_to_ours_and_back(tmp_path: Path) -> None:
+    config, model = random_model()
+    own = tiny_state(model)
+    official, _ = export_state(own, "blip", queue_size=24)
+    source = write_pth(tmp_path / "blip.pth", official)
+    report = convert_checkpoint(source, tmp_path / "ours.safetensors", config, source="blip")
+    assert set(report.used) | set(report.left) == set(official)
+    assert_same(load_file(tmp_path / "ours.safetensors"), own)
+    assert_same(tiny_state(init_model(config, tmp_path / "ours.safetensors")), own)
+    convert_checkpoint(tmp_path / "ours.safetensors", tmp_path / "back.pth", config, target="blip")
+    back = torch.load(tmp_path / "back.pth", weights_only=True)["model"]
+    assert_same(back, official)
+
+
+def test_released_to_ours_and_back(tmp_path: Path) -> None:
+    config, model = random_model(ADAPTER)
+    own = tiny_state(model)
+    released, _ = export_state(own, "uniadapter", queue_size=24)
+    source = write_pth(tmp_path / "released.pth", released)
+    convert_checkpoint(source, tmp_path / "ours.safetensors", config, source="uniadapter")
+    assert_same(tiny_state(init_model(config, tmp_path / "ours.safetensors")), own)
+    convert_checkpoint(
+        tmp_path / "ours.safetensors", tmp_path / "back.pth", config, target="uniadapter"
+    )
+    assert_same(torch.load(tmp_path / "back.pth", weights_only=True)["model"], released)
+
+
+def test_a_foreign_layout_into_another(tmp_path: Path) -> None:
+    config, model = random_model(ADAPTER)
+    released, _ = export_state(tiny_state(model), "uniadapter", queue_size=24)
+    source = write_pth(tmp_path / "released.pth", released)
+    report = convert_checkpoint(source, tmp_path / "blip.pth", config, "uniadapter", "blip")
+    official = torch.load(tmp_path / "blip.pth", weights_only=True)["model"]
+    assert not [key for key in official if "adapter" in key]
+    assert set(report.used) | set(report.left) == set(released)
+    assert "no name for it" in report.left["adapters.0.up_proj.weight"]
+
+
+def test_weights_that_share_memory_are_written(tmp_path: Path) -> None:
+    config, model = random_model()
+    official, _ = export_state(tiny_state(model), "blip", queue_size=24)
+    official["text_proj.weight"] = official["vision_proj.weight"]
+    source = write_pth(tmp_path / "blip.pth", official)
+    convert_checkpoint(source, tmp_path / "ours.safetensors", config, source="blip")
+    written = load_file(tmp_path / "ours.safetensors")
+    assert torch.equal(written["text_proj.weight"], written["vision_proj.weight"])
+
+
+def test_an_adapter_folder_is_written_with_its_backbone(tmp_path: Path) -> None:
+    config, model = random_model(ADAPTER)
+    own = tiny_state(model)
+    backbone = {n: t for n, t in own.items() if not n.startswith("adapter.")}
+    torch.save(backbone, tmp_path / "backbone.pth")
+    config.model.pretrained = str(tmp_path / "backbone.pth")
+    save_adapter(model, tmp_path / "adapter")
+    convert_checkpoint(tmp_path / "adapter", tmp_path / "out.pth", config, target="uniadapter")
+    released, _ = export_state(own, "uniadapter", queue_size=24)
+    assert_same(torch.load(tmp_path / "out.pth", weights_only=True)["model"], released)
+
+
+def test_momentum_of_a_training_checkpoint_is_written(tmp_path: Path) -> None:
+    config, model = random_model(ADAPTER)
+    torch.save({"state_dict": model.state_dict()}, tmp_path / "epoch_1.pth")
+    report = convert_checkpoint(
+        tmp_path / "epoch_1.pth", tmp_path / "out.pth", config, target="uniadapter"
+    )
+    written = torch.load(tmp_path / "out.pth", weights_only=True)["model"]
+    average = model.ema.averages()["adapter.layers.1.up.cross.bias"]
+    assert torch.equal(written["adapters_m.1.multi_up_proj.bias"], average)
+    assert torch.equal(written["image_queue"], model.queue.visual.t())
+    assert report.left == {"step": "counter of steps"}
+
+
+def test_a_frozen_temperature_is_loaded(tmp_path: Path) -> None:
+    config, model = random_model(ADAPTER)
+    released, _ = export_state(tiny_state(model), "uniadapter", queue_size=24)
+    source = write_pth(tmp_path / "released.pth", released)
+    config.model.train_temperature = False
+    convert_checkpoint(source, tmp_path / "ours.safetensors", config, source="uniadapter")
+    loaded = init_model(config, tmp_path / "ours.safetensors")
+    assert torch.equal(loaded.temp, model.temp)
+
+
+def test_wrong_arguments(tmp_path: Path) -> None:
+    config, _ = random_model()
+    with pytest.raises(ValueError, match="Name a layout: --from"):
+        convert_checkpoint("a", "b.safetensors", config)
+    with pytest.raises(ValueError, match=r"DST b\.pth must end in \.safetensors"):
+        convert_checkpoint("a", "b.pth", config, source="blip")
+    with pytest.raises(ValueError, match=r"DST b\.safetensors must end in \.pth"):
+        convert_checkpoint("a", "b.safetensors", config, target="blip")
+    with pytest.raises(ValueError, match="--from 'clip' is unknown: choose from"):
+        convert_checkpoint("a", "b.safetensors", config, source="clip")
+    with pytest.raises(FileNotFoundError, match=r"missing\.pth does not exist"):
+        convert_checkpoint(tmp_path / "missing.pth", "b.safetensors", config, source="blip")
+    with pytest.raises(ValueError, match="has no key 'model'"):
+        convert_checkpoint("a", "b.safetensors", Config({}), source="blip")
+
+
+def test_pickled_code_is_refused(tmp_path: Path) -> None:
+    config, _ = random_model()
+    torch.save({"model": {"temp": print}}, tmp_path / "evil.pth")
+    with pytest.raises(ValueError, match=r"evil\.pth can't be read as tensors"):
+        convert_checkpoint(tmp_path / "evil.pth", tmp_path / "b.safetensors", config, "blip")
+    assert not (tmp_path / "b.safetensors").exists()
+
+
+def test_command(tmp_path: Path) -> None:
+    config, model = random_model(ADAPTER)
+    config.dump(tmp_path / "tiny.py")
+    released, _ = export_state(tiny_state(model), "uniadapter", queue_size=24)
+    source = write_pth(tmp_path / "released.pth", released)
+    script = "model_converters/convert_checkpoint.py"
+    command = [source, tmp_path / "ours.safetensors", "--from", "uniadapter"]
+    command += ["--config", tmp_path / "tiny.py", "--report", tmp_path / "report.json"]
+    done = run_tool(script, *command)
+    assert done.returncode == 0, done.stderr
+    assert "visual_encoder_m.blocks.*.adapter.up_proj.weight" in done.stdout
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert set(report["used"]) | set(report["left"]) == set(released)
+    assert_same(load_file(tmp_path / "ours.safetensors"), tiny_state(model))
+    done = run_tool(script, *command, "--cfg-options", "model.adapter.bottleneck=4")
+    assert done.returncode == 1
+    assert "error: " in done.stderr
+    assert "adapter.bottleneck: file r=8, config r=4" in done.stderr
