@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash tools/setup_venv.sh
 BIN="$PWD/.venv/bin"
 
-# A file stays in one process, as its tests share runs. Two processes share the machine's cores, so each computes with one thread.
+# Two test processes share the cores, so each computes with one thread.
 export OMP_NUM_THREADS=1
 export HF_HUB_OFFLINE=1
 
@@ -17,4 +17,5 @@ echo "ruff format"
 "$BIN/ruff" format --check .
 echo "mypy"
 "$BIN/mypy"
+# The tests of a file stay together, as they share what its fixtures train.
 exec "$BIN/python" -m pytest -q -n 2 --dist loadfile "$@"

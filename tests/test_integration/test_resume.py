@@ -9,10 +9,14 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from tests.helpers import run_tool, tiny_run_cfg, write_run_cfg
+from tests.helpers import load_tool, run_tool, tiny_run_cfg, write_run_cfg
+from uniadapter.apis.model import build_model
+from uniadapter.utils.setup_env import register_all_modules
 
 EPOCHS = 3
+train, evaluate = load_tool("train.py"), load_tool("test.py")
 
 
 def write_cfg(folder: Path, world: Path) -> Path:
@@ -113,3 +117,42 @@ def test_truncated_last_checkpoint_falls_back(whole: Path, tmp_path: Path, tiny_
     assert_equal(
         content(whole / "epoch_3.pth")["state_dict"], content(folder / "epoch_3.pth")["state_dict"]
     )
+
+
+def test_frozen_backbone_comes_from_its_own_file(tmp_path: Path, tiny_world: Path):
+    """Checkpoints leave it out; resuming and testing load it again and check that it is the one."""
+    register_all_modules()
+    cfg = tiny_run_cfg(tiny_world, pretrained=str(tmp_path / "backbone.safetensors"))
+    other = build_model({**cfg["model"], "pretrained": None})
+    weights = {
+        name: tensor.clone()
+        for name, tensor in other.state_dict().items()
+        if name.startswith(("visual.", "text.", "vision_proj.", "text_proj.", "itm_head.", "temp"))
+    }
+    save_file(weights, tmp_path / "backbone.safetensors")
+    path = write_run_cfg(tmp_path / "run.py", cfg)
+    work_dir = tmp_path / "work"
+    command = [str(path), "--work-dir", str(work_dir)]
+    train.main(command)
+    expected = content(work_dir / "epoch_2.pth")["state_dict"]
+    assert not any(name.startswith(("visual.", "text.")) for name in expected)
+    assert any(name.startswith("adapter.") for name in expected)
+
+    (work_dir / "epoch_2.pth").unlink()
+    (work_dir / "last_checkpoint").write_text(str(work_dir / "epoch_1.pth"))
+    train.main([*command, "--resume"])
+    assert_equal(content(work_dir / "epoch_2.pth")["state_dict"], expected)
+
+    metrics = []
+    for name in ("epoch_2.pth", "epoch_2_adapter"):
+        out = tmp_path / f"{name}.json"
+        evaluate.main([str(path), str(work_dir / name), "--out", str(out), *command[1:]])
+        metrics.append(json.loads(out.read_text()))
+    assert metrics[0] == metrics[1]
+
+    weights["visual.ln1.weight"] += 1
+    save_file(weights, tmp_path / "backbone.safetensors")
+    with pytest.raises(ValueError, match=r"epoch_2\.pth was trained on another backbone"):
+        train.main([*command, "--resume"])
+    with pytest.raises(SystemExit, match=r"epoch_2\.pth was trained on a backbone with other"):
+        evaluate.main([str(path), str(work_dir / "epoch_2.pth"), *command[1:]])

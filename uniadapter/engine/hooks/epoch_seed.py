@@ -59,7 +59,8 @@ class EpochSeedHook(Hook):
 
     So a run that was stopped after any epoch goes on exactly as it would have, whatever else drew
     random numbers in between, and no generator state has to be stored. Ranks draw different
-    numbers, and the data-loading workers follow (see :func:`seed_worker`).
+    numbers, and the data-loading workers follow (see :func:`seed_worker`). In an iteration-based
+    loop there is one epoch, seeded at its start.
     """
 
     priority = "VERY_HIGH"
