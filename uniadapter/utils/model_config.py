@@ -52,9 +52,10 @@ def _options(found: Any) -> set[str] | None:
     """Names of a class's options, those it hands to its base classes included; None: any."""
     names: set[str] = set()
     for cls in inspect.getmro(found) if inspect.isclass(found) else ():
-        if "__init__" not in vars(cls):
+        constructor = vars(cls).get("__init__")
+        if constructor is None:
             continue
-        parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+        parameters = list(inspect.signature(constructor).parameters.values())[1:]
         names.update(p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL))
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             # An adapter is given its slots by the model, not by the config.
