@@ -1,6 +1,6 @@
 """How results are measured."""
 
 from . import functional
-from .metrics import QAExactMatch, RetrievalMetric, VQAMetric
+from .metrics import CaptionMetric, QAExactMatch, RetrievalMetric, VQAMetric
 
-__all__ = ["QAExactMatch", "RetrievalMetric", "VQAMetric", "functional"]
+__all__ = ["CaptionMetric", "QAExactMatch", "RetrievalMetric", "VQAMetric", "functional"]

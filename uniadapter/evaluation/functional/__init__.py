@@ -1,5 +1,7 @@
 """Pure functions that measure results."""
 
+from .caption_scores import caption_scores
+from .ptb_tokenizer import tokenize_caption, tokenize_captions
 from .ranking import (
     median_rank,
     rank_of_best_positive,
@@ -13,6 +15,7 @@ from .vqa_text import normalise_answer
 
 __all__ = [
     "PairTable",
+    "caption_scores",
     "exact_match",
     "mean_by_group",
     "median_rank",
@@ -25,6 +28,8 @@ __all__ = [
     "shortlist",
     "similarity_blocks",
     "texts_by_medium",
+    "tokenize_caption",
+    "tokenize_captions",
     "video_question_type",
     "vqa_accuracy",
 ]
