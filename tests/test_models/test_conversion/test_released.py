@@ -12,6 +12,7 @@ from tests.test_models.test_conversion.states import (
     weight_shapes,
     with_aliases,
 )
+from uniadapter.apis.model import build_model
 from uniadapter.models import VisionLanguageModel
 from uniadapter.models.conversion import export_state
 from uniadapter.models.conversion.fit import fit_to_model
@@ -109,3 +110,17 @@ def test_a_vqa_decoder_is_left_by_a_retrieval_model() -> None:
     state, report = map_keys(released, RELEASED, "f.pth")
     with pytest.raises(ValueError, match=r"lacks 6 tensors .*itm_head"):
         fit_to_model(state, report, meta_model(128), "f.pth")
+
+
+def test_the_vqa_task_holds_what_its_towers_hold() -> None:
+    """The round trip of the towers above is the round trip of the task."""
+    cfg = {
+        "type": "VQAModel",
+        "visual": {"type": "BlipViT", "arch": "b"},
+        "text": {"type": "BertModel"},
+        "decoder": {"type": "BertDecoder"},
+        "adapter": released_adapter(128),
+    }
+    with torch.device("meta"):
+        task = build_model(cfg)
+    assert weight_shapes(task) == weight_shapes(vqa_parts(released_adapter(128)))
