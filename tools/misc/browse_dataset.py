@@ -19,7 +19,7 @@ from mmengine.registry import init_default_scope
 from mmengine.utils import ProgressBar
 from PIL import Image, ImageDraw
 
-from uniadapter.datasets import BaseRetrievalDataset, MediaError
+from uniadapter.datasets import BaseMediaDataset, MediaError
 from uniadapter.datasets.transforms import PackInputs
 from uniadapter.registry import DATASETS
 from uniadapter.utils.config import load_config
@@ -46,7 +46,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def run_pipeline(dataset: BaseRetrievalDataset, index: int, mode: str) -> tuple[list[Row], dict]:
+def run_pipeline(dataset: BaseMediaDataset, index: int, mode: str) -> tuple[list[Row], dict]:
     """Run the pipeline step by step.
 
     Returns:
@@ -93,7 +93,7 @@ def draw_sheet(rows: list[Row], lines: list[str], height: int) -> Image.Image:
     return sheet
 
 
-def load_dataset(args: argparse.Namespace) -> BaseRetrievalDataset:
+def load_dataset(args: argparse.Namespace) -> BaseMediaDataset:
     """Build the dataset of the wanted split."""
     if args.number < 1 or args.height < 1:
         raise ValueError("--number and --height must be at least 1.")
@@ -103,8 +103,8 @@ def load_dataset(args: argparse.Namespace) -> BaseRetrievalDataset:
     if not loader:
         raise ValueError(f"{args.config}: there is no {args.split}_dataloader.")
     dataset = DATASETS.build(loader["dataset"])
-    if not isinstance(dataset, BaseRetrievalDataset):
-        raise ValueError(f"{type(dataset).__name__}: only retrieval datasets can be browsed.")
+    if not isinstance(dataset, BaseMediaDataset):
+        raise ValueError(f"{type(dataset).__name__}: it names no media to browse.")
     return dataset
 
 
@@ -131,7 +131,8 @@ def main(argv: list[str] | None = None) -> None:
         except MediaError as error:
             unreadable.append(str(error))
         else:
-            texts = results.get("texts") or [results["text"]]
+            texts = results.get("texts") or results.get("gt_captions") or [results["text"]]
+            texts = [*texts, *results.get("answers", results.get("gt_answers", []))]
             lines = [f"{index}: {results['video_id']}", *(f"- {text}" for text in texts)]
             name = "".join(c if c.isalnum() or c in "-_" else "_" for c in results["video_id"])
             picture = folder / f"{args.split}_{index:06d}_{name}.png"

@@ -18,7 +18,7 @@ from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 from mmengine.utils import track_progress_rich
 
-from uniadapter.datasets import BaseRetrievalDataset, MediaError
+from uniadapter.datasets import BaseMediaDataset, MediaError
 from uniadapter.datasets.transforms import LoadVideo, open_media
 from uniadapter.registry import DATASETS
 from uniadapter.utils.config import load_config
@@ -73,7 +73,7 @@ def media_of(config: dict) -> tuple[dict[tuple[str, str], None], dict[str, int],
     try:
         built = DATASETS.build(config)
         for dataset in leaf_datasets(built):
-            if not isinstance(dataset, BaseRetrievalDataset):
+            if not isinstance(dataset, BaseMediaDataset):
                 return media, counts, f"{type(dataset).__name__} has no media to check"
             loaders = [step for step in dataset.pipeline.transforms if isinstance(step, LoadVideo)]
             backend = loaders[0].backend if loaders else "auto"

@@ -1,4 +1,4 @@
-"""What the retrieval datasets share: items, validation, and what happens to unreadable media."""
+"""What all datasets of media share: options, unreadable media, and the items of retrieval."""
 
 from __future__ import annotations
 
@@ -11,18 +11,15 @@ import torch
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
-from ..structures import MultimodalSample
+from ..structures import META_KEYS, MultimodalSample
 from .media import VIDEO_EXTENSIONS, MediaError, MediaFolder
 
 _ON_ERROR = ("raise", "skip")
 _REMEDY = "tools/misc/verify_dataset.py CONFIG lists every unreadable file."
 
 
-class BaseRetrievalDataset(BaseDataset):
-    """Media with captions, for retrieval in both directions.
-
-    An item of a training set is one caption with its medium; an item of a test set is one medium
-    with all its captions (several rows that name the same medium are merged).
+class BaseMediaDataset(BaseDataset):
+    """Items that each have one medium: a video, or an image as a video of one frame.
 
     A medium that can't be read is, in training, reported once by name and replaced by another
     sample drawn at random, at most ``max_refetch`` times in a row; the sample that takes its place
@@ -35,7 +32,7 @@ class BaseRetrievalDataset(BaseDataset):
         data_root: Folder the other paths are relative to.
         data_prefix: ``dict(media=folder)``: where the media are.
         pipeline: Transforms, as configs or callables.
-        test_mode: One item a medium instead of one a caption; nothing is replaced.
+        test_mode: The items of a test set; nothing is replaced.
         extensions: Extensions tried for a medium named without one, in order of preference.
         on_error: ``'raise'`` or ``'skip'``: an unreadable medium in testing.
         max_refetch: Replacements tried in a row for one training item.
@@ -45,11 +42,12 @@ class BaseRetrievalDataset(BaseDataset):
 
     Raises:
         ValueError: For an option outside its set, an annotation that is incomplete, an empty
-            caption, or a split without items; the message names file, position and key.
+            text, or a split without items; the message names file, position and key.
         FileNotFoundError: When the annotation file or the folder of media does not exist.
     """
 
-    METAINFO: dict[str, Any] = {"task": "retrieval"}
+    #: Keys of ``data_prefix``, the one that must be there first.
+    PREFIXES: tuple[str, ...] = ("media",)
 
     def __init__(
         self,
@@ -67,10 +65,9 @@ class BaseRetrievalDataset(BaseDataset):
     ) -> None:
         name = type(self).__name__
         prefix = dict(data_prefix or {"media": ""})
-        if set(prefix) != {"media"}:
-            raise ValueError(
-                f"{name}: data_prefix takes the key 'media' alone, got {list(prefix)}."
-            )
+        if self.PREFIXES[0] not in prefix or not set(prefix) <= set(self.PREFIXES):
+            keys = " and ".join(repr(key) for key in self.PREFIXES)
+            raise ValueError(f"{name}: data_prefix takes the key {keys}, got {list(prefix)}.")
         if on_error not in _ON_ERROR:
             raise ValueError(f"{name}: on_error must be one of {_ON_ERROR}, got {on_error!r}.")
         if max_refetch < 0:
@@ -91,39 +88,33 @@ class BaseRetrievalDataset(BaseDataset):
             max_refetch=max_refetch,
         )
 
-    @abstractmethod
-    def load_captions(self) -> Iterable[tuple[str, str]]:
-        """Read the annotations.
-
-        Returns:
-            (name of the medium, caption) in the order of the file, validated.
-        """
-
     @property
     def split_name(self) -> str:
         """The file that decides which media are in the split, for messages."""
         return str(self.ann_file)
 
-    def load_data_list(self) -> list[dict]:
-        """Return the items: one a caption in training, one a medium in testing."""
-        captions: dict[str, list[str]] = {}
-        rows: list[tuple[str, str]] = []
-        for name, caption in self.load_captions():
-            captions.setdefault(name, []).append(caption)
-            rows.append((name, caption))
-        if not rows:
+    def _find_media(self, names: Iterable[str], prefix: str = "media") -> dict[str, dict]:
+        """Number the media in order and find their files.
+
+        Args:
+            names: Names of the media, repeats allowed.
+            prefix: Key of ``data_prefix`` whose folder holds them.
+
+        Returns:
+            ``media_path``, ``media_id`` and ``video_id`` by name.
+        """
+        folder = MediaFolder(self.data_prefix.get(prefix) or ".", self.extensions)
+        return {
+            name: {"media_path": folder.resolve(name), "media_id": index, "video_id": name}
+            for index, name in enumerate(dict.fromkeys(names))
+        }
+
+    def _require_items(self, items: Sequence, what: str) -> None:
+        if not items:
             raise ValueError(
-                f"{self.split_name}: zero-length split, no caption was found; check that it is the "
+                f"{self.split_name}: zero-length split, no {what} was found; check that it is the "
                 "right file and complete."
             )
-        folder = MediaFolder(self.data_prefix["media"] or ".", self.extensions)
-        media = {
-            name: {"media_path": folder.resolve(name), "media_id": index, "video_id": name}
-            for index, name in enumerate(captions)
-        }
-        if self.test_mode:
-            return [{**media[name], "texts": texts} for name, texts in captions.items()]
-        return [{**media[name], "text": caption} for name, caption in rows]
 
     def full_init(self) -> None:
         """Read the annotations once and prepare the flags that keep warnings to one a file."""
@@ -180,10 +171,8 @@ class BaseRetrievalDataset(BaseDataset):
                     error.kind,
                 ) from error
             self._warn_once(info, error, "skipped")
-        keys = ("media_id", "video_id", "media_path", "texts")
-        sample = MultimodalSample(
-            metainfo={**{key: info[key] for key in keys}, "replaced": [], "skipped": True}
-        )
+        facts = {key: info[key] for key in META_KEYS if key in info}
+        sample = MultimodalSample(metainfo={**facts, "replaced": [], "skipped": True})
         return {"inputs": None, "data_samples": sample}
 
     def _train_item(self, idx: int) -> dict:
@@ -210,3 +199,36 @@ class BaseRetrievalDataset(BaseDataset):
             return
         self._warned[info["media_id"]] = 1
         print_log(f"Unreadable medium {action}: {error} ({error.kind})", "current", logging.WARNING)
+
+
+class BaseRetrievalDataset(BaseMediaDataset):
+    """Media with captions, for retrieval in both directions.
+
+    An item of a training set is one caption with its medium; an item of a test set is one medium
+    with all its captions (several rows that name the same medium are merged).
+
+    See :class:`BaseMediaDataset` for the arguments and for unreadable media.
+    """
+
+    METAINFO: dict[str, Any] = {"task": "retrieval"}
+
+    @abstractmethod
+    def load_captions(self) -> Iterable[tuple[str, str]]:
+        """Read the annotations.
+
+        Returns:
+            (name of the medium, caption) in the order of the file, validated.
+        """
+
+    def load_data_list(self) -> list[dict]:
+        """Return the items: one a caption in training, one a medium in testing."""
+        captions: dict[str, list[str]] = {}
+        rows: list[tuple[str, str]] = []
+        for name, caption in self.load_captions():
+            captions.setdefault(name, []).append(caption)
+            rows.append((name, caption))
+        self._require_items(rows, "caption")
+        media = self._find_media(captions)
+        if self.test_mode:
+            return [{**media[name], "texts": texts} for name, texts in captions.items()]
+        return [{**media[name], "text": caption} for name, caption in rows]

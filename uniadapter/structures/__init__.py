@@ -1,5 +1,5 @@
 """Containers that travel with the batches."""
 
-from .multimodal_sample import MultimodalSample
+from .multimodal_sample import META_KEYS, MultimodalSample
 
-__all__ = ["MultimodalSample"]
+__all__ = ["META_KEYS", "MultimodalSample"]

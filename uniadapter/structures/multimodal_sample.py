@@ -4,6 +4,24 @@ from __future__ import annotations
 
 from mmengine.structures import BaseDataElement
 
+#: What a pipeline hands on of an item, where the item has it.
+META_KEYS = (
+    "media_id",
+    "video_id",
+    "media_path",
+    "text",
+    "texts",
+    "question",
+    "question_id",
+    "answers",
+    "answer_weights",
+    "gt_answers",
+    "question_type",
+    "answer_type",
+    "image_id",
+    "gt_captions",
+)
+
 
 class MultimodalSample(BaseDataElement):
     """One medium (a video, or an image as a video of one frame) with its caption or captions.
@@ -13,7 +31,12 @@ class MultimodalSample(BaseDataElement):
     - ``media_id`` (int): index of the medium; all captions of a medium share it.
     - ``video_id`` (str): name of the medium in the annotation file.
     - ``media_path`` (str): the file, or the folder of frames, that was read.
-    - ``text`` (str) in training, or ``texts`` (list[str]) in testing.
+    - ``text`` (str): the caption in training, or the question; ``texts`` (list[str]): all captions
+      of the medium in a retrieval test.
+    - questions: ``question_id``, ``question`` (str, before it was cleaned); in training ``answers``
+      (list[str]) and ``answer_weights`` (list[float]); in testing, where the split has them,
+      ``gt_answers`` (list[str]), ``question_type`` and ``answer_type`` (str).
+    - captions in testing: ``image_id`` (int or str) and ``gt_captions`` (list[str]).
     - ``replaced`` (list[str]): media that could not be read and that this sample stands in for.
     - ``skipped`` (bool): testing only; the medium could not be read and has no pixels.
     """

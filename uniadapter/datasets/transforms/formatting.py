@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
 
 from ...registry import TRANSFORMS
-from ...structures import MultimodalSample
-
-_META_KEYS = ("media_id", "video_id", "media_path", "text", "texts")
+from ...structures import META_KEYS, MultimodalSample
 
 
 @TRANSFORMS.register_module()
 class PackInputs(BaseTransform):
     """Pack frames and facts into ``dict(inputs, data_samples)``.
 
-    ``inputs`` is a (N, 3, H, W) uint8 tensor, ``data_samples`` a :class:`MultimodalSample`.
+    ``inputs`` is a (N, 3, H, W) uint8 tensor, ``data_samples`` a :class:`MultimodalSample` with
+    what the item has of :data:`uniadapter.structures.META_KEYS` and of ``meta_keys``.
+
+    Args:
+        meta_keys: Further keys to hand on.
     """
+
+    def __init__(self, meta_keys: Sequence[str] = ()) -> None:
+        self.meta_keys = tuple(meta_keys)
 
     def transform(self, results: dict) -> dict:
         """Return the packed sample."""
         frames = np.ascontiguousarray(results["frames"].transpose(0, 3, 1, 2))
-        metainfo = {key: results[key] for key in _META_KEYS if key in results}
+        metainfo = {key: results[key] for key in (*META_KEYS, *self.meta_keys) if key in results}
         metainfo["replaced"] = list(results.get("replaced", ()))
         metainfo["skipped"] = False
         return {
@@ -31,4 +38,4 @@ class PackInputs(BaseTransform):
         }
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
+        return f"{type(self).__name__}(meta_keys={self.meta_keys})"

@@ -112,6 +112,8 @@ class SafeCheckpointHook(CheckpointHook):
                 f"{getattr(model, 'pretrained', None)!r} is {self._backbone(model)}. Set "
                 "`model.pretrained` to the file it was trained on."
             )
+        if hasattr(model, "set_adapter_extras"):
+            model.set_adapter_extras(meta.get("adapter_extras", {}))  # type: ignore[operator]
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Leave out what is frozen and turn the rest into plain values.
@@ -123,6 +125,8 @@ class SafeCheckpointHook(CheckpointHook):
         model = _unwrap(runner.model)
         left_out = _restored_by_pretrained(model)
         checkpoint["meta"]["left_out"] = left_out
+        if hasattr(model, "adapter_extras"):
+            checkpoint["meta"]["adapter_extras"] = model.adapter_extras()  # type: ignore[operator]
         if left_out:
             checkpoint["meta"]["backbone_sha256"] = self._backbone(model)
             gone = set(left_out)

@@ -77,13 +77,17 @@ class CaptionModel(GenerativeModel):
             dict | list | Tensor: ``loss_lm``; the samples; or visual tokens (B, N * M, D).
         """
         check_choice(mode, ("loss", "predict", "tensor"), "mode")
+        samples = list(data_samples or [])
+        # A medium that could not be read has a sample and no pixels.
+        seen = [sample for sample in samples if not sample.get("skipped")]
+        if mode == "predict" and samples and not seen:
+            return samples
         tokens = self.encode_frames(pixels).flatten(1, 2)
         if mode == "tensor":
             return tokens
-        samples = list(data_samples or [])
         if mode == "loss":
             return self.loss(tokens, [sample.text for sample in samples])
-        for sample, caption in zip(samples, self.caption(tokens), strict=True):
+        for sample, caption in zip(seen, self.caption(tokens), strict=True):
             sample.set_field(caption, "pred_caption")
         return samples
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.fileio import load
 
 from uniadapter.registry import MODELS
+from uniadapter.utils.answer_list import read_answer_list
 
 from ..adapters.base import check_choice
 from ..backbones.bert import BertModel
@@ -19,39 +19,6 @@ from ..heads import language_model_loss
 from .generative import GenerativeModel
 
 _ROWS_AT_A_TIME = 256
-
-
-def read_answer_list(source: str | Path | Sequence[str]) -> list[str]:
-    """Read a list of candidate answers.
-
-    Args:
-        source (str | Path | Sequence[str]): The answers or a JSON file that holds them.
-
-    Returns:
-        list[str]: The answers in their order.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the list is empty, or an answer is blank, no text or stands in it twice.
-    """
-    name = "answer_list"
-    if isinstance(source, str | Path):
-        name = str(source)
-        if not Path(source).is_file():
-            raise FileNotFoundError(
-                f"{source} does not exist: set model.answer_list to a JSON list of answers."
-            )
-        source = load(str(source))
-    if not isinstance(source, list | tuple) or not source:
-        raise ValueError(f"{name} must be a list with at least one answer.")
-    answers = list(source)
-    for index, answer in enumerate(answers):
-        if not isinstance(answer, str) or not answer.strip():
-            raise ValueError(f"{name}[{index}]={answer!r} is no answer: write a text.")
-    if len(set(answers)) != len(answers):
-        twice = sorted({a for a in answers if answers.count(a) > 1})[:3]
-        raise ValueError(f"{name} holds answers twice, such as {twice}: name each once.")
-    return answers
 
 
 @MODELS.register_module()
@@ -106,16 +73,38 @@ class VQAModel(GenerativeModel):
         self.inference = inference
         self.k_test = k_test
         self.max_answer_len = max_answer_len
-        self.answer_list = None if answer_list is None else read_answer_list(answer_list)
+        # A file is read when it is needed: counting parameters or loading weights does without.
+        self._answer_file = answer_list if isinstance(answer_list, str | Path) else None
+        self._answers = None if answer_list is None or self._answer_file else list(answer_list)
+        if self._answers is not None:
+            self._answers = read_answer_list(self._answers)
+
+    @property
+    def answer_list(self) -> list[str] | None:
+        """Candidates of ``inference='rank'``; a file is read when they are first asked for.
+
+        Raises:
+            FileNotFoundError: If the config names a file that does not exist.
+            ValueError: If the file holds no list of different answers.
+        """
+        if self._answers is None and self._answer_file is not None:
+            self._answers = read_answer_list(self._answer_file)
+        return self._answers
+
+    def init_weights(self) -> None:
+        """Read the answer list, so that a wrong one is known before training; load the weights."""
+        _ = self.answer_list
+        super().init_weights()
 
     def adapter_extras(self) -> dict[str, Any]:
         """The answer list, which is saved with the adapter."""
         return {"answer_list": self.answer_list}
 
     def set_adapter_extras(self, extras: dict[str, Any]) -> None:
-        """Take the answer list of a saved adapter, unless the config names one."""
-        if self.answer_list is None and extras.get("answer_list"):
-            self.answer_list = read_answer_list(extras["answer_list"])
+        """Take the answer list of a saved adapter, unless the config names one that exists."""
+        named = self._answer_file is not None and Path(self._answer_file).is_file()
+        if self._answers is None and not named and extras.get("answer_list"):
+            self._answers = read_answer_list(extras["answer_list"])
 
     def encode_question(
         self, pixels: torch.Tensor, input_ids: torch.Tensor, attention_mask: torch.Tensor
@@ -159,13 +148,17 @@ class VQAModel(GenerativeModel):
             dict | list | Tensor: ``loss_lm``; the samples; or question states (B, L, D).
         """
         check_choice(mode, ("loss", "predict", "tensor"), "mode")
+        samples = list(data_samples or [])
+        # A medium that could not be read has a sample and no pixels.
+        seen = [sample for sample in samples if not sample.get("skipped")]
+        if mode == "predict" and samples and not seen:
+            return samples
         states = self.encode_question(pixels, input_ids, attention_mask)
         if mode == "tensor":
             return states
-        samples = list(data_samples or [])
         if mode == "predict":
             answers = self.answer(states, attention_mask)
-            for sample, answer in zip(samples, answers, strict=True):
+            for sample, answer in zip(seen, answers, strict=True):
                 sample.set_field(answer, "pred_answer")
             return samples
         texts = [list(sample.answers) for sample in samples]
