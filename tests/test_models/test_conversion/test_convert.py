@@ -146,10 +146,12 @@ def test_command(tmp_path: Path) -> None:
     command += ["--config", tmp_path / "tiny.py", "--report", tmp_path / "report.json"]
     done = run_tool(script, *command)
     assert done.returncode == 0, done.stderr
-    assert "visual_encoder_m.blocks.*.adapter.up_proj.weight" in done.stdout
+    assert "left: momentum copies" in done.stdout
+    assert "more patterns" in done.stdout
     report = json.loads((tmp_path / "report.json").read_text())
     assert set(report["used"]) | set(report["left"]) == set(released)
     assert_same(load_file(tmp_path / "ours.safetensors"), tiny_state(model))
+    assert (tmp_path / "ours.safetensors").stat().st_mode == source.stat().st_mode
     done = run_tool(script, *command, "--cfg-options", "model.adapter.bottleneck=4")
     assert done.returncode == 1
     assert "error: " in done.stderr

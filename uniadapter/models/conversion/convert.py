@@ -144,7 +144,11 @@ def _write(path: Path, state: State, to_official: bool) -> None:
         if to_official:
             torch.save({"model": state}, temporary)
         else:
+            # safetensors makes files that only their owner can read, whatever the umask says.
+            temporary.touch()
+            mode = temporary.stat().st_mode
             save_file(_own_memory(state), temporary, metadata={"format": "pt"})
+            temporary.chmod(mode)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ import torch
 
 State = dict[str, torch.Tensor]
 
+_SHOWN = 8
 _AFFINE = "weight|bias"
 # What stands behind the braces of a template.
 _FIELDS = {
@@ -128,14 +129,20 @@ class Report:
     notes: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
-        """Human-readable summary; keys that differ in numbers only are one line."""
+        """Human-readable summary; keys that differ in numbers only are one pattern.
+
+        A reason is followed by its first patterns; :attr:`left` has all keys.
+        """
         lines = [f"{len(self.used)} source keys used, {len(self.left)} left."]
         groups: dict[str, list[str]] = {}
         for key, reason in self.left.items():
             groups.setdefault(reason, []).append(key)
         for reason, keys in groups.items():
             lines.append(f"left: {reason} ({len(keys)})")
-            lines += [f"  {pattern}" for pattern in _collapse(keys)]
+            patterns = _collapse(keys)
+            lines += [f"  {pattern}" for pattern in patterns[:_SHOWN]]
+            if len(patterns) > _SHOWN:
+                lines.append(f"  ... and {len(patterns) - _SHOWN} more patterns")
         return lines + [f"note: {note}" for note in self.notes]
 
 
