@@ -40,8 +40,13 @@ def test_disabled_restores_what_was_off_before():
     for slot in (first, second):
         slot.fill(lambda x: x)
     second.enabled = False
-    with pytest.raises(RuntimeError, match="inside"), disabled({"a": [first], "b": [second]}):
-        assert first(torch.ones(1)) is None
-        raise RuntimeError("inside")
+
+    def fails() -> None:
+        with disabled({"a": [first], "b": [second]}):
+            assert first(torch.ones(1)) is None
+            raise RuntimeError("inside")
+
+    with pytest.raises(RuntimeError, match="inside"):
+        fails()
     assert first.enabled
     assert not second.enabled

@@ -102,8 +102,9 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Run the steps in this process, which should be a fresh one.
 
     Returns:
-        dict: ``seconds_per_step`` (median), ``peak_gib`` (resident memory of the whole process,
-        GiB), ``loss`` of the last step and what was run on.
+        dict: ``seconds_per_step`` (median), ``cpu_seconds_per_step`` (median over the threads'
+        sum, which other load on the machine hardly changes), ``peak_gib`` (resident memory of the
+        whole process, GiB), ``loss`` of the last step and what was run on.
     """
     torch.manual_seed(0)
     if args.threads is not None:
@@ -113,19 +114,22 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     with DefaultScope.overwrite_default_scope(SCOPE):
         wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     batch = random_batch(cfg, args)
-    seconds, loss = [], 0.0
+    seconds, cpu_seconds, loss = [], [], 0.0
     for step in range(args.warmup + args.steps):
         autocast: AbstractContextManager = nullcontext()
         if args.precision == "bf16":
             autocast = torch.autocast("cpu", torch.bfloat16)
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         loss = train_step(model, wrapper, batch, autocast)
         if step >= args.warmup:
             seconds.append(time.perf_counter() - start)
-        print(f"{args.precision}: step {step + 1}, loss {loss:.3f}", file=sys.stderr)
+            cpu_seconds.append(time.process_time() - cpu_start)
+        message = f"{args.precision}: step {step + 1}/{args.warmup + args.steps}, loss {loss:.3f}"
+        print(message, file=sys.stderr)
     return {
         "precision": args.precision,
         "seconds_per_step": round(statistics.median(seconds), 3),
+        "cpu_seconds_per_step": round(statistics.median(cpu_seconds), 3),
         "peak_gib": round(peak_bytes() / 2**30, 3),
         "loss": loss,
         "batch_size": args.batch_size,
@@ -162,10 +166,11 @@ def as_table(rows: list[dict[str, Any]]) -> str:
         f"{first['batch_size']} videos x {first['frames']} frames x {first['img_size']}, "
         f"{first['text_length']} tokens a text, {first['trainable']:,} trained parameters, "
         f"{first['threads']} thread(s), torch {first['torch']}",
-        f"{'precision':<10} {'s/step':>8} {'peak GiB':>9}",
+        f"{'precision':<10} {'s/step':>8} {'CPU s/step':>11} {'peak GiB':>9}",
     ]
     lines += [
-        f"{row['precision']:<10} {row['seconds_per_step']:>8.2f} {row['peak_gib']:>9.2f}"
+        f"{row['precision']:<10} {row['seconds_per_step']:>8.2f} "
+        f"{row['cpu_seconds_per_step']:>11.2f} {row['peak_gib']:>9.2f}"
         for row in rows
     ]
     return "\n".join(lines)

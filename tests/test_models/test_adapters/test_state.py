@@ -209,7 +209,5 @@ def test_a_bad_json_is_an_error(saved, text, match):
 def test_a_file_of_another_version_is_an_error(saved):
     path = saved[1] / CONFIG_NAME
     path.write_text(json.dumps({**json.loads(path.read_text()), "format_version": 9}))
-    with pytest.raises(
-        ValueError, match="has format_version=9, this version of uniadapter reads 1"
-    ):
+    with pytest.raises(ValueError, match="has format_version=9, this version .* reads 1"):
         load_adapter(fresh(), saved[1])
