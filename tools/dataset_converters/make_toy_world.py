@@ -56,10 +56,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--still-side", type=int, default=48, help="side of a still in pixels")
     parser.add_argument("--video-side", type=int, default=64, help="side of a video in pixels")
     parser.add_argument(
-        "--new-words", type=float, default=0.6, help="share of words said by a new synonym"
+        "--new-words", type=float, default=0.5, help="share of words said by a new synonym"
     )
     parser.add_argument(
-        "--camera", type=float, default=1.0, help="strength of the visual shift, 0 for none"
+        "--camera", type=float, default=0.6, help="strength of the visual shift, 0 for none"
     )
     parser.add_argument("--vocab", help="write the vocabulary to this file as well")
     parser.add_argument("--force", action="store_true", help="draw it even if it is there")

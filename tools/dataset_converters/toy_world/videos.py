@@ -197,8 +197,8 @@ def draw_video(
     rng: np.random.Generator,
     side: int,
     captions: int = 3,
-    new_words: float = 0.6,
-    camera: float = 1.0,
+    new_words: float = 0.5,
+    camera: float = 0.6,
 ) -> Video:
     """One video.
 
