@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,9 +19,18 @@ from uniadapter.models.conversion import convert_checkpoint, export_state
 ADAPTER = {"type": "UniAdapter", "bottleneck": 8, "variant": "released", "kv_rank": 4}
 
 
-def random_model(adapter: dict | None = None) -> tuple[Config, torch.nn.Module]:
+def vqa_cfg() -> dict[str, Any]:
+    """Config of a tiny VQA model with the released adapter."""
+    parts = tiny_retrieval_cfg(adapter=ADAPTER)
+    cfg = {key: parts[key] for key in ("visual", "text", "adapter")}
+    return {**cfg, "type": "VQAModel", "decoder": {**parts["text"], "type": "BertDecoder"}}
+
+
+def random_model(
+    adapter: dict | None = None, cfg: dict[str, Any] | None = None
+) -> tuple[Config, torch.nn.Module]:
     """A tiny model whose every parameter is random."""
-    config = Config({"model": tiny_retrieval_cfg(adapter=adapter)})
+    config = Config({"model": cfg or tiny_retrieval_cfg(adapter=adapter)})
     model = build_model(config.model.to_dict())
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -54,6 +64,19 @@ def test_released_to_ours_and_back(tmp_path: Path) -> None:
         tmp_path / "ours.safetensors", tmp_path / "back.pth", config, target="uniadapter"
     )
     assert_same(torch.load(tmp_path / "back.pth", weights_only=True)["model"], released)
+
+
+def test_released_vqa_to_ours_and_back(tmp_path: Path) -> None:
+    config, model = random_model(cfg=vqa_cfg())
+    own = tiny_state(model)
+    released, _ = export_state(own, "uniadapter")
+    source = write_pth(tmp_path / "released.pth", released)
+    report = convert_checkpoint(source, tmp_path / "ours.safetensors", config, "uniadapter")
+    assert report.left["adapters_dec.0.up_proj.bias"].startswith("second set of adapters")
+    assert_same(tiny_state(init_model(config, tmp_path / "ours.safetensors")), own)
+    back = tmp_path / "back.pth"
+    convert_checkpoint(tmp_path / "ours.safetensors", back, config, target="uniadapter")
+    assert_same(torch.load(back, weights_only=True)["model"], released)
 
 
 def test_a_foreign_layout_into_another(tmp_path: Path) -> None:
@@ -120,6 +143,8 @@ def test_wrong_arguments(tmp_path: Path) -> None:
         convert_checkpoint("a", "b.pth", config, source="blip")
     with pytest.raises(ValueError, match=r"DST b\.safetensors must end in \.pth"):
         convert_checkpoint("a", "b.safetensors", config, target="blip")
+    with pytest.raises(ValueError, match=r"a\.pth is SRC and would be overwritten"):
+        convert_checkpoint("a.pth", "./a.pth", config, "uniadapter", "blip")
     with pytest.raises(ValueError, match="--from 'clip' is unknown: choose from"):
         convert_checkpoint("a", "b.safetensors", config, source="clip")
     with pytest.raises(FileNotFoundError, match=r"missing\.pth does not exist"):

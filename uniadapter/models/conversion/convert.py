@@ -154,12 +154,14 @@ def _write(path: Path, state: State, to_official: bool) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _check_names(dst: Path, source: str | None, target: str | None) -> None:
+def _check_names(src: Path, dst: Path, source: str | None, target: str | None) -> None:
     if source is None and target is None:
         raise ValueError("Name a layout: --from to read a foreign file, --to to write one.")
     suffix = ".safetensors" if target is None else ".pth"
     if dst.suffix != suffix:
         raise ValueError(f"DST {dst} must end in {suffix}.")
+    if src.resolve() == dst.resolve():
+        raise ValueError(f"DST {dst} is SRC and would be overwritten: name another file.")
 
 
 def convert_checkpoint(
@@ -189,7 +191,7 @@ def convert_checkpoint(
     from uniadapter.apis.model import build_model
 
     src, dst = Path(src), Path(dst)
-    _check_names(dst, source, target)
+    _check_names(src, dst, source, target)
     if not isinstance(config, Config):
         config = Config.fromfile(str(config))
     if "model" not in config:
