@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 
 from uniadapter.evaluation.functional import (
+    consensus_accuracy,
     exact_match,
     mean_by_group,
     video_question_type,
-    vqa_accuracy,
 )
 
 
@@ -17,28 +17,28 @@ from uniadapter.evaluation.functional import (
 )
 def test_leave_one_out(matches: int, expected: float) -> None:
     answers = ["cat"] * matches + [f"dog {i}" for i in range(10 - matches)]
-    assert vqa_accuracy("cat", answers) == pytest.approx(expected)
+    assert consensus_accuracy("cat", answers) == pytest.approx(expected)
 
 
 def test_answers_are_normalised_on_both_sides() -> None:
     answers = ["Two", "2", "the two", "2."] + ["3"] * 6
-    assert vqa_accuracy("two", answers) == 1.0
-    assert vqa_accuracy("2", answers) == 1.0
+    assert consensus_accuracy("two", answers) == 1.0
+    assert consensus_accuracy("2", answers) == 1.0
 
 
 def test_unanimous_answers_are_compared_as_they_are() -> None:
-    assert vqa_accuracy("2", ["two"] * 10) == 0.0
-    assert vqa_accuracy(" two\n", ["two"] * 10) == 1.0
+    assert consensus_accuracy("2", ["two"] * 10) == 0.0
+    assert consensus_accuracy(" two\n", ["two"] * 10) == 1.0
 
 
 def test_empty_prediction_is_wrong() -> None:
-    assert vqa_accuracy("", ["cat"] * 5 + ["dog"] * 5) == 0.0
+    assert consensus_accuracy("", ["cat"] * 5 + ["dog"] * 5) == 0.0
 
 
 @pytest.mark.parametrize("answers", [[], ["cat"], ["cat"] * 3])
 def test_too_few_annotators(answers: list[str]) -> None:
     with pytest.raises(ValueError, match="ten annotators.*Use QAExactMatch"):
-        vqa_accuracy("cat", answers)
+        consensus_accuracy("cat", answers)
 
 
 def test_exact_match() -> None:

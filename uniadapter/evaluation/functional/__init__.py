@@ -1,6 +1,6 @@
 """Pure functions that measure results."""
 
-from .caption_scores import caption_scores
+from .caption_scores import score_captions
 from .ptb_tokenizer import tokenize_caption, tokenize_captions
 from .ranking import (
     median_rank,
@@ -10,12 +10,12 @@ from .ranking import (
     retrieval_measures,
 )
 from .reranking import PairTable, reranked_blocks, shortlist, similarity_blocks, texts_by_medium
-from .vqa_accuracy import exact_match, mean_by_group, video_question_type, vqa_accuracy
+from .vqa_accuracy import consensus_accuracy, exact_match, mean_by_group, video_question_type
 from .vqa_text import normalise_answer
 
 __all__ = [
     "PairTable",
-    "caption_scores",
+    "score_captions",
     "exact_match",
     "mean_by_group",
     "median_rank",
@@ -31,5 +31,5 @@ __all__ = [
     "tokenize_caption",
     "tokenize_captions",
     "video_question_type",
-    "vqa_accuracy",
+    "consensus_accuracy",
 ]

@@ -46,8 +46,8 @@ def check_caption_tools(scores: Sequence[str] = PYTHON_SCORES, tokenizer: str = 
     """Make sure that scores can be computed here, before a model runs for hours.
 
     Args:
-        scores: As in :func:`caption_scores`.
-        tokenizer: As in :func:`caption_scores`.
+        scores: As in :func:`score_captions`.
+        tokenizer: As in :func:`score_captions`.
 
     Raises:
         ValueError: If a score or the tokenizer is unknown, or none is asked for.
@@ -128,7 +128,7 @@ def _compute(name: str, gts: dict, res: dict) -> dict[str, float]:
     return {name: 100 * float(value)}
 
 
-def caption_scores(
+def score_captions(
     references: Mapping[Any, Sequence[str]],
     predictions: Mapping[Any, str],
     scores: Sequence[str] = PYTHON_SCORES,

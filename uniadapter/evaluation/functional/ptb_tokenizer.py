@@ -52,7 +52,8 @@ _FRACTIONS |= {"⅕": "1/5", "⅖": "2/5", "⅗": "3/5", "⅘": "4/5", "⅝": "5
 _WHOLE = {"£": "#", "€": "$", "¢": "cents", "…": "..."} | _FRACTIONS
 _ENTITIES = {"amp": "&", "lt": "<", "gt": ">", "quot": "''", "apos": "'", "nbsp": "", "mdash": "--"}
 
-_L = r"[^\W\d_\u00b2\u00b3\u00b9\u00bc-\u00be\u2070-\u2089\u2150-\u215e]"
+# Letters and what accents them, but none of the fractions and superscripts that "\w" has too.
+_L = r"(?:[^\W\d_\u00b2\u00b3\u00b9\u00bc-\u00be\u2070-\u2089\u2150-\u215e]|[\u0300-\u036f])"
 _A = r"[A-Za-z0-9]"
 _APOS = r"['\u2019\u0092]"
 _QUOTES = r"['\u2019\u0092`\u2018]"
@@ -90,7 +91,7 @@ _RULES = [
     rf"{_A}+(?:-[A-Za-z]+){{0,2}}(?:/{_A}+(?:-[A-Za-z]+){{0,2}}){{1,2}}",
     r"[A-Z]+(?:[+&][A-Z]+)+",
     r"[cC]\+\+|[cCfF]#",
-    rf"{_A}+(?:\.{_A}+)*\.(?:{_any(_FILE_TYPES)})(?!{_A})",
+    rf"{_A}+(?:\.{_A}+)*\.(?:{_any(_FILE_TYPES)})(?=[ .?!,\"'<]|$)",
     # abbreviations and initials
     rf"(?i:(?:ed|ph)\.d|{_any(_ABBREVIATIONS)})\.",
     rf"(?:{_any(_CAPITALISED)}|{_any(_CAPITALISED.upper())})\.",

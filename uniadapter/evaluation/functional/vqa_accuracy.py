@@ -14,7 +14,7 @@ _MIN_ANNOTATORS = _FULL_AGREEMENT + 1
 _VIDEO_QUESTION_WORDS = ("what", "who", "how", "when", "where")
 
 
-def vqa_accuracy(prediction: str, answers: Sequence[str]) -> float:
+def consensus_accuracy(prediction: str, answers: Sequence[str]) -> float:
     """Accuracy of one answer against those of the annotators.
 
     Every annotator is left out in turn; the answer scores min(matches among the others / 3, 1), and

@@ -11,8 +11,8 @@ from mmengine.logging import print_log
 
 from uniadapter.evaluation.functional.caption_scores import (
     PYTHON_SCORES,
-    caption_scores,
     check_caption_tools,
+    score_captions,
 )
 from uniadapter.registry import METRICS
 
@@ -36,7 +36,7 @@ class CaptionMetric(GatheredMetric):
 
     Args:
         ann_file: Ground truth in COCO's caption format, in place of the samples' ``gt_captions``.
-        scores: As in :func:`~uniadapter.evaluation.functional.caption_scores`.
+        scores: As in :func:`~uniadapter.evaluation.functional.score_captions`.
         tokenizer: ``'python'``, or ``'java'`` for pycocoevalcap's own.
         results_file: JSON file for the official server, a list of ``image_id`` and ``caption``;
             written whether or not there are references.
@@ -119,7 +119,7 @@ class CaptionMetric(GatheredMetric):
             )
         if references is None:
             return {}
-        return caption_scores(references, predictions, self.scores, self.tokenizer)
+        return score_captions(references, predictions, self.scores, self.tokenizer)
 
     def _references(self, results: Sequence[dict]) -> dict[int | str, list[str]] | None:
         """The references of exactly the images of the results; None if they have none at all."""

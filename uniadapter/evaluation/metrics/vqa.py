@@ -9,10 +9,10 @@ from typing import Any
 from mmengine.logging import print_log
 
 from uniadapter.evaluation.functional.vqa_accuracy import (
+    consensus_accuracy,
     exact_match,
     mean_by_group,
     video_question_type,
-    vqa_accuracy,
 )
 from uniadapter.registry import METRICS
 
@@ -237,7 +237,7 @@ class QAExactMatch(_AnswerMetric):
 
 def _vqa_score(record: dict) -> float:
     try:
-        return 100 * vqa_accuracy(record["prediction"], record["truth"])
+        return 100 * consensus_accuracy(record["prediction"], record["truth"])
     except ValueError as error:
         raise ValueError(f"question {record['id']!r}: {error}") from None
 

@@ -1,0 +1,82 @@
+"""Score a file of generated captions against a COCO ground truth, with one tokenizer or both."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from uniadapter.evaluation.functional import score_captions
+from uniadapter.evaluation.functional.caption_scores import PYTHON_SCORES
+from uniadapter.evaluation.metrics.caption import load_coco_captions
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("ann_file", help="COCO caption ground truth (.json)")
+    parser.add_argument("results_file", help="list of image_id and caption (.json)")
+    parser.add_argument(
+        "--tokenizer",
+        nargs="+",
+        choices=("python", "java"),
+        default=["python"],
+        help="one, or both to compare them; java needs a Java runtime",
+    )
+    parser.add_argument(
+        "--scores", nargs="+", default=list(PYTHON_SCORES), help="also METEOR and SPICE, with Java"
+    )
+    return parser.parse_args(argv)
+
+
+def load_results(results_file: str) -> dict[int | str, str]:
+    """Read generated captions.
+
+    Args:
+        results_file: JSON list of ``image_id`` and ``caption``.
+
+    Returns:
+        Image id to caption.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        ValueError: If it is no such list, or an image has two captions.
+    """
+    path = Path(results_file)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist")
+    try:
+        pairs = [(row["image_id"], row["caption"]) for row in json.loads(path.read_text("utf-8"))]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is no JSON list of image_id and caption: {error!r}") from error
+    captions = dict(pairs)
+    if len(captions) != len(pairs):
+        raise ValueError(f"{path} has several captions of one image; one an image is scored")
+    return captions
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Print a table: a row a score, a column a tokenizer."""
+    args = parse_args(argv)
+    try:
+        references = load_coco_captions(args.ann_file)
+        predictions = load_results(args.results_file)
+        unknown = [image for image in predictions if image not in references]
+        if unknown:
+            raise ValueError(f"{args.ann_file} has no captions of image {unknown[0]!r}")
+        kept = {image: references[image] for image in predictions}
+        columns = [
+            score_captions(kept, predictions, args.scores, tokenizer)
+            for tokenizer in args.tokenizer
+        ]
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(f"error: {error}")
+    print(f"{len(predictions)} of {len(references)} images")
+    print(f"{'score':10s}" + "".join(f"{tokenizer:>10s}" for tokenizer in args.tokenizer))
+    for name in columns[0]:
+        print(f"{name:10s}" + "".join(f"{column[name]:10.3f}" for column in columns))
+
+
+if __name__ == "__main__":
+    main()
