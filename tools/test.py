@@ -14,7 +14,7 @@ from uniadapter.apis import load_weights
 from uniadapter.engine.runner import build_runner
 from uniadapter.utils.config import load_config
 from uniadapter.utils.safe_io import to_plain
-from uniadapter.utils.setup_env import LAUNCHERS, setup_distributed
+from uniadapter.utils.setup_env import LAUNCHERS, finish_distributed, setup_distributed
 
 CONFIG_WARNING = "A config file is a program that runs when it is read: open only trusted ones."
 
@@ -70,6 +70,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.out is not None and is_main_process():
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)
         dump(to_plain(dict(metrics)), args.out, indent=2)
+    finish_distributed()
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from mmengine.config import Config, DictAction
 
 from uniadapter.engine.runner import build_runner
 from uniadapter.utils.config import load_config
-from uniadapter.utils.setup_env import LAUNCHERS, setup_distributed
+from uniadapter.utils.setup_env import LAUNCHERS, finish_distributed, setup_distributed
 
 CONFIG_WARNING = "A config file is a program that runs when it is read: open only trusted ones."
 
@@ -92,6 +92,7 @@ def main(argv: list[str] | None = None) -> None:
     except (FileNotFoundError, ValueError) as error:
         sys.exit(f"error: {error}")
     runner.train()
+    finish_distributed()
 
 
 if __name__ == "__main__":

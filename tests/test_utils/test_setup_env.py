@@ -91,3 +91,14 @@ def test_register_all_modules_fills_the_registries():
     assert MODELS.get("RetrievalModel") is not None
     assert HOOKS.get("SafeCheckpointHook") is not None
     assert DefaultScope.get_current_instance() is not None
+
+
+@pytest.mark.parametrize("initialized", [True, False])
+def test_a_finished_run_leaves_the_group_together(monkeypatch, initialized: bool):
+    calls: list[str] = []
+    group = setup_env.torch_dist
+    monkeypatch.setattr(group, "is_initialized", lambda: initialized)
+    monkeypatch.setattr(group, "barrier", lambda: calls.append("barrier"))
+    monkeypatch.setattr(group, "destroy_process_group", lambda: calls.append("destroy"))
+    setup_env.finish_distributed()
+    assert calls == (["barrier", "destroy"] if initialized else [])

@@ -62,6 +62,17 @@ def setup_distributed(cfg: Config, launcher: str = "none", local_rank: int = 0) 
         _init_gloo(launcher, cfg.env_cfg.dist_cfg.get("timeout"))
 
 
+def finish_distributed() -> None:
+    """Leave the process group together, at the end of a run that went well.
+
+    A process that exits while its group still has threads is now and then aborted, which torchrun
+    takes for a failed run.
+    """
+    if torch_dist.is_available() and torch_dist.is_initialized():
+        torch_dist.barrier()
+        torch_dist.destroy_process_group()
+
+
 def _init_gloo(launcher: str, timeout: float | None) -> None:
     if launcher == "slurm":
         rank, world = _first_env("SLURM_PROCID"), _first_env("SLURM_NTASKS")
