@@ -1,19 +1,38 @@
 """Datasets: one file a benchmark, reading its published annotation format."""
 
 from . import transforms
-from .base import BaseRetrievalDataset
+from .base import BaseMediaDataset, BaseRetrievalDataset
+from .base_question import BaseQuestionDataset, Question
+from .caption import BaseCaptionDataset, COCOCaption
 from .didemo import DiDeMoRetrieval
-from .json_lines import RetrievalJsonDataset
+from .easy_vqa import EasyVQA
+from .image_text import KarpathyRetrieval
+from .json_lines import CaptionJsonDataset, RetrievalJsonDataset, VQAJsonDataset
+from .karpathy import CaptionedImage
 from .media import MediaError
 from .msrvtt import MSRVTTRetrieval
+from .msrvtt_qa import MSRVTTQA
 from .pretrain import StillCaptionDataset
+from .vqa import VQAv2
 
 __all__ = [
+    "BaseCaptionDataset",
+    "BaseMediaDataset",
+    "BaseQuestionDataset",
     "BaseRetrievalDataset",
+    "COCOCaption",
+    "CaptionJsonDataset",
+    "CaptionedImage",
     "DiDeMoRetrieval",
+    "EasyVQA",
+    "KarpathyRetrieval",
+    "MSRVTTQA",
     "MSRVTTRetrieval",
     "MediaError",
+    "Question",
     "RetrievalJsonDataset",
     "StillCaptionDataset",
+    "VQAJsonDataset",
+    "VQAv2",
     "transforms",
 ]

@@ -130,3 +130,58 @@ def require_text(entry: Any, key: str, where: str) -> str:
     if not value.strip():
         raise ValueError(f"{where}: {key!r} is empty; write a text or remove the entry.")
     return value.strip()
+
+
+def read_list(path: str, source: str) -> list[Any]:
+    """Parse a JSON file whose top level is a list.
+
+    Args:
+        path: File to read.
+        source: Whose files look like that, for the error.
+
+    Raises:
+        ValueError: When it is anything else.
+    """
+    content = read_json(path)
+    if not isinstance(content, list):
+        raise ValueError(
+            f"{path}: a list of entries is expected, as in {source}, got "
+            f"{type(content).__name__}. {_LAYOUT}"
+        )
+    return content
+
+
+def require_id(entry: Any, key: str, where: str) -> int | str:
+    """Return the identifier ``entry[key]``, a whole number or a string that is not blank.
+
+    Args:
+        entry: One annotation.
+        key: Key to read.
+        where: File and position, for the error.
+
+    Raises:
+        ValueError: When the entry is not a mapping, or the value is absent or anything else.
+    """
+    value = entry.get(key) if isinstance(entry, dict) else None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    return require_text(entry, key, where)
+
+
+def require_texts(entry: Any, key: str, where: str) -> list[str]:
+    """Return ``entry[key]``, a string or a list of at least one, as a list of stripped strings.
+
+    Args:
+        entry: One annotation.
+        key: Key to read.
+        where: File and position, for the error.
+
+    Raises:
+        ValueError: When the value is absent, empty, or one of the texts is no string or blank.
+    """
+    values = entry.get(key) if isinstance(entry, dict) else None
+    if not isinstance(values, list):
+        return [require_text(entry, key, where)]
+    if not values:
+        raise ValueError(f"{where}: {key!r} is an empty list; write a text or remove the entry.")
+    return [require_text({key: v}, key, f"{where}: item {i}") for i, v in enumerate(values)]

@@ -16,7 +16,7 @@ test_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=32,
+    batch_size=16,
     num_workers=0,
     worker_init_fn=dict(type='uniadapter.seed_worker'),
     drop_last=True,

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..media import IMAGE_EXTENSIONS, MediaError
 
@@ -164,7 +164,11 @@ def open_media(path: str, backend: str = "auto") -> VideoBackend:
 
 
 def read_image(path: str) -> np.ndarray:
-    """Read a picture as (H, W, 3) uint8 RGB.
+    """Read a picture as (H, W, 3) uint8 RGB, upright.
+
+    Grey, palette and CMYK pictures are converted; 16 bits a channel are scaled to 8; what is
+    transparent lies on white; of an animation the first frame counts; the orientation that EXIF
+    notes is applied.
 
     Raises:
         MediaError: When it can't be read whole.
@@ -173,11 +177,36 @@ def read_image(path: str) -> np.ndarray:
         raise MediaError(path, "the file is empty", "empty")
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
+            return _as_rgb(_upright(image))
+    except UnidentifiedImageError as error:
+        raise MediaError(path, "is no picture in a known format", "undecodable") from error
     # Pillow reports broken pictures as OSError, SyntaxError, ValueError or struct.error.
     except Exception as error:
         kind = "truncated" if "truncated" in str(error) else "undecodable"
         raise MediaError(path, _summary(error), kind) from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        image.getexif()
+    # A picture whose notes are broken is no broken picture.
+    except Exception:
+        return image
+    return ImageOps.exif_transpose(image)
+
+
+def _as_rgb(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith("I"):
+        # Pillow's own conversion cuts values at 255: such a picture would come out white.
+        values = np.asarray(image).astype(np.int64)
+        grey = (values.clip(0, 65535) // 257).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if image.mode == "F":
+        raise ValueError("pixels of floating point have no known range; save it with 8 or 16 bits")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    return np.asarray(image.convert("RGB"))
 
 
 def check_boxes(path: str) -> None:

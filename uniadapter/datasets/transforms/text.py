@@ -1,4 +1,4 @@
-"""Captions before the tokenizer."""
+"""Captions and questions before the tokenizer."""
 
 from __future__ import annotations
 
@@ -49,3 +49,36 @@ class CleanCaption(BaseTransform):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(max_words={self.max_words}, prefix={self.prefix!r})"
+
+
+def clean_question(text: str, max_words: int) -> str:
+    """Clean one question the way BLIP's questions were.
+
+    Lower case, the characters ``. ! " ( ) * # : ; ~`` are taken out without leaving a space, the
+    question mark stays, and only the first ``max_words`` words stay. A question of nothing but such
+    characters is kept as it is.
+    """
+    words = _PUNCTUATION.sub("", text.lower()).split()
+    return " ".join(words[:max_words]) or text.strip()
+
+
+@TRANSFORMS.register_module()
+class CleanQuestion(BaseTransform):
+    """Clean the question in ``text``, see :func:`clean_question`.
+
+    Args:
+        max_words: Words kept; BLIP keeps 30.
+    """
+
+    def __init__(self, max_words: int = 30) -> None:
+        if max_words < 1:
+            raise ValueError(f"CleanQuestion: max_words must be at least 1, got {max_words}.")
+        self.max_words = max_words
+
+    def transform(self, results: dict) -> dict:
+        """Replace the question by its cleaned form."""
+        results["text"] = clean_question(results["text"], self.max_words)
+        return results
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(max_words={self.max_words})"

@@ -1,0 +1,78 @@
+"""Write the list of candidate answers of a VQA data set, from its training answers.
+
+Reads MSRVTT-QA's train_qa.json, official annotations of VQAv2, BLIP's vqa_train.json and this
+package's JSON-lines files of questions; several files are counted together. The most frequent
+answers come first. Of a question with several annotators the answer most of them gave counts
+(VQAv2 names it itself); BLIP's 3,128 answers of VQAv2 are not rebuilt by this, bring its file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from uniadapter.datasets.readers import read_json, read_json_lines, require_file, require_texts
+from uniadapter.utils.answer_list import rank_answers_by_count
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("ann_files", nargs="+", help="training annotations")
+    parser.add_argument("--out", required=True, help="JSON file to write")
+    parser.add_argument("--top", type=int, help="keep this many (default: all)")
+    parser.add_argument("--min-count", type=int, default=1, help="keep answers given this often")
+    return parser.parse_args(argv)
+
+
+def entries_of(path: str) -> Iterator[tuple[str, Any]]:
+    """Yield (file and position, entry) of every annotated question in a file."""
+    require_file(path, "ann_files")
+    if path.endswith(".jsonl"):
+        for line, entry in read_json_lines(path):
+            yield f"{path}: line {line}", entry
+        return
+    content = read_json(path)
+    entries = content.get("annotations") if isinstance(content, dict) else content
+    if not isinstance(entries, list):
+        raise ValueError(f"{path}: a list of questions, or an object with 'annotations', is needed")
+    for index, entry in enumerate(entries):
+        yield f"{path}: entry {index}", entry
+
+
+def answer_of(entry: Any, where: str) -> str:
+    """The answer of a question: the one most annotators gave."""
+    known = ("multiple_choice_answer", "answer", "answers")
+    keys = [key for key in known if isinstance(entry, dict) and key in entry]
+    if not keys:
+        raise ValueError(f"{where}: one of the keys {known} is needed.")
+    return Counter(require_texts(entry, keys[0], where)).most_common(1)[0][0]
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Count and write."""
+    args = parse_args(argv)
+    try:
+        answers = [answer_of(e, where) for path in args.ann_files for where, e in entries_of(path)]
+        kept = rank_answers_by_count(answers, args.top, args.min_count)
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(f"error: {error}")
+    Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+    Path(args.out).write_text(json.dumps(kept, ensure_ascii=False) + "\n", encoding="utf-8")
+    chosen = set(kept)
+    covered = sum(answer in chosen for answer in answers)
+    print(
+        f"{args.out}: {len(kept)} of {len(set(answers))} answers, those of "
+        f"{covered / len(answers):.2%} of {len(answers)} questions"
+    )
+
+
+if __name__ == "__main__":
+    main()
