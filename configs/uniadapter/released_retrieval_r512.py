@@ -1,9 +1,8 @@
 # tools/dist_train.sh configs/uniadapter/released_retrieval_r512.py 8
-# Loads the authors' retrieval checkpoints of r=512 (docs/checkpoints.md): their norms and key/value pair, 384 pixels; no row of the paper.
+# Loads the authors' retrieval checkpoints of r=512 (docs/checkpoints.md): their norms and key/value pair, MSR-VTT's pipelines; no row of the paper.
 _base_ = [
     '../_base_/models/blip_base_retrieval.py', '../_base_/datasets/msrvtt_retrieval.py',
     '../_base_/schedules/adamw_cosine_5e_bs64.py', '../_base_/retrieval_runtime.py',
 ]
-model = dict(
-    visual=dict(img_size=384),
-    adapter=dict(bottleneck=512, variant='released', kv_rank=64))
+# At 224 pixels a checkpoint of 384 is interpolated; model.visual.img_size=384 takes it as it is.
+model = dict(adapter=dict(bottleneck=512, variant='released', kv_rank=64))
