@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import importlib
+import random
+
 import pytest
 
 from uniadapter.evaluation.functional.vqa_text import (
@@ -7,6 +10,13 @@ from uniadapter.evaluation.functional.vqa_text import (
     normalise_answer,
     strip_punctuation,
 )
+from uniadapter.utils.compat import mmpretrain_models
+
+WORDS = [
+    *("the", "A", "an", "Two", "none", "zero", "1,000", "1.5", "3.50", "dog.", "u.s.", "it's"),
+    *("10:30", "a.m.", "dont", "CANT", "hes", "its", "couldnt've", "couldntve", "y'allll"),
+    *("oclock", "somebody'd", "ow's'at", "black-and-white", *"&%$#'.,;:/[]\"{}()=+\\_-><@`?!"),
+]
 
 
 @pytest.mark.parametrize(
@@ -66,3 +76,13 @@ def test_normal_form_of_a_normal_form() -> None:
 def test_punctuation_keeps_letter_case() -> None:
     assert strip_punctuation("New-York!") == "New York "
     assert clean_answer("\tNew\nYork ") == "New York"
+
+
+def test_normal_form_of_mmpretrain_on_random_answers() -> None:
+    mmpretrain_models()
+    theirs = importlib.import_module("mmpretrain.evaluation.metrics.vqa").VQAAcc()
+    draw = random.Random(0)
+    for _ in range(5000):
+        parts = (draw.choice(WORDS) + draw.choice(["", " ", "  ", "\n", "\t"]) for _ in range(6))
+        answer = "".join(list(parts)[: draw.randint(1, 6)])
+        assert normalise_answer(answer) == theirs._process_answer(answer)
