@@ -102,7 +102,7 @@ def test_missing_files_are_named(config, tmp_path):
 def test_a_damaged_file_is_an_error(config, tmp_path, name):
     path = tmp_path / name
     path.write_bytes(b"\x10not a checkpoint")
-    with pytest.raises(ValueError, match=f"{name} can't be read as tensors"):
+    with pytest.raises(ValueError, match=rf"{name} is (damaged|corrupt|truncated)"):
         init_model(config, path)
 
 

@@ -16,10 +16,11 @@ from uniadapter.models.adapters.state import (
     load_adapter,
     trained_state_dict,
 )
-from uniadapter.models.pretrained import load_pretrained, read_state_dict
+from uniadapter.models.pretrained import load_pretrained, read_state_dict, unknown_names
 from uniadapter.models.tasks import VisionLanguageModel
 from uniadapter.registry import MODELS, SCOPE
 from uniadapter.utils.model_config import check_model_cfg
+from uniadapter.utils.safe_io import load_torch_file
 
 _TRAINING_STATE = ("ema.", "queue.", "step")
 
@@ -116,6 +117,13 @@ def load_weights(model: VisionLanguageModel, checkpoint: str | Path) -> None:
 
 def _load_file(model: VisionLanguageModel, path: Path) -> None:
     state = read_state_dict(path)
+    unknown = unknown_names(state, model.state_dict())
+    if unknown:
+        raise ValueError(
+            f"{path} holds {len(unknown)} tensors that are no part of this package, such as "
+            f"{unknown[:3]}: convert other layouts with "
+            "tools/model_converters/convert_checkpoint.py."
+        )
     trained = set(trained_state_dict(model))
     if not any(name.startswith("adapter.") for name in state) and not trained <= set(state):
         load_pretrained(model, path)
@@ -144,7 +152,7 @@ def _check_fingerprint(model: VisionLanguageModel, path: Path) -> None:
     """Compare the backbone with the one recorded in a training checkpoint, if it recorded one."""
     if path.suffix == ".safetensors":
         return
-    meta = torch.load(path, map_location="cpu", weights_only=True).get("meta", {})
+    meta = load_torch_file(path).get("meta", {})
     recorded = meta.get("backbone_sha256")
     if recorded is not None and recorded != backbone_fingerprint(model):
         raise ValueError(

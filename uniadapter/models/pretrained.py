@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -11,9 +11,29 @@ from mmengine.logging import print_log
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-# Parts of another task or of training that a backbone file may hold beside the towers.
-_TOWERS_AND_HEADS = ("decoder.", "text.", "vision_proj.", "text_proj.", "itm_head.", "temp")
-_OTHER_PARTS = ("adapter.", "ema.", "queue.", "step", *_TOWERS_AND_HEADS)
+from uniadapter.utils.safe_io import load_torch_file
+
+# Parts of another task or of training that a file may hold beside what a model wants.
+_TRAINING = ("adapter.", "ema.", "queue.", "step")
+_PARTS = (*_TRAINING, "decoder.", "text.", "vision_proj.", "text_proj.", "itm_head.", "temp")
+
+
+def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    """Read a safetensors file.
+
+    Args:
+        path (Path): The file.
+
+    Returns:
+        dict[str, Tensor]: Tensors by name, on the CPU.
+
+    Raises:
+        ValueError: If it is damaged.
+    """
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged ({error}): copy or make it again.") from error
 
 
 def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
@@ -36,15 +56,9 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
             f"{path} does not exist: put the weights there or set model.pretrained to their "
             "place. tools/model_converters/convert_checkpoint.py makes them from BLIP's."
         )
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise ValueError(
-            f"{path} can't be read as tensors ({str(error).splitlines()[0]}): it is damaged, or "
-            "needs pickled code, which is never run here."
-        ) from error
+    if path.suffix == ".safetensors":
+        return read_safetensors(path)
+    content: Any = load_torch_file(path)
     for key in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
@@ -53,6 +67,11 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
     ):
         raise ValueError(f"{path} holds no state dict (neither itself nor under 'state_dict').")
     return content
+
+
+def unknown_names(state: Iterable[str], known: Collection[str]) -> list[str]:
+    """Names that are neither ``known`` nor any part this package writes, sorted."""
+    return sorted(name for name in state if name not in known and not name.startswith(_PARTS))
 
 
 def load_pretrained(model: Any, path: str | Path) -> None:
@@ -75,7 +94,7 @@ def load_pretrained(model: Any, path: str | Path) -> None:
     # A temperature is no part of every backbone file (transformers' BLIP has none).
     scalars = {id(parameter) for parameter in model.scalars().values()}
     wanted |= {name for name, parameter in model.named_parameters() if id(parameter) in scalars}
-    unknown = sorted(n for n in state if n not in wanted and not n.startswith(_OTHER_PARTS))
+    unknown = unknown_names(state, wanted)
     if missing or unknown:
         raise ValueError(
             f"{path} is no complete backbone for {type(model).__name__}: "

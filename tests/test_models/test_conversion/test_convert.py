@@ -156,7 +156,7 @@ def test_wrong_arguments(tmp_path: Path) -> None:
 def test_pickled_code_is_refused(tmp_path: Path) -> None:
     config, _ = random_model()
     torch.save({"model": {"temp": print}}, tmp_path / "evil.pth")
-    with pytest.raises(ValueError, match=r"evil\.pth can't be read as tensors"):
+    with pytest.raises(ValueError, match=r"evil\.pth is (corrupt|truncated)"):
         convert_checkpoint(tmp_path / "evil.pth", tmp_path / "b.safetensors", config, "blip")
     assert not (tmp_path / "b.safetensors").exists()
 

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save
 from torch import nn
+
+from uniadapter.utils.safe_io import atomic_write
+
+from ..pretrained import read_safetensors
 
 CONFIG_NAME = "adapter_config.json"
 WEIGHTS_NAME = "adapter_model.safetensors"
@@ -108,7 +111,6 @@ def save_adapter(model: nn.Module, folder: str | Path) -> Path:
         Path: The folder.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     state = {name: t.cpu().contiguous() for name, t in trained_state_dict(model).items()}
     config = {
         "format_version": FORMAT_VERSION,
@@ -117,12 +119,8 @@ def save_adapter(model: nn.Module, folder: str | Path) -> Path:
         "parameters": sum(tensor.numel() for tensor in state.values()),
         "extras": model.adapter_extras(),  # type: ignore[operator]
     }
-    temporary = folder / (WEIGHTS_NAME + ".tmp")
-    save_file(state, temporary)
-    temporary.replace(folder / WEIGHTS_NAME)
-    temporary = folder / (CONFIG_NAME + ".tmp")
-    temporary.write_text(json.dumps(config, indent=2) + "\n")
-    temporary.replace(folder / CONFIG_NAME)
+    atomic_write(folder / WEIGHTS_NAME, save(state))
+    atomic_write(folder / CONFIG_NAME, (json.dumps(config, indent=2) + "\n").encode())
     return folder
 
 
@@ -216,10 +214,7 @@ def load_adapter(model: nn.Module, path: str | Path, check_backbone: bool = True
         )
     if not weights.is_file():
         raise FileNotFoundError(f"{weights} is missing beside {CONFIG_NAME}: copy both files.")
-    try:
-        state = load_file(weights)
-    except SafetensorError as error:
-        raise ValueError(f"{weights} is damaged ({error}): copy or save it again.") from error
+    state = read_safetensors(weights)
     check_state(weights, state, model)
     if check_backbone and backbone_fingerprint(model) != config["backbone_sha256"]:
         raise ValueError(
