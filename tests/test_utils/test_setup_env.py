@@ -93,12 +93,22 @@ def test_register_all_modules_fills_the_registries():
     assert DefaultScope.get_current_instance() is not None
 
 
-@pytest.mark.parametrize("initialized", [True, False])
-def test_a_finished_run_leaves_the_group_together(monkeypatch, initialized: bool):
+@pytest.mark.parametrize(
+    ("backend", "expected"),
+    [
+        (None, []),
+        ("nccl", ["barrier", "destroy"]),
+        ("gloo", ["barrier", "destroy", "shutdown", "exit 0"]),
+    ],
+)
+def test_a_finished_run_leaves_the_group_together(monkeypatch, backend: str | None, expected):
     calls: list[str] = []
     group = setup_env.torch_dist
-    monkeypatch.setattr(group, "is_initialized", lambda: initialized)
+    monkeypatch.setattr(group, "is_initialized", lambda: backend is not None)
+    monkeypatch.setattr(group, "get_backend", lambda: backend)
     monkeypatch.setattr(group, "barrier", lambda: calls.append("barrier"))
     monkeypatch.setattr(group, "destroy_process_group", lambda: calls.append("destroy"))
+    monkeypatch.setattr(setup_env.logging, "shutdown", lambda: calls.append("shutdown"))
+    monkeypatch.setattr(setup_env.os, "_exit", lambda status: calls.append(f"exit {status}"))
     setup_env.finish_distributed()
-    assert calls == (["barrier", "destroy"] if initialized else [])
+    assert calls == expected
