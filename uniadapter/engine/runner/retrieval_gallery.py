@@ -80,6 +80,38 @@ class Gallery:
             texts[medium].append(text)
         return texts
 
+    def folds(self, count: int) -> list[Gallery]:
+        """Cut the media, in order, into galleries of their own with the texts of their media.
+
+        Args:
+            count: Number of folds; their sizes differ by one where it doesn't divide the media.
+
+        Returns:
+            The folds; a single one is this gallery.
+        """
+        if count == 1:
+            return [self]
+        bounds = [fold * len(self.media) // count for fold in range(count + 1)]
+        return [self._part(start, stop) for start, stop in zip(bounds, bounds[1:], strict=False)]
+
+    def _part(self, start: int, stop: int) -> Gallery:
+        texts = ((self.text_media >= start) & (self.text_media < stop)).nonzero()[:, 0]
+        own = ((self.own_media >= start) & (self.own_media < stop)).nonzero()[:, 0]
+        return Gallery(
+            media=self.media[start:stop],
+            skipped=[],
+            text_media=self.text_media[texts] - start,
+            media_features=self.media_features[start:stop],
+            text_features=self.text_features[texts],
+            text_cls=self.text_cls[texts],
+            input_ids=self.input_ids[texts],
+            attention_mask=self.attention_mask[texts],
+            own_media=self.own_media[own] - start,
+            own_tokens=[self.own_tokens[row] for row in own.tolist()] if self.own_tokens else [],
+            own_frame_cls=self.own_frame_cls[own],
+            own_frame_features=self.own_frame_features[own],
+        )
+
     def own_bytes(self) -> int:
         """Memory that this rank's visual tokens take."""
         return sum(tokens.nbytes for tokens in self.own_tokens)
