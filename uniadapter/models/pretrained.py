@@ -33,7 +33,7 @@ def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise ValueError(f"{path} is damaged ({error}): copy or make it again.") from error
+        raise ValueError(f"{path} is damaged ({error}): copy or save it again.") from error
 
 
 def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:

@@ -95,7 +95,7 @@ def test_missing_and_damaged_files(tmp_path: Path, model: Any) -> None:
         read_checkpoint(tmp_path, "hf", model)
     folder = write_folder(tmp_path / "hf", model)
     (folder / "model.safetensors").write_bytes(b"short")
-    with pytest.raises(ValueError, match=r"model\.safetensors can't be read"):
+    with pytest.raises(ValueError, match=r"model\.safetensors is damaged"):
         read_checkpoint(folder, "hf", model)
     (folder / "model.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match=r"model\.safetensors does not exist"):
