@@ -1,0 +1,139 @@
+"""Every leaf config is short, says how it is run and what it reproduces, and builds."""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import Any
+
+import pytest
+import yaml
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+
+from tests.helpers import ROOT
+from tools.analysis_tools.count_params import count_config
+from uniadapter.apis.model import build_model
+from uniadapter.registry import DATASETS, HOOKS, LOOPS, METRICS, OPTIM_WRAPPER_CONSTRUCTORS
+
+LEAVES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in ROOT.glob("configs/*/*.py")
+    if path.parent.name != "_base_"
+)
+# The folders whose models are BLIP-base or -large.
+FULL_SIZE = ("uniadapter", "ablation", "adapter", "linear_probe", "full_finetune")
+METAFILES = sorted(ROOT.glob("configs/*/metafile.yml"))
+ENTRIES = [
+    pytest.param(entry, id=entry["Name"])
+    for path in METAFILES
+    for entry in yaml.safe_load(path.read_text(encoding="utf-8"))["Models"]
+]
+VISUAL = {"embed_dims": 32, "num_layers": 12, "num_heads": 2, "feedforward_channels": 64}
+TEXT = {
+    "vocab_size": 30524,
+    "hidden_size": 32,
+    "num_layers": 12,
+    "num_heads": 2,
+    "intermediate_size": 64,
+    "encoder_width": 32,
+    "max_positions": 64,
+}
+
+
+def narrow(model: dict[str, Any]) -> dict[str, Any]:
+    """Tiny widths, the depth as it is, so that choices of layers still exist."""
+    model["visual"]["arch"] = VISUAL
+    for tower in ("text", "decoder"):
+        if model.get(tower):
+            model[tower].update(TEXT, vocab_size=model[tower]["vocab_size"])
+    if model.get("adapter") and "bottleneck" in model["adapter"]:
+        model["adapter"]["bottleneck"] = 4
+    if "queue_size" in model:
+        model["queue_size"] = 8
+    return model
+
+
+@pytest.mark.parametrize("leaf", LEAVES)
+def test_a_leaf_is_short_and_says_how_it_is_run(leaf):
+    lines = (ROOT / leaf).read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 40
+    command = lines[0].removeprefix("# ").split()
+    assert lines[0].startswith("# ")
+    assert leaf in command
+    tool = command[1] if command[0] == "python" else command[0]
+    assert (ROOT / tool).is_file()
+    assert re.match(r"# .*(paper|Paper)", lines[1]), "the second line names the paper's row"
+
+
+@pytest.mark.parametrize("leaf", LEAVES)
+def test_a_leaf_is_data(leaf):
+    tree = ast.parse((ROOT / leaf).read_text(encoding="utf-8"))
+    kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.Lambda, ast.If, ast.For)
+    assert not [node for node in ast.walk(tree) if isinstance(node, kinds)]
+
+
+@pytest.mark.parametrize("leaf", [leaf for leaf in LEAVES if leaf.split("/")[1] in FULL_SIZE])
+def test_a_leaf_builds_at_tiny_width(leaf):
+    cfg = Config.fromfile(str(ROOT / leaf))
+    model = build_model(narrow(cfg.model.to_dict()))
+    assert any(parameter.requires_grad for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("leaf", [leaf for leaf in LEAVES if leaf.split("/")[1] in FULL_SIZE])
+def test_what_a_leaf_names_is_registered(leaf):
+    cfg = Config.fromfile(str(ROOT / leaf))
+    with DefaultScope.overwrite_default_scope("uniadapter"):
+        for split in ("train", "val", "test"):
+            assert DATASETS.get(cfg[f"{split}_dataloader"].dataset.type) is not None
+        assert METRICS.get(cfg.val_evaluator.type) is not None
+        for loop in (cfg.val_cfg, cfg.test_cfg):
+            assert LOOPS.get(loop.type) is not None
+        for hook in (*cfg.custom_hooks, *cfg.default_hooks.values()):
+            assert HOOKS.get(hook.type) is not None
+        assert OPTIM_WRAPPER_CONSTRUCTORS.get(cfg.optim_wrapper.constructor) is not None
+
+
+@pytest.mark.parametrize(
+    ("folder", "dataset", "epochs", "batch"),
+    [("msrvtt", "MSRVTT", 5, 64), ("didemo", "DiDeMo", 10, 64)],
+)
+@pytest.mark.parametrize("rank", [128, 512])
+def test_the_recipe_is_table_16(folder, dataset, epochs, batch, rank):
+    cfg = Config.fromfile(str(ROOT / f"configs/uniadapter/{folder}_r{rank}.py"))
+    assert cfg.model.adapter.bottleneck == rank
+    assert cfg.optim_wrapper.optimizer == {"type": "AdamW", "lr": 1e-5, "weight_decay": 0.05}
+    assert cfg.train_cfg.max_epochs == epochs
+    # The first line starts 8 processes.
+    assert 8 * cfg.train_dataloader.batch_size == batch == cfg.auto_scale_lr.base_batch_size
+    assert cfg.train_dataloader.dataset.type == f"{dataset}Retrieval"
+    assert cfg.train_dataloader.dataset.pipeline[0].num_frames == 8
+    assert cfg.test_dataloader.dataset.pipeline[0].num_frames == 16
+    assert cfg.test_cfg.k_test == 128
+
+
+@pytest.mark.parametrize("leaf", [leaf for leaf in LEAVES if leaf.startswith("configs/ablation/")])
+def test_ablations_test_on_8_frames(leaf):
+    cfg = Config.fromfile(str(ROOT / leaf))
+    for split in ("train", "val", "test"):
+        assert cfg[f"{split}_dataloader"].dataset.pipeline[0].num_frames == 8
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_an_entry_counts_what_its_config_has(entry):
+    counts = count_config(str(ROOT / entry["Config"]))
+    recorded = entry["Metadata"]["Parameters"]
+    assert recorded == {name: counts[name] for name in recorded}
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_no_figure_without_a_source(entry):
+    for result in entry["Results"] or []:
+        assert result["Source"].startswith(("paper, ", "bash ", "python ", "tools/"))
+        assert result["Metrics"]
+
+
+@pytest.mark.parametrize("path", METAFILES, ids=[path.parent.name for path in METAFILES])
+def test_the_index_names_every_metafile(path):
+    index = yaml.safe_load((ROOT / "model-index.yml").read_text(encoding="utf-8"))
+    assert path.relative_to(ROOT).as_posix() in index["Import"]

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import hashlib
+import shutil
+
+import pytest
+
+from tools.misc.generate_zoo import BEGIN, END, main, put_table, table
+
+METAFILE = """
+Collections:
+  - Name: Method
+    README: configs/method/README.md
+Models:
+  - Name: model_a
+    Config: configs/method/a.py
+    In Collection: Method
+    Metadata: {Training Data: Data, Parameters: {adapter: 1234}}
+    Results:
+      - Task: Retrieval
+        Dataset: Data
+        Metrics: {R@1: 50.5}
+        Source: SOURCE
+    Weights: WEIGHTS
+    SHA256: DIGEST
+"""
+
+
+@pytest.fixture
+def repo(tmp_path):
+    folder = tmp_path / "configs/method"
+    folder.mkdir(parents=True)
+    (folder / "a.py").write_text("model = dict()\n")
+    (tmp_path / "docs").mkdir()
+    for page in (folder / "README.md", tmp_path / "docs/model_zoo.md"):
+        page.write_text(f"# Page\n\n{BEGIN}\n{END}\n\nThe end.\n")
+
+    def write(source="paper, table 1", weights="null", digest="null"):
+        text = METAFILE.replace("SOURCE", source).replace("WEIGHTS", weights)
+        (folder / "metafile.yml").write_text(text.replace("DIGEST", digest))
+        return tmp_path
+
+    write()
+    return write
+
+
+def test_the_repository_is_up_to_date():
+    main(["--check"])
+
+
+def test_tables_are_written_and_then_up_to_date(repo):
+    root = repo()
+    with pytest.raises(SystemExit, match="README.md is out of date: run python tools/misc"):
+        main(["--check", "--root", str(root)])
+    main(["--root", str(root)])
+    main(["--check", "--root", str(root)])
+    text = (root / "configs/method/README.md").read_text()
+    row = "| [a](../../configs/method/a.py) | Data | 1,234 | 50.5 | paper, table 1 | none yet |"
+    assert row in text
+    assert text.startswith("# Page\n")
+    assert text.endswith("The end.\n")
+    assert (root / "model-index.yml").read_text() == "Import:\n  - configs/method/metafile.yml\n"
+
+
+def test_a_command_is_a_source_and_a_claim_is_not(repo):
+    main(["--root", str(repo(source="bash tools/quickstart.sh"))])
+    assert "`bash tools/quickstart.sh`" in (repo() / "docs/model_zoo.md").read_text()
+    with pytest.raises(SystemExit, match="Source 'our runs' is neither 'paper, ...' nor a command"):
+        main(["--root", str(repo(source="our runs"))])
+
+
+def test_weights_are_checked_against_their_digest(repo):
+    with pytest.raises(SystemExit, match="Weights w.bin do not exist"):
+        main(["--root", str(repo(weights="w.bin"))])
+    (repo() / "w.bin").write_bytes(b"tensors")
+    digest = hashlib.sha256(b"tensors").hexdigest()
+    with pytest.raises(SystemExit, match=f"SHA256 of w.bin is {digest}"):
+        main(["--root", str(repo(weights="w.bin", digest="'12'"))])
+    main(["--root", str(repo(weights="w.bin", digest=f"'{digest}'"))])
+    with pytest.raises(SystemExit, match="SHA256 without Weights"):
+        main(["--root", str(repo(digest="'12'"))])
+
+
+def test_every_config_needs_an_entry_and_every_entry_a_config(repo):
+    folder = repo() / "configs/method"
+    shutil.copy(folder / "a.py", folder / "b.py")
+    with pytest.raises(SystemExit, match="configs/method/b.py has no entry"):
+        main(["--root", str(repo())])
+    (folder / "b.py").unlink()
+    (folder / "a.py").unlink()
+    with pytest.raises(SystemExit, match="Config configs/method/a.py does not exist"):
+        main(["--root", str(repo())])
+
+
+def test_a_page_without_marks_is_an_error():
+    with pytest.raises(ValueError, match="page.md must hold the lines"):
+        put_table("# Page\n", "table", "page.md")
+
+
+def test_models_without_figures_say_so():
+    text = table([{"Name": "b", "Config": "configs/m/b.py"}], "docs")
+    assert text.splitlines()[-1] == "| [b](../configs/m/b.py) |  |  | no figure | none yet |"
