@@ -1,4 +1,5 @@
 # Runtime of tasks that write or choose words: MMEngine's own validation and test loop.
 _base_ = './default_runtime.py'
-val_cfg = dict()
-test_cfg = dict()
+custom_hooks = []
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')

@@ -61,5 +61,4 @@ test_dataloader = dict(
 )
 
 val_evaluator = None
-val_cfg = None
 test_evaluator = dict(type='VQAMetric', submission_file='work_dirs/vqav2_test-dev_results.json')
