@@ -1,0 +1,172 @@
+"""The configs of image-text retrieval, VQA, VideoQA and captioning."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from PIL import Image
+
+from tests.helpers import ROOT
+from tools.analysis_tools.count_params import count_config
+from uniadapter.registry import DATASETS
+
+DATA = ROOT / "configs" / "_base_" / "datasets"
+PAPER = {128: 4_747_776, 512: 18_908_160}
+COCO = "train2014/COCO_train2014_{:012d}.jpg"
+
+
+@pytest.mark.parametrize("rank", [128, 512])
+@pytest.mark.parametrize(
+    ("name", "others"),
+    [
+        ("coco", 395_267),
+        ("flickr30k", 395_267),
+        ("msrvttqa", 0),
+        ("vqav2", 0),
+        ("coco_caption", 0),
+    ],
+)
+def test_counts_are_the_papers(name: str, others: int, rank: int) -> None:
+    counts = count_config(str(ROOT / f"configs/uniadapter/{name}_r{rank}.py"))
+    assert counts["adapter"] == PAPER[rank]
+    assert counts["trainable"] == PAPER[rank] + others
+
+
+@pytest.mark.parametrize("rank", [128, 512])
+def test_the_released_vqa_model_has_a_pair_for_each_tower(rank: int) -> None:
+    counts = count_config(str(ROOT / f"configs/uniadapter/released_vqa_r{rank}.py"))
+    # One norm before the down-projection and one on the cross-modal sum, in each of 12 layers.
+    assert counts["adapter"] == PAPER[rank] + 12 * 2 * 2 * 768
+    assert counts["kv_pair"] == 2 * 198_274
+    model = Config.fromfile(str(ROOT / f"configs/uniadapter/released_vqa_r{rank}.py")).model
+    assert model.visual.drop_path_rate == model.label_smoothing == 0.1
+
+
+@pytest.mark.parametrize("rank", [128, 512])
+@pytest.mark.parametrize(
+    ("name", "lr", "batch", "epochs", "size", "frames"),
+    [
+        ("coco", 1e-5, 256, 5, 384, (1, 1)),
+        ("flickr30k", 1e-5, 256, 6, 384, (1, 1)),
+        ("msrvttqa", 2e-5, 24, 10, 384, (8, 16)),
+        ("vqav2", 2e-5, 128, 10, 480, (1, 1)),
+        ("coco_caption", 1e-5, 256, 5, 384, (1, 1)),
+    ],
+)
+def test_the_recipe_is_table_16(
+    name: str, lr: float, batch: int, epochs: int, size: int, frames: tuple, rank: int
+) -> None:
+    cfg = Config.fromfile(str(ROOT / f"configs/uniadapter/{name}_r{rank}.py"))
+    assert cfg.optim_wrapper.optimizer == {"type": "AdamW", "lr": lr, "weight_decay": 0.05}
+    assert 8 * cfg.train_dataloader.batch_size == batch == cfg.auto_scale_lr.base_batch_size
+    assert (cfg.train_cfg.max_epochs, cfg.model.visual.img_size) == (epochs, size)
+    train, test = (cfg[f"{s}_dataloader"].dataset.pipeline for s in ("train", "test"))
+    assert (train[0].num_frames, test[0].num_frames) == frames
+    assert train[1].size == test[1].size == size
+    assert [step.type for step in train[1:4]] == [
+        "VideoRandomResizedCrop",
+        "VideoFlip",
+        "VideoRandAugment",
+    ]
+    if name == "coco":
+        assert cfg.test_cfg.k_test == 256
+
+
+def save_picture(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((20, 30, 3), 80, np.uint8)).save(path)
+
+
+def write(path: Path, content: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+def write_vqav2(root: Path) -> None:
+    splits = {"train": "train2014", "val": "val2014", "test-dev": "test2015"}
+    for index, (split, folder) in enumerate(splits.items()):
+        save_picture(root.parent / "coco" / "images" / folder / f"COCO_{folder}_{9:012d}.jpg")
+        name = folder if split != "test-dev" else "test-dev2015"
+        question = {"image_id": 9, "question": "What?", "question_id": index}
+        content = {"data_subtype": folder, "questions": [question]}
+        write(root / f"v2_OpenEnded_mscoco_{name}_questions.json", content)
+        answers = [{"answer": "cat"}] * 10
+        found = {"question_id": index, "question_type": "a", "answer_type": "b", "answers": answers}
+        write(root / f"v2_mscoco_{name}_annotations.json", {"annotations": [found]})
+
+
+def write_karpathy(root: Path, prefix: str, images: str) -> None:
+    for number in (1, 2):
+        save_picture(root / images / COCO.format(number))
+    names = [COCO.format(number) for number in (1, 2)]
+    train = [
+        {"image": name, "caption": "A b.", "image_id": f"coco_{i}"} for i, name in enumerate(names)
+    ]
+    write(root / "annotations" / f"{prefix}_train.json", train)
+    for split in ("val", "test"):
+        test = [{"image": name, "caption": ["A b.", "C d."]} for name in names]
+        write(root / "annotations" / f"{prefix}_{split}.json", test)
+
+
+def write_msrvtt_qa(root: Path) -> None:
+    # A folder of frames stands in for the video.
+    for number in range(3):
+        save_picture(root.parent / "msrvtt" / "videos" / "video3" / f"{number}.png")
+    for split in ("train", "val", "test"):
+        entry = {"answer": "man", "category_id": 1, "id": 0, "question": "who?", "video_id": 3}
+        write(root / f"{split}_qa.json", [entry])
+
+
+@pytest.fixture
+def roots(tmp_path: Path) -> dict[str, Path]:
+    write_karpathy(tmp_path / "coco", "coco_karpathy", "images")
+    write_karpathy(tmp_path / "flickr30k", "flickr30k", "")
+    write_vqav2(tmp_path / "vqav2")
+    return {name: tmp_path / name for name in ("coco", "flickr30k", "vqav2")}
+
+
+@pytest.mark.parametrize(
+    ("name", "root", "size", "items"),
+    [
+        ("coco_retrieval", "coco", 384, {"train": 2, "val": 2, "test": 2}),
+        ("flickr30k_retrieval", "flickr30k", 384, {"train": 2, "val": 2, "test": 2}),
+        ("coco_caption", "coco", 384, {"train": 2, "val": 2, "test": 2}),
+        ("vqav2", "vqav2", 480, {"train": 2, "test": 1}),
+        ("vqav2_val", "vqav2", 480, {"train": 1, "val": 1, "test": 1}),
+    ],
+)
+def test_data_of_images(
+    roots: dict[str, Path], name: str, root: str, size: int, items: dict[str, int]
+) -> None:
+    config = Config.fromfile(str(DATA / f"{name}.py"))
+    for split, number in items.items():
+        check(config[f"{split}_dataloader"].dataset, roots[root], number, (1, 3, size, size))
+
+
+def test_data_of_msrvtt_qa(tmp_path: Path) -> None:
+    write_msrvtt_qa(tmp_path / "msrvtt_qa")
+    config = Config.fromfile(str(DATA / "msrvtt_qa.py"))
+    for split, frames in (("train", 8), ("val", 16), ("test", 16)):
+        dataset = config[f"{split}_dataloader"].dataset
+        check(dataset, tmp_path / "msrvtt_qa", 1, (frames, 3, 384, 384))
+
+
+def test_data_of_easy_vqa(tmp_path: Path) -> None:
+    config = Config.fromfile(str(DATA / "easy_vqa.py"))
+    for split in ("train", "test"):
+        save_picture(tmp_path / split / "images" / "0.png")
+        write(tmp_path / split / "questions.json", [["what is it?", "circle", 0]])
+        check(config[f"{split}_dataloader"].dataset, tmp_path, 1, (1, 3, 64, 64))
+
+
+def check(dataset_cfg: dict, root: Path, items: int, shape: tuple[int, ...]) -> None:
+    with DefaultScope.overwrite_default_scope("uniadapter"):
+        dataset = DATASETS.build({**dataset_cfg, "data_root": str(root)})
+    assert len(dataset) == items
+    assert dataset[0]["inputs"].shape == shape
