@@ -146,6 +146,9 @@ def _load_file(model: VisionLanguageModel, path: Path) -> None:
     # Frozen heads and temperature are loaded too, training state (momentum, queue) is not.
     fitting = {n: t for n, t in state.items() if n in own and not n.startswith(_TRAINING_STATE)}
     model.load_state_dict(fitting, strict=False)
+    if path.suffix != ".safetensors":
+        meta = load_torch_file(path).get("meta", {})
+        model.set_adapter_extras(meta.get("adapter_extras", {}))
 
 
 def _check_fingerprint(model: VisionLanguageModel, path: Path) -> None:

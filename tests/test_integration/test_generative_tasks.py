@@ -1,0 +1,241 @@
+"""VQA, VideoQA and captioning from annotation files to metrics, on one and on two processes."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from tests.helpers import (
+    COLORS,
+    IMAGE_SIZE,
+    SHAPES,
+    WORDS,
+    run,
+    run_tool,
+    write_clip,
+    write_run_cfg,
+)
+from uniadapter.engine.runner.build import build_runner
+
+MORE_WORDS = ["what", "color", "shape", "is", "it", "picture", "of", "?"]
+CLIPS = [f"{color}_{shape}" for color in list(COLORS)[:3] for shape in SHAPES[:2]]
+ANSWERS = [*list(COLORS)[:3], *SHAPES[:2]]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six clips of four frames with questions and captions in three formats."""
+    root = tmp_path_factory.mktemp("world")
+    (root / "vocab.txt").write_text("\n".join([*WORDS, *MORE_WORDS]) + "\n")
+    questions, videos, captions = [], [], []
+    for number, name in enumerate(CLIPS):
+        color, shape = name.split("_")
+        write_clip(root / "clips" / name, color, shape, frames=4)
+        (root / "clips" / f"video{number}").symlink_to(root / "clips" / name)
+        picture = f"{name}/001.png"
+        pairs = (("What color is it?", color), ("What shape is it?", shape))
+        for kind, (question, answer) in enumerate(pairs):
+            # Annotators differ: one of ten says something else.
+            answers = [answer] * 9 + ["white"]
+            questions.append({"media": picture, "question": question, "answers": answers})
+            videos.append(
+                {
+                    "id": 2 * number + kind,
+                    "question": question,
+                    "answer": answer,
+                    "video_id": number,
+                    "category_id": 0,
+                }
+            )
+        entry = {"image": picture, "caption": [f"A {color} {shape}.", f"It is a {shape}."]}
+        captions.append({**entry, "image_id": f"coco_{number}"})
+    (root / "questions.jsonl").write_text("\n".join(json.dumps(q) for q in questions))
+    (root / "train_qa.json").write_text(json.dumps(videos))
+    (root / "captions.json").write_text(json.dumps(captions))
+    (root / "answers.json").write_text(json.dumps(ANSWERS))
+    return root
+
+
+def tower(kind: str) -> dict[str, Any]:
+    return {
+        "type": kind,
+        "vocab_size": len(WORDS) + len(MORE_WORDS) + 2,
+        "hidden_size": 32,
+        "num_layers": 2,
+        "num_heads": 2,
+        "intermediate_size": 64,
+        "encoder_width": 32,
+        "max_positions": 40,
+        "dropout": 0.0,
+        "attention_dropout": 0.0,
+    }
+
+
+def model_cfg(root: Path, kind: str, **options: Any) -> dict[str, Any]:
+    arch = {"embed_dims": 32, "num_layers": 2, "num_heads": 2, "feedforward_channels": 64}
+    visual = {"type": "BlipViT", "arch": arch, "img_size": IMAGE_SIZE, "patch_size": 16}
+    tokenizer = {"vocab_file": str(root / "vocab.txt")}
+    cfg = {
+        "type": kind,
+        "visual": visual,
+        "decoder": tower("BertDecoder"),
+        "adapter": {"type": "UniAdapter", "bottleneck": 8},
+        "train_backbone": True,
+        "data_preprocessor": {"type": "MultimodalDataPreprocessor", "tokenizer": tokenizer},
+        **options,
+    }
+    if kind == "VQAModel":
+        cfg["text"] = tower("BertModel")
+    return cfg
+
+
+def loader(root: Path, dataset: dict, frames: int, text: str, training: bool) -> dict[str, Any]:
+    pipeline: list[dict[str, Any]] = [
+        {"type": "LoadVideo", "num_frames": frames, "sampling": "random" if training else "center"},
+        {"type": "VideoResize", "size": IMAGE_SIZE},
+        {"type": text},
+        {"type": "PackInputs"},
+    ]
+    if training:
+        pipeline.insert(2, {"type": "VideoRandAugment", "ops": ["Identity", "TranslateX"]})
+    sampler = {"type": "DefaultSampler", "shuffle": training}
+    return {
+        "batch_size": 6 if training else 2,
+        "num_workers": 0,
+        "sampler": sampler if training else {**sampler, "round_up": False},
+        "worker_init_fn": {"type": "uniadapter.seed_worker"},
+        "dataset": {
+            "data_root": str(root),
+            "data_prefix": {"media": "clips/"},
+            "test_mode": not training,
+            "pipeline": pipeline,
+            **dataset,
+        },
+    }
+
+
+def run_cfg(
+    root: Path, model: dict, dataset: dict, metric: dict, frames: int, text: str
+) -> dict[str, Any]:
+    cfg = {
+        "model": model,
+        "train_dataloader": loader(root, dataset, frames, text, training=True),
+        "val_dataloader": loader(root, dataset, frames, text, training=False),
+        "val_evaluator": metric,
+        "val_cfg": {"type": "ValLoop"},
+        "test_cfg": {"type": "TestLoop"},
+        "train_cfg": {"max_epochs": 8, "val_interval": 8},
+        "optim_wrapper": {"optimizer": {"lr": 5e-3}},
+        "default_hooks": {"logger": {"interval": 1}},
+    }
+    cfg["test_dataloader"], cfg["test_evaluator"] = cfg["val_dataloader"], metric
+    return cfg
+
+
+def vqa_cfg(root: Path, out: Path, **data: Any) -> dict[str, Any]:
+    dataset = {"type": "VQAJsonDataset", "ann_file": "questions.jsonl"}
+    model = model_cfg(root, "VQAModel", answer_list=str(root / "answers.json"), k_test=4)
+    metric = {"type": "VQAMetric", "submission_file": str(out / "results.json")}
+    cfg = run_cfg(root, model, dataset, metric, 1, "CleanQuestion")
+    cfg["test_dataloader"]["dataset"].update(data)
+    return cfg
+
+
+def losses(folder: Path) -> list[float]:
+    """The losses that a run has logged."""
+    log = next(folder.glob("*/vis_data/scalars.json")).read_text().splitlines()
+    lines = [json.loads(line) for line in log]
+    return [line["loss"] for line in lines if "loss" in line]
+
+
+def free_port() -> str:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return str(listener.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, world: Path) -> Path:
+    """Folder of a VQA run by tools/train.py."""
+    out = tmp_path_factory.mktemp("vqa")
+    done = run_tool(
+        "train.py", write_run_cfg(out / "cfg.py", vqa_cfg(world, out)), "--work-dir", out
+    )
+    assert done.returncode == 0, done.stderr
+    assert "accuracy" in done.stdout
+    return out
+
+
+def test_vqa_learns_and_keeps_its_answers(trained: Path) -> None:
+    found = losses(trained)
+    assert sum(found[-3:]) < 0.7 * sum(found[:3])
+    meta = torch.load(trained / "epoch_8.pth", weights_only=True)["meta"]
+    assert meta["adapter_extras"] == {"answer_list": ANSWERS}
+    config = json.loads((trained / "epoch_8_adapter" / "adapter_config.json").read_text())
+    assert config["extras"] == {"answer_list": ANSWERS}
+    rows = json.loads((trained / "results.json").read_text())
+    assert sorted(row["question_id"] for row in rows) == list(range(1, 13))
+    assert {row["answer"] for row in rows} <= set(ANSWERS)
+
+
+def test_two_processes_answer_like_one(trained: Path, world: Path, tmp_path: Path) -> None:
+    """Five questions for two processes, one about a picture that cannot be read."""
+    lines = (world / "questions.jsonl").read_text().splitlines()[:5]
+    lines[3] = json.dumps({**json.loads(lines[3]), "media": "gone.png"})
+    (tmp_path / "five.jsonl").write_text("\n".join(lines))
+    rows = {}
+    for processes in ("1", "2"):
+        out = tmp_path / processes
+        out.mkdir()
+        cfg = vqa_cfg(world, out, ann_file=str(tmp_path / "five.jsonl"), on_error="skip")
+        # The answers come with the checkpoint where the config names no list.
+        del cfg["model"]["answer_list"]
+        path = write_run_cfg(out / "cfg.py", cfg)
+        arguments = (path, trained / "epoch_8.pth", processes, "--work-dir", out)
+        done = run("bash", "tools/dist_test.sh", *arguments, PORT=free_port())
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "1 answers are empty" in done.stdout + done.stderr
+        rows[processes] = json.loads((out / "results.json").read_text())
+    assert rows["1"] == rows["2"]
+    assert [row["question_id"] for row in rows["1"]] == [1, 2, 3, 4, 5]
+    assert [row["answer"] == "" for row in rows["1"]] == [False, False, False, True, False]
+
+
+def in_process(cfg: dict[str, Any], folder: Path) -> dict[str, float]:
+    """Train and test by the runner; return the metrics of the test."""
+    config = Config.fromfile(str(write_run_cfg(folder / "cfg.py", cfg)))
+    config.work_dir, config.launcher = str(folder), "none"
+    runner = build_runner(config)
+    runner.train()
+    return runner.test()
+
+
+@pytest.mark.parametrize("inference", ["rank", "generate"])
+def test_video_questions(world: Path, tmp_path: Path, inference: str) -> None:
+    dataset = {"type": "MSRVTTQA", "ann_file": "train_qa.json", "extensions": [""]}
+    model = model_cfg(world, "VQAModel", inference=inference, answer_list=ANSWERS)
+    metric = {"type": "QAExactMatch"}
+    metrics = in_process(run_cfg(world, model, dataset, metric, 2, "CleanQuestion"), tmp_path)
+    assert 0 <= metrics["accuracy"] <= 100
+    assert "question_type/what" in metrics
+    found = losses(tmp_path)
+    assert sum(found[-3:]) < 0.7 * sum(found[:3])
+
+
+def test_captions(world: Path, tmp_path: Path) -> None:
+    dataset = {"type": "COCOCaption", "ann_file": "captions.json"}
+    model = model_cfg(world, "CaptionModel")
+    model["generation"] = {"num_beams": 2, "max_length": 10, "min_length": 3}
+    metric = {"type": "CaptionMetric", "results_file": str(tmp_path / "captions.json")}
+    metrics = in_process(run_cfg(world, model, dataset, metric, 1, "CleanCaption"), tmp_path)
+    assert metrics
+    rows = json.loads((tmp_path / "captions.json").read_text())
+    assert [row["image_id"] for row in rows] == list(range(6))
+    found = losses(tmp_path)
+    assert sum(found[-3:]) < 0.8 * sum(found[:3])
