@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from tools.misc.generate_zoo import BEGIN, END, main, put_table, table
+from tools.misc.generate_zoo import BEGIN, END, main, put_table, tables
 
 METAFILE = """
 Collections:
@@ -98,5 +98,6 @@ def test_a_page_without_marks_is_an_error():
 
 
 def test_models_without_figures_say_so():
-    text = table([{"Name": "b", "Config": "configs/m/b.py"}], "docs")
-    assert text.splitlines()[-1] == "| [b](../configs/m/b.py) |  |  | no figure | none yet |"
+    text = tables([{"Name": "b", "Config": "configs/m/b.py"}], "docs")
+    assert text.startswith("**Without a figure**")
+    assert text.splitlines()[-1] == "| [b](../configs/m/b.py) |  |  | none yet |"

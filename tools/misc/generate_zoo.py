@@ -20,6 +20,7 @@ BEGIN = "<!-- table: written by tools/misc/generate_zoo.py from metafile.yml -->
 END = "<!-- end of table -->"
 ZOO = "docs/model_zoo.md"
 INDEX = "model-index.yml"
+NO_FIGURE = "Without a figure"
 # A figure was either printed in the paper or comes out of a command.
 SOURCES = ("paper, ", "bash ", "python ", "tools/")
 
@@ -75,39 +76,47 @@ def _cell(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def table(models: list[dict[str, Any]], link_from: str) -> str:
-    """A markdown table of models.
+def tables(models: list[dict[str, Any]], link_from: str) -> str:
+    """Markdown tables of models, one a task, and one of the models without a figure.
 
     Args:
         models (list[dict]): Entries of metafiles.
-        link_from (str): Folder of the page the table is for, relative to the root, such as
+        link_from (str): Folder of the page the tables are for, relative to the root, such as
             ``'docs'``.
     """
-    metrics = list(
-        dict.fromkeys(
-            metric
-            for model in models
-            for result in model.get("Results") or []
-            for metric in result["Metrics"]
-        )
+    groups: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = {}
+    for model in models:
+        for result in model.get("Results") or []:
+            groups.setdefault(result["Task"], []).append((model, result))
+    bare = [(model, {}) for model in models if not model.get("Results")]
+    if bare:
+        groups[NO_FIGURE] = bare
+    return "\n\n".join(
+        f"**{title}**\n\n{_table(rows, link_from)}" for title, rows in groups.items()
     )
-    header = ["Config", "Data", "Adapter parameters", *metrics, "Source of the figures", "Weights"]
+
+
+def _table(rows: list[tuple[dict[str, Any], dict[str, Any]]], link_from: str) -> str:
+    figures = [result.get("Metrics", {}) for _, result in rows]
+    metrics = list(dict.fromkeys(metric for figure in figures for metric in figure))
+    header = ["Config", "Data", "Adapter parameters", *metrics]
+    header += ["Source of the figures"] if metrics else []
+    header.append("Weights")
     lines = ["| " + " | ".join(header) + " |", "| --- " * len(header) + "|"]
     up = "../" * len(Path(link_from).parts)
-    for model in models:
-        config = f"[{Path(model['Config']).stem}]({up}{model['Config']})"
-        count = model.get("Metadata", {}).get("Parameters", {}).get("adapter")
-        data = model.get("Metadata", {}).get("Training Data", "")
+    for model, result in rows:
+        metadata = model.get("Metadata", {})
+        row = [f"[{Path(model['Config']).stem}]({up}{model['Config']})"]
+        row.append(result.get("Dataset", metadata.get("Training Data", "")))
+        row.append(_cell(metadata.get("Parameters", {}).get("adapter", "")))
+        row += [_cell(result["Metrics"].get(metric, "")) for metric in metrics]
+        if metrics:
+            source = result["Source"]
+            row.append(source if source.startswith("paper") else f"`{source}`")
         weights = "none yet"
         if model.get("Weights"):
             weights = f"[file]({up}{model['Weights']}), sha256 `{str(model.get('SHA256'))[:12]}`"
-        for result in model.get("Results") or [{}]:
-            values = [_cell(result.get("Metrics", {}).get(metric, "")) for metric in metrics]
-            source = result.get("Source", "no figure")
-            source = source if source.startswith(("paper", "no ")) else f"`{source}`"
-            parameters = "" if count is None else _cell(count)
-            row = [config, result.get("Dataset", data), parameters, *values, source, weights]
-            lines.append("| " + " | ".join(row) + " |")
+        lines.append("| " + " | ".join([*row, weights]) + " |")
     return "\n".join(lines)
 
 
@@ -135,9 +144,9 @@ def render(root: Path) -> tuple[dict[Path, str], list[str]]:
         readme = path.parent / "README.md"
         if readme.is_file() and BEGIN in readme.read_text(encoding="utf-8"):
             text = readme.read_text(encoding="utf-8")
-            new = table(content["Models"], folder)
+            new = tables(content["Models"], folder)
             pages[readme] = put_table(text, new, f"{folder}/README.md")
-        section = table(content["Models"], str(Path(ZOO).parent))
+        section = tables(content["Models"], str(Path(ZOO).parent))
         sections.append(f"## {folder}\n\n{section}")
     zoo = root / ZOO
     pages[zoo] = put_table(zoo.read_text(encoding="utf-8"), "\n\n".join(sections), ZOO)
