@@ -2,4 +2,4 @@
 # Projections, matching head and temperature on the frozen towers; no row of the paper (docs/embedded_data.md has ours).
 _base_ = './msrvtt_r32.py'
 model = dict(adapter=None, pfa=None)
-optim_wrapper = dict(optimizer=dict(lr=3e-3))
+optim_wrapper = dict(optimizer=dict(lr=1e-3))
