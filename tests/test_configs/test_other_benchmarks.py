@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -170,3 +171,19 @@ def check(dataset_cfg: dict, root: Path, items: int, shape: tuple[int, ...]) -> 
         dataset = DATASETS.build({**dataset_cfg, "data_root": str(root)})
     assert len(dataset) == items
     assert dataset[0]["inputs"].shape == shape
+
+
+def test_the_tutorial_on_own_data(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "own_data.md").read_text(encoding="utf-8")
+    code = re.search(r"```python\n(.*?)```", text, re.DOTALL)
+    assert code is not None
+    folder = ROOT / "configs" / "uniadapter"
+    config = tmp_path / "vqa.py"
+    config.write_text(code[1].replace("../uniadapter", folder.as_posix()))
+    lines = re.findall(r"^\{.*\}$", text, re.MULTILINE)
+    question = next(line for line in lines if "question" in line)
+    save_picture(tmp_path / "data" / "files" / "dog.mp4" / "0.png")
+    for split in ("train", "val", "test"):
+        (tmp_path / "data" / f"{split}.jsonl").write_text(question)
+        dataset = Config.fromfile(str(config))[f"{split}_dataloader"].dataset
+        check(dataset, tmp_path / "data", 1, (8 if split == "train" else 16, 3, 384, 384))

@@ -21,7 +21,9 @@ from tests.helpers import (
     write_clip,
     write_run_cfg,
 )
+from uniadapter.apis.model import build_model
 from uniadapter.engine.runner.build import build_runner
+from uniadapter.structures import MultimodalSample
 
 MORE_WORDS = ["what", "color", "shape", "is", "it", "picture", "of", "?"]
 CLIPS = [f"{color}_{shape}" for color in list(COLORS)[:3] for shape in SHAPES[:2]]
@@ -239,3 +241,39 @@ def test_captions(world: Path, tmp_path: Path) -> None:
     assert [row["image_id"] for row in rows] == list(range(6))
     found = losses(tmp_path)
     assert sum(found[-3:]) < 0.8 * sum(found[:3])
+
+
+@pytest.mark.parametrize("kind", ["VQAModel", "CaptionModel"])
+def test_media_that_could_not_be_read_get_no_prediction(world: Path, kind: str) -> None:
+    options = {"answer_list": ANSWERS} if kind == "VQAModel" else {}
+    model = build_model(model_cfg(world, kind, **options)).eval()
+    name = {"VQAModel": "pred_answer", "CaptionModel": "pred_caption"}[kind]
+
+    def predict(*skipped: bool) -> list[bool]:
+        facts = [dict(media_id=i, text="what is it", skipped=s) for i, s in enumerate(skipped)]
+        frames = torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.uint8)
+        batch = {
+            "inputs": [None if s else frames for s in skipped],
+            "data_samples": [MultimodalSample(metainfo=fact) for fact in facts],
+        }
+        return [name in sample for sample in model.val_step(batch)]
+
+    assert predict(True, False, True) == [False, True, False]
+    assert predict(True, True) == [False, False]
+
+
+def test_an_answer_file_is_read_when_it_is_needed(world: Path, tmp_path: Path) -> None:
+    path = tmp_path / "answers.json"
+    model = build_model(model_cfg(world, "VQAModel", answer_list=str(path)))
+    with pytest.raises(FileNotFoundError, match=r"answers\.json.*build_answer_list"):
+        model.init_weights()
+    path.write_text(json.dumps(["red"]))
+    model.init_weights()
+    assert model.answer_list == ["red"]
+    # The config's list counts; a saved one stands in for a file that is not there.
+    model.set_adapter_extras({"answer_list": ["blue"]})
+    assert model.answer_list == ["red"]
+    for given, expected in ((str(path), ["red"]), (str(tmp_path / "gone.json"), ["blue"])):
+        other = build_model(model_cfg(world, "VQAModel", answer_list=given))
+        other.set_adapter_extras({"answer_list": ["blue"]})
+        assert other.answer_list == expected

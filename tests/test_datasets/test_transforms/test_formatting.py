@@ -22,3 +22,13 @@ def test_packing_a_flipped_sample() -> None:
     assert sample.replaced == ["bad.mp4"]
     assert sample.skipped is False
     assert "texts" not in sample
+
+
+def test_facts_of_all_tasks_and_further_keys_are_handed_on() -> None:
+    facts = {"question_id": 3, "answers": ["a"], "answer_weights": [1.0], "image_id": "x"}
+    results = {"frames": np.zeros((1, 2, 2, 3), np.uint8), **facts, "mine": 5, "other": 6}
+    sample = PackInputs(meta_keys=["mine"]).transform(results)["data_samples"]
+    assert {key: sample.get(key) for key in facts} == facts
+    assert sample.mine == 5
+    assert "other" not in sample
+    assert "mine" in repr(PackInputs(meta_keys=["mine"]))
