@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from mmengine.config import Config
+from safetensors.torch import load_file
 
 from tests.helpers import (
     COLORS,
@@ -207,6 +208,31 @@ def test_two_processes_answer_like_one(trained: Path, world: Path, tmp_path: Pat
     assert rows["1"] == rows["2"]
     assert [row["question_id"] for row in rows["1"]] == [1, 2, 3, 4, 5]
     assert [row["answer"] == "" for row in rows["1"]] == [False, False, False, True, False]
+
+
+def test_two_processes_train_like_one(world: Path, tmp_path: Path) -> None:
+    """The adapter alone, in the released variant, so that every kind of its tensors takes part."""
+    states = []
+    for processes in (1, 2):
+        out = tmp_path / str(processes)
+        out.mkdir()
+        cfg = vqa_cfg(world, out)
+        adapter = {"type": "UniAdapter", "bottleneck": 8, "variant": "released", "kv_rank": 4}
+        cfg["model"].update(train_backbone=False, adapter=adapter)
+        cfg["train_dataloader"]["batch_size"] = 6 // processes
+        cfg["train_dataloader"]["dataset"]["pipeline"].pop(2)
+        cfg["train_cfg"] = {"max_epochs": 2, "val_interval": 2}
+        # With epsilon at the size of rounding, AdamW would turn noise into whole steps.
+        cfg["optim_wrapper"]["optimizer"]["eps"] = 1e-4
+        path = write_run_cfg(out / "cfg.py", cfg)
+        arguments = (path, str(processes), "--work-dir", out)
+        done = run("bash", "tools/dist_train.sh", *arguments, PORT=free_port())
+        assert done.returncode == 0, done.stdout + done.stderr
+        states.append(load_file(out / "epoch_2_adapter" / "adapter_model.safetensors"))
+    assert list(states[0]) == list(states[1])
+    for name, value in states[0].items():
+        torch.testing.assert_close(states[1][name], value, rtol=0, atol=2e-5, msg=name)
+    assert states[0]["adapter.layers.0.up.cross.weight"].abs().max() > 1e-3
 
 
 def in_process(cfg: dict[str, Any], folder: Path) -> dict[str, float]:
