@@ -35,7 +35,7 @@ from mmengine.utils import ProgressBar
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from toy_world.language import vocabulary
 from toy_world.stills import draw_stills
-from toy_world.videos import Video, draw_video
+from toy_world.videos import KINDS, Video, draw_video
 
 #: Raise it when the drawing changes, so that worlds of an older version are drawn anew.
 VERSION = 1
@@ -155,7 +155,14 @@ def write_msrvtt(out: Path, options: dict[str, Any]) -> tuple[str, dict[str, int
         split = "test" if is_test else "train"
         seconds = len(video.frames) / FPS
         videos.append(
-            {"video_id": name, "id": i, "category": 0, "split": split, "url": "", "start time": 0.0}
+            {
+                "video_id": name,
+                "id": i,
+                "category": KINDS.index(video.kind),
+                "split": split,
+                "url": "",
+                "start time": 0.0,
+            }
             | {"end time": seconds}
         )
         for caption in video.captions:
