@@ -322,3 +322,9 @@ def test_bad_annotations(
 def test_missing_files(root: Path, name: str) -> None:
     with pytest.raises(FileNotFoundError, match=r"gone\.json"):
         build(root, QUESTIONS, ANNOTATIONS, **{name: "gone.json"})
+
+
+def test_pairs_of_visual_genome_need_their_folder(root: Path) -> None:
+    (root / "q.json").write_text(json.dumps(BLIP))
+    with pytest.raises(ValueError, match=r"q\.json: data_prefix\['vg'\] is missing"):
+        VQAv2("q.json", data_root=str(root), data_prefix={"media": "images"})

@@ -102,8 +102,16 @@ class BaseMediaDataset(BaseDataset):
 
         Returns:
             ``media_path``, ``media_id`` and ``video_id`` by name.
+
+        Raises:
+            ValueError: When ``data_prefix`` lacks the key.
         """
-        folder = MediaFolder(self.data_prefix.get(prefix) or ".", self.extensions)
+        if prefix not in self.data_prefix:
+            raise ValueError(
+                f"{self.split_name}: data_prefix[{prefix!r}] is missing: name the folder of these "
+                "media."
+            )
+        folder = MediaFolder(self.data_prefix[prefix] or ".", self.extensions)
         return {
             name: {"media_path": folder.resolve(name), "media_id": index, "video_id": name}
             for index, name in enumerate(dict.fromkeys(names))

@@ -87,8 +87,8 @@ class COCOCaption(BaseCaptionDataset):
     """COCO captioning on the Karpathy split (113,287 / 5,000 / 5,000 images).
 
     ``ann_file`` is in BLIP's format (one file a split) or Karpathy's own ``dataset_coco.json``, see
-    :func:`read_captioned_images`. ``image_id`` is COCO's number of the image, so that the metric can
-    be given a ground truth in COCO's format (``coco_karpathy_test_gt.json``) instead.
+    :func:`read_captioned_images`. ``image_id`` is COCO's number of the image, so that the metric
+    can be given a ground truth in COCO's format (``coco_karpathy_test_gt.json``) instead.
 
     Args:
         split: ``'train'``, ``'val'`` or ``'test'`` of Karpathy's own file; None for BLIP's.
