@@ -52,3 +52,17 @@ def test_the_rows_have_configs_and_the_frozen_one_trains_nothing(
 def test_a_failing_command_shows_the_end_of_its_log(tool: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="no_config.py"):
         tool.run(["tools/train.py", "no_config.py"], tmp_path / "log.txt")
+
+
+def test_progress_is_read_from_the_log(
+    tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    log = tmp_path / "msrvtt_r32" / "output.txt"
+    log.parent.mkdir()
+    log.write_text(
+        "...\n01:46 - INFO - Epoch(train)  [1][150/225]  lr: 2.8e-03  eta: 0:05:53  time\n"
+    )
+    tool.print_progress(tool.ROWS[2], tmp_path)
+    assert "UniAdapter: epoch [1][150/225], 0:05:53 of training left" in capsys.readouterr().out
+    tool.print_progress(tool.ROWS[0], tmp_path)
+    assert capsys.readouterr().out == ""
