@@ -9,12 +9,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from PIL import Image
 
 from tests.helpers import ROOT
+from tests.test_models.test_conversion.states import key_list, weight_shapes
 from tools.analysis_tools.count_params import count_config
+from uniadapter.apis.model import build_model
+from uniadapter.models.conversion.fit import fit_to_model
+from uniadapter.models.conversion.keys import map_keys
+from uniadapter.models.conversion.released import RELEASED
 from uniadapter.registry import DATASETS
 
 DATA = ROOT / "configs" / "_base_" / "datasets"
@@ -47,6 +53,19 @@ def test_the_released_vqa_model_has_a_pair_for_each_tower(rank: int) -> None:
     assert counts["kv_pair"] == 2 * 198_274
     model = Config.fromfile(str(ROOT / f"configs/uniadapter/released_vqa_r{rank}.py")).model
     assert model.visual.drop_path_rate == model.label_smoothing == 0.1
+
+
+@pytest.mark.parametrize("rank", [128, 512])
+def test_the_released_vqa_checkpoint_fits(rank: int) -> None:
+    cfg = Config.fromfile(str(ROOT / f"configs/uniadapter/released_vqa_r{rank}.py"))
+    shapes, _ = key_list("uniadapter_vqa", rank)
+    released = {key: torch.zeros(1).expand(shape) for key, shape in shapes.items()}
+    state, report = map_keys(released, RELEASED, "f.pth")
+    with torch.device("meta"):
+        model = build_model(cfg.model.to_dict())
+    fitted = fit_to_model(state, report, model, "f.pth")
+    # The position embeddings grow from 224 to 480 pixels.
+    assert {k: tuple(t.shape) for k, t in fitted.items()} == weight_shapes(model)
 
 
 @pytest.mark.parametrize("rank", [128, 512])
