@@ -222,6 +222,8 @@ def test_forward_modes():
     similarity = features[0] @ features[1].t()
     assert [sample.media_id for sample in predicted] == [0, 1, 2]
     assert all(torch.equal(s.similarity, r) for s, r in zip(predicted, similarity, strict=True))
+    with pytest.raises(ValueError, match="one data sample a medium: 3 media, 1 samples"):
+        model(**batch, data_samples=samples[:1], mode="predict")
     with pytest.raises(ValueError, match="mode='train' is unknown"):
         model(**batch, mode="train")
     with pytest.raises(ValueError, match="mode='loss' needs media_ids and one text a medium"):

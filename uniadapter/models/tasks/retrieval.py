@@ -293,6 +293,11 @@ class RetrievalModel(VisionLanguageModel):
             }
         check_choice(mode, ("predict",), "mode")
         samples = [s for s in data_samples or [] if not getattr(s, "skipped", False)]
+        if len(samples) != len(feature):
+            raise ValueError(
+                f"mode='predict' needs one data sample a medium: {len(feature)} media, "
+                f"{len(samples)} samples that were not skipped."
+            )
         for sample, row in zip(samples, feature @ text_feature.t(), strict=True):
             sample.set_field(row, "similarity")
         return samples
