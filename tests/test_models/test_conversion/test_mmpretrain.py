@@ -53,8 +53,12 @@ def retrieval_shapes() -> Shapes:
     }
     models = mmpretrain_models()
     with torch.device("meta"):
-        contrast = models.build_head({"type": "ITCHead", "embed_dim": 256, "queue_size": 64})
-        matching = models.build_head({"type": "ITMHead", "hidden_size": 768, "with_pooler": False})
+        contrast = models.build_head(
+            {"type": "mmpretrain.ITCHead", "embed_dim": 256, "queue_size": 64}
+        )
+        matching = models.build_head(
+            {"type": "mmpretrain.ITMHead", "hidden_size": 768, "with_pooler": False}
+        )
     shapes = {"temp": (), **averaged}
     shapes |= shapes_of(contrast, "head") | shapes_of(matching, "multimodal_head")
     for key, shape in averaged.items():
