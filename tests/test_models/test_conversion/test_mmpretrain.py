@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 
 from tests.test_models.test_conversion.states import (
     Towers,
@@ -52,13 +53,10 @@ def retrieval_shapes() -> Shapes:
         **renamed("text_proj.", "text_neck."),
     }
     models = mmpretrain_models()
-    with torch.device("meta"):
-        contrast = models.build_head(
-            {"type": "mmpretrain.ITCHead", "embed_dim": 256, "queue_size": 64}
-        )
-        matching = models.build_head(
-            {"type": "mmpretrain.ITMHead", "hidden_size": 768, "with_pooler": False}
-        )
+    # Their heads look for their losses in the default scope, which an earlier run may have set.
+    with torch.device("meta"), DefaultScope.overwrite_default_scope("mmpretrain"):
+        contrast = models.build_head({"type": "ITCHead", "embed_dim": 256, "queue_size": 64})
+        matching = models.build_head({"type": "ITMHead", "hidden_size": 768, "with_pooler": False})
     shapes = {"temp": (), **averaged}
     shapes |= shapes_of(contrast, "head") | shapes_of(matching, "multimodal_head")
     for key, shape in averaged.items():
