@@ -10,16 +10,16 @@ import torch
 import torch.distributed as torch_dist
 import torch.multiprocessing as mp
 
+from uniadapter.utils.setup_env import finish_distributed
+
 
 def _entry(rank: int, world: int, port: int, fn: Callable, args: tuple) -> None:
     torch.set_num_threads(1)
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     torch_dist.init_process_group("gloo", rank=rank, world_size=world)
-    try:
-        fn(rank, world, *args)
-        torch_dist.barrier()
-    finally:
-        torch_dist.destroy_process_group()
+    # An error ends the process here, and mp.spawn the others; see finish_distributed for the rest.
+    fn(rank, world, *args)
+    finish_distributed()
 
 
 def spawn(fn: Callable, world: int, *args: object) -> None:
