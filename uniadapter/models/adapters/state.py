@@ -67,6 +67,7 @@ def backbone_fingerprint(model: nn.Module) -> str:
     """SHA-256 over the towers' tensors, independent of device and of the image size.
 
     Position embeddings of the visual tower are left out: they are interpolated to the image size.
+    So is what is trained of the towers (a language-model head): training must not change it.
 
     Args:
         model (VisionLanguageModel): The model.
@@ -76,8 +77,9 @@ def backbone_fingerprint(model: nn.Module) -> str:
     """
     digest = hashlib.sha256()
     for prefix, tower in sorted(model.towers().items()):  # type: ignore[operator]
+        trained = {name for name, p in tower.named_parameters() if p.requires_grad}
         for name, tensor in sorted(tower.state_dict().items()):
-            if name == "pos_embed":
+            if name == "pos_embed" or name in trained:
                 continue
             digest.update(f"{prefix}.{name}{tuple(tensor.shape)}".encode())
             data = tensor.detach().to("cpu", torch.float32).contiguous()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import nn
 
 from ..backbones import BertDecoder
 from ..generation import GenerationConfig
@@ -20,6 +21,9 @@ class GenerativeModel(VisionLanguageModel):
         decoder (dict): Config of the decoder tower.
         generation (dict, optional): Arguments of :class:`GenerationConfig`.
         label_smoothing (float): Of the language-model loss. Defaults to 0.1, as BLIP.
+        train_lm_head (bool): Count the decoder's language-model head (dense layer, LayerNorm and
+            bias; not the tied word embeddings) among the trained heads: with ``adapter=None`` this
+            is the linear probe of a task that has no other head. Defaults to False.
         **kwargs: Arguments of :class:`VisionLanguageModel`.
 
     Raises:
@@ -34,6 +38,7 @@ class GenerativeModel(VisionLanguageModel):
         decoder: dict,
         generation: dict | None = None,
         label_smoothing: float = 0.1,
+        train_lm_head: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(visual=visual, decoder=decoder, **kwargs)
@@ -41,9 +46,19 @@ class GenerativeModel(VisionLanguageModel):
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"model.label_smoothing={label_smoothing} must be in [0, 1).")
         self.label_smoothing = label_smoothing
+        self.train_lm_head = train_lm_head
         size = self.decoder.bert.vocab_size
         self.dec_token_id, self.enc_token_id = size - 2, size - 1
         self.finish()
+
+    def components(self) -> dict[str, list[nn.Parameter]]:
+        """All parameters by component; the language-model head is one of the heads if trained."""
+        parts = super().components()
+        if self.train_lm_head:
+            parts["heads"] = list(self.decoder.cls.parameters())
+            head = {id(parameter) for parameter in parts["heads"]}
+            parts["backbone"] = [p for p in parts["backbone"] if id(p) not in head]
+        return parts
 
     @property
     def tokenizer(self) -> BertTokenizer:
