@@ -10,7 +10,7 @@ from PIL import Image
 
 from uniadapter.datasets import MediaError
 from uniadapter.datasets.transforms import LoadVideo
-from uniadapter.datasets.transforms.backends import read_image
+from uniadapter.datasets.transforms.pictures import read_image
 
 RAMP = np.linspace(0, 255, 48).astype(np.uint8).reshape(6, 8)
 

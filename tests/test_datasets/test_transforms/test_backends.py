@@ -17,7 +17,7 @@ from uniadapter.datasets.transforms import (
     ImageBackend,
     open_media,
 )
-from uniadapter.datasets.transforms.backends import check_boxes
+from uniadapter.datasets.transforms.video_files import check_boxes
 
 MakeVideo = Callable[..., Path]
 

@@ -1,15 +1,20 @@
 """Transforms: from an annotation to frames and a clean caption, alike for videos and images."""
 
 from .augment import VideoRandAugment
-from .backends import BACKENDS, DecordBackend, FramesBackend, ImageBackend, VideoBackend, open_media
+from .backends import BACKENDS, open_media
+from .base_backend import VideoBackend
 from .formatting import PackInputs
 from .loading import LoadVideo
+from .pictures import FramesBackend, ImageBackend
+from .pyav import AvBackend
 from .sampling import sample_frames
 from .text import CleanCaption, CleanQuestion
 from .video import VideoFlip, VideoRandomResizedCrop, VideoResize
+from .video_files import DecordBackend
 
 __all__ = [
     "BACKENDS",
+    "AvBackend",
     "CleanCaption",
     "CleanQuestion",
     "DecordBackend",
