@@ -1,0 +1,135 @@
+"""Time re-ranking and a whole evaluation against the naive way, in one process and in turns.
+
+    python tools/analysis_tools/benchmark_rerank.py --threads 2
+
+Weights, captions and pixels are random, of BLIP-base's and MSR-VTT's sizes. Every row has both
+ways' median seconds, their ratio, the largest difference of their scores and, where operations can
+be counted, the share of the machine's own matrix-product rate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from rerank_bench.growth import POINTS, draw, load_matplotlib, measure_points
+from rerank_bench.measure import CHUNK, Measured, Sizes, measure_evaluation, measure_rerank
+from rerank_bench.operations import matmul_rate
+from rerank_bench.rows import ROWS, Row, as_table, finished_row
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    names = [row.name for row in ROWS]
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
+    parser.add_argument("--video-config", default="configs/uniadapter/msrvtt_r512.py")
+    parser.add_argument("--image-config", default="configs/uniadapter/coco_r512.py")
+    parser.add_argument("--rows", nargs="+", choices=names, metavar="ROW", help=", ".join(names))
+    parser.add_argument("--frames", type=int, default=16, help="frames of the one video")
+    parser.add_argument("--texts", type=int, default=128, help="texts of a re-rank")
+    parser.add_argument("--chunk", type=int, default=CHUNK, help="pairs a call, naive")
+    parser.add_argument("--repeats", type=int, default=3, help="measured times, of a re-rank")
+    parser.add_argument("--eval-repeats", type=int, default=1, help="of a whole evaluation")
+    parser.add_argument("--eval-layers", type=int, default=1, help="layers of both towers")
+    parser.add_argument("--eval-frames", type=int, default=8, help="frames of a video")
+    parser.add_argument("--eval-media", type=int, default=200, help="videos, and texts")
+    parser.add_argument("--eval-k", type=int, default=64, help="length of the shortlists")
+    parser.add_argument("--matmul-size", type=int, default=3072, help="side of the matrices")
+    parser.add_argument("--threads", type=int, default=2, help="threads of torch")
+    parser.add_argument("--seed", type=int, default=0, help="of weights and inputs")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument(
+        "--plot",
+        metavar="FILE.png",
+        help="measure how cost grows, draw it and write the points to FILE.json; rows are then "
+        "measured only where --rows names them",
+    )
+    parser.add_argument("--plot-points", type=json.loads, default=POINTS, help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    for name, value in vars(args).items():
+        if isinstance(value, int) and name not in ("seed", "json") and value < 1:
+            parser.error(f"--{name.replace('_', '-')} {value} must be at least 1")
+    if args.eval_k > args.eval_media:
+        parser.error(f"--eval-k {args.eval_k} is more than --eval-media {args.eval_media}")
+    if args.plot is not None and Path(args.plot).suffix != ".png":
+        parser.error(f"--plot {args.plot} must end in .png")
+    return args
+
+
+def measure_case(case: str, precisions: list[str], args: argparse.Namespace) -> Measured:
+    """Run the measurement that one or more rows read."""
+    common = {"texts": args.texts, "seed": args.seed, "chunk": args.chunk}
+    if case == "evaluation":
+        sizes = Sizes(
+            args.video_config,
+            frames=args.eval_frames,
+            layers=args.eval_layers,
+            media=args.eval_media,
+            k_test=args.eval_k,
+            **{**common, "texts": args.eval_media},
+        )
+        return measure_evaluation(sizes, precisions, args.eval_repeats)
+    if case == "image":
+        sizes = Sizes(args.image_config, frames=1, **common)
+    else:
+        variant, _, full = case.partition("_")
+        sizes = Sizes(
+            args.video_config, frames=args.frames, pfa=variant, full_texts=bool(full), **common
+        )
+    return measure_rerank(sizes, precisions, args.repeats)
+
+
+def measure_rows(args: argparse.Namespace) -> dict[str, Any]:
+    """Measure the chosen rows; rows of one case share the naive way's runs.
+
+    Returns:
+        dict: ``matmul_gflops`` by precision, ``torch``, and ``rows`` in the table's order.
+    """
+    chosen = [row for row in ROWS if args.rows is None or row.name in args.rows]
+    rates = {name: matmul_rate(dtype, args.matmul_size) for name, dtype in _DTYPES.items()}
+    cases: dict[str, list[Row]] = {}
+    for row in chosen:
+        cases.setdefault(row.case, []).append(row)
+    finished = {}
+    for case, rows in cases.items():
+        print(f"{case}: measuring", file=sys.stderr)
+        measured = measure_case(case, [row.precision for row in rows], args)
+        for row in rows:
+            finished[row.name] = finished_row(row, measured, rates, torch.get_num_threads())
+    return {
+        "matmul_gflops": {name: rate / 1e9 for name, rate in rates.items()},
+        "torch": torch.__version__,
+        "rows": [finished[row.name] for row in chosen],
+    }
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measure and print."""
+    args = parse_args(argv)
+    torch.set_num_threads(args.threads)
+    try:
+        if args.plot is not None:
+            load_matplotlib()
+            draw(measure_points(args.video_config, args.plot_points, 1, args.seed), args.plot)
+        if args.plot is not None and args.rows is None:
+            return
+        results = measure_rows(args)
+    except (FileNotFoundError, ValueError, RuntimeError) as error:
+        sys.exit(f"error: {error}")
+    if args.json:
+        print(json.dumps(results))
+        return
+    rates = {name: gflops * 1e9 for name, gflops in results["matmul_gflops"].items()}
+    print(as_table(results["rows"], rates))
+
+
+if __name__ == "__main__":
+    main()

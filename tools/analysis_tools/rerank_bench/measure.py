@@ -1,0 +1,213 @@
+"""One re-rank and a whole evaluation, the naive way and the package's, in turns."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from naive import NaiveModel, evaluate
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from uniadapter.models.tasks import RetrievalModel
+
+from .inputs import (
+    MAX_LENGTH,
+    RandomMedia,
+    caption_lengths,
+    random_captions,
+    random_model,
+    read_config,
+)
+from .loops import BATCH, encoded_gallery, evaluation_loop
+from .operations import naive_operations, useful_operations
+
+#: Pairs that the naive way scores in a call; more are no faster and need more memory.
+CHUNK = 8
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What is measured.
+
+    Attributes:
+        config: Config file.
+        frames: Frames of a medium.
+        texts: Texts that a medium is matched with.
+        pfa: Variant of the frame weights. None: the config's.
+        full_texts: All texts have 35 tokens.
+        layers: Layers of both towers. None: the config's.
+        media: Media of a whole evaluation.
+        k_test: Shortlists of a whole evaluation.
+        seed: Of weights and inputs.
+        chunk: Pairs that the naive way scores in a call.
+    """
+
+    config: str
+    frames: int = 16
+    texts: int = 128
+    pfa: str | None = None
+    full_texts: bool = False
+    layers: int | None = None
+    media: int = 1
+    k_test: int = 1
+    seed: int = 0
+    chunk: int = CHUNK
+
+
+@dataclass
+class Measured:
+    """Seconds and scores of the naive way and of each precision of the package's.
+
+    Attributes:
+        naive_seconds: One a repeat.
+        seconds: By precision, one a repeat.
+        naive_scores: Scores, one tensor a direction.
+        scores: By precision, as ``naive_scores``.
+        tokens: Visual tokens of a medium.
+        lengths: Tokens of each text.
+        naive_operations: Counted operations of one re-rank; 0 where they are not counted.
+        operations: The same for the least that gives the scores.
+    """
+
+    tokens: int
+    lengths: list[int]
+    naive_seconds: list[float] = field(default_factory=list)
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+    naive_scores: tuple[Tensor, ...] = ()
+    scores: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
+    naive_operations: int = 0
+    operations: int = 0
+
+    def naive_median(self) -> float:
+        """Median seconds of the naive way."""
+        return float(statistics.median(self.naive_seconds))
+
+    def median(self, precision: str) -> float:
+        """Median seconds of the package in a precision."""
+        return float(statistics.median(self.seconds[precision]))
+
+
+def _timed(call: Callable[[], Any]) -> tuple[float, Any]:
+    start = time.perf_counter()
+    result = call()
+    return time.perf_counter() - start, result
+
+
+def _prepare(sizes: Sizes) -> tuple[RetrievalModel, RandomMedia, list[int]]:
+    cfg = read_config(sizes.config, sizes.layers, sizes.pfa)
+    model = random_model(cfg, sizes.seed)
+    lengths = caption_lengths(sizes.texts, sizes.seed)
+    if sizes.full_texts:
+        lengths = [MAX_LENGTH] * sizes.texts
+    captions = random_captions(model.data_preprocessor.tokenizer, lengths, sizes.seed)
+    shares = [captions[row :: sizes.media] for row in range(sizes.media)]
+    visual = cfg.model.visual
+    patch = visual.get("patch_size", 16)
+    media = RandomMedia(shares, sizes.frames, visual.get("img_size", 224), sizes.seed, patch)
+    return model, media, lengths
+
+
+def _batches(model: RetrievalModel, media: Dataset) -> Iterator[Tensor]:
+    """Pixels as the loop's dataloader and the preprocessor give them."""
+    for batch in DataLoader(media, BATCH, collate_fn=list):
+        data = {key: [item[key] for item in batch] for key in ("inputs", "data_samples")}
+        yield model.data_preprocessor(data, False)["pixels"]
+
+
+def _texts(model: RetrievalModel, media: RandomMedia) -> tuple[Tensor, Tensor]:
+    """Ids and mask of all captions, media in order."""
+    captions = [text for texts in media.captions for text in texts]
+    return model.data_preprocessor.tokenizer(captions, MAX_LENGTH)
+
+
+@torch.no_grad()
+def measure_rerank(sizes: Sizes, precisions: list[str], repeats: int) -> Measured:
+    """Re-rank one medium against ``sizes.texts`` texts.
+
+    Both ways have encoded media and texts before, each with its own encoders; frame similarities
+    and matching are measured. The package's path is the test loop's, from its gallery on.
+
+    Args:
+        sizes (Sizes): What to measure; ``media`` is 1.
+        precisions (list[str]): Of the package: ``'fp32'``, ``'bf16'``.
+        repeats (int): Times that each is measured, in turns.
+
+    Returns:
+        Measured: Seconds and scores.
+    """
+    model, media, lengths = _prepare(sizes)
+    naive = NaiveModel(model, MAX_LENGTH)
+    ids, mask = _texts(model, media)
+    tokens, _, frames = naive.encode_visual(next(_batches(model, media)))
+    text_cls, texts = naive.encode_text(ids, mask)
+    count = len(ids)
+
+    def naive_way() -> Tensor:
+        sims = naive.frame_sims(
+            tokens[:, :, 0].expand(count, -1, -1), frames.expand(count, -1, -1), text_cls, texts
+        )
+        return naive.score_texts(tokens[0], ids, mask, sims, sizes.chunk)
+
+    result = Measured(tokens[0].shape[0] * tokens.shape[2], lengths)
+    result.naive_operations = naive_operations(model, result.tokens, count, MAX_LENGTH)
+    result.operations = useful_operations(model, result.tokens, lengths)
+    rows = torch.arange(count)
+    with ExitStack() as stack:
+        ways = {}
+        for precision in precisions:
+            loop = stack.enter_context(evaluation_loop(model, media, 1, precision))
+            every = (encoded_gallery(loop), rows.new_zeros(count, 1), rows[None])
+            ways[precision] = partial(loop._score_pairs, *every)
+            ways[precision]()
+        naive.score_texts(tokens[0], ids[:1], mask[:1], None, 1)
+        for _ in range(repeats):
+            spent, scores = _timed(naive_way)
+            result.naive_seconds.append(spent)
+            result.naive_scores = (scores,)
+            for precision, way in ways.items():
+                spent, table = _timed(way)
+                result.seconds.setdefault(precision, []).append(spent)
+                result.scores[precision] = (table.lookup(rows, torch.zeros_like(rows)),)
+    return result
+
+
+@torch.no_grad()
+def measure_evaluation(sizes: Sizes, precisions: list[str], repeats: int) -> Measured:
+    """A whole evaluation in both directions, from pixels and captions to scores.
+
+    Args:
+        sizes (Sizes): What to measure.
+        precisions (list[str]): Of the package: ``'fp32'``, ``'bf16'``.
+        repeats (int): Times that each is measured, in turns.
+
+    Returns:
+        Measured: Seconds and the scores of both directions, -100 outside of the shortlists.
+    """
+    model, media, lengths = _prepare(sizes)
+    naive = NaiveModel(model, MAX_LENGTH)
+
+    def naive_way() -> tuple[Tensor, Tensor]:
+        ids, mask = _texts(model, media)
+        return evaluate(naive, _batches(model, media), ids, mask, sizes.k_test, sizes.chunk)
+
+    result = Measured(0, lengths)
+    with ExitStack() as stack:
+        loops = {
+            precision: stack.enter_context(evaluation_loop(model, media, sizes.k_test, precision))
+            for precision in precisions
+        }
+        for _ in range(repeats):
+            spent, result.naive_scores = _timed(naive_way)
+            result.naive_seconds.append(spent)
+            for precision, loop in loops.items():
+                spent, _ = _timed(loop.run)
+                result.seconds.setdefault(precision, []).append(spent)
+                result.scores[precision] = loop.evaluator.scores()
+    return result

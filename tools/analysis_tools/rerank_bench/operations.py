@@ -1,0 +1,93 @@
+"""Floating-point operations of a re-rank, counted, and the rate of the machine's matrix product.
+
+A multiplication and an addition are two operations. Counted are the matrix products: projections,
+attention logits and sums, feed-forward networks, adapters. Embeddings, norms, softmax, activations
+and the frame weights' products are not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+
+def _widths(model: Any) -> tuple[int, int, int, list[int]]:
+    """Layers' width D, feed-forward width, width of the states, and bottleneck terms a layer.
+
+    The last is, for each layer, the sum of the bottlenecks of its query and its cross term.
+    """
+    text, adapter = model.text, model.adapter
+    inner = text.encoder.layer[0].intermediate.dense.out_features
+    terms = []
+    for index in range(text.num_layers):
+        adapted = adapter is not None and str(index) in adapter.layers
+        count = 0
+        if adapted and "cross" in adapter.options["towers"]:
+            count = 1 + (adapter.options["query_residual"] != "off")
+        terms.append(count * adapter.options["bottleneck"] if count else 0)
+    return text.hidden_size, inner, text.encoder_width, terms
+
+
+def naive_operations(model: Any, states: int, texts: int, length: int) -> int:
+    """Operations of the naive way: everything for every pair, texts padded.
+
+    Args:
+        model (RetrievalModel): Its widths count.
+        states (int): Visual tokens S of the medium.
+        texts (int): Texts T.
+        length (int): Tokens that each is padded to.
+    """
+    width, inner, state_width, terms = _widths(model)
+    total = 0
+    for bottleneck in terms:
+        projections = 2 * states * state_width * width * 2
+        rows = length * (2 * width * (6 * width + 2 * inner) + 4 * width * bottleneck)
+        attention = 4 * width * length * (length + states)
+        total += projections + rows + attention
+    return texts * total
+
+
+def useful_operations(model: Any, states: int, lengths: Sequence[int]) -> int:
+    """The fewest operations that give the scores exactly, without padding.
+
+    Keys and values of the medium are projected once a layer. In the last layer only the first
+    token of each text goes on behind the self-attention's keys and values, as the matching head
+    reads no other.
+
+    Args:
+        model (RetrievalModel): Its widths count.
+        states (int): Visual tokens S of the medium.
+        lengths (Sequence[int]): Tokens of each text, without padding.
+    """
+    width, inner, state_width, terms = _widths(model)
+    tokens, texts = sum(lengths), len(lengths)
+    squares = sum(length**2 for length in lengths)
+    total = 0
+    for index, bottleneck in enumerate(terms):
+        last = index == len(terms) - 1
+        rows = texts if last else tokens
+        total += 2 * states * state_width * width * 2
+        total += 2 * width * width * (2 * tokens + 4 * rows)
+        total += 4 * width * ((tokens if last else squares) + rows * states)
+        total += rows * (4 * width * inner + 4 * width * bottleneck)
+    return total
+
+
+def matmul_rate(dtype: torch.dtype, size: int = 3072, repeats: int = 5) -> float:
+    """Operations a second of ``torch.mm`` of two square matrices: the best of some runs.
+
+    Args:
+        dtype (torch.dtype): Of the matrices.
+        size (int): Their side.
+        repeats (int): Runs, behind one that is not counted.
+    """
+    left, right = (torch.randn(size, size).to(dtype) for _ in range(2))
+    seconds = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        torch.mm(left, right)
+        seconds.append(time.perf_counter() - start)
+    return 2 * size**3 / min(seconds[1:])

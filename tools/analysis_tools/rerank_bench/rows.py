@@ -1,0 +1,125 @@
+"""The rows of the table: what each measures and what it must reach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .compare import order_errors, score_errors
+from .measure import Measured
+
+#: Largest difference of scores that counts as equal in float32.
+EQUAL = 1e-4
+#: Two scores nearer than this share of the scores' standard deviation are a near-tie in bf16.
+NEAR_TIE = 0.1
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table.
+
+    Attributes:
+        name: Its name on the command line.
+        case: Which measurement it reads.
+        precision: Of the package; the naive way is always float32.
+        bound: Least ratio of naive to the package's seconds.
+        what: What is measured, for the table.
+    """
+
+    name: str
+    case: str
+    precision: str
+    bound: float
+    what: str
+
+
+ROWS = (
+    Row("video_released", "released", "fp32", 10, "one video, PFA released, fp32"),
+    Row("video_paper", "paper", "fp32", 10, "one video, PFA paper, fp32"),
+    Row("video_released_35", "released_35", "fp32", 6, "the same, texts of 35 tokens, released"),
+    Row("video_paper_35", "paper_35", "fp32", 6, "the same, texts of 35 tokens, paper"),
+    Row("video_released_bf16", "released", "bf16", 25, "one video, PFA released, bf16"),
+    Row("video_paper_bf16", "paper", "bf16", 25, "one video, PFA paper, bf16"),
+    Row("image", "image", "fp32", 4, "one image, fp32"),
+    Row("image_bf16", "image", "bf16", 12, "one image, bf16"),
+    Row("evaluation", "evaluation", "fp32", 12, "whole evaluation, both directions, fp32"),
+)
+
+
+def finished_row(
+    row: Row, measured: Measured, rates: dict[str, float], threads: int
+) -> dict[str, Any]:
+    """Put a row's figures together.
+
+    Args:
+        row (Row): The row.
+        measured (Measured): Its measurement.
+        rates (dict[str, float]): Operations a second of the matrix product by precision.
+        threads (int): Threads that were used.
+
+    Returns:
+        dict: Ready for JSON.
+    """
+    naive, ours = measured.naive_median(), measured.median(row.precision)
+    scores = measured.scores[row.precision]
+    result: dict[str, Any] = {
+        "name": row.name,
+        "what": row.what,
+        "bound": row.bound,
+        "ratio": naive / ours,
+        "naive_seconds": naive,
+        "seconds": ours,
+        "all_naive_seconds": measured.naive_seconds,
+        "all_seconds": measured.seconds[row.precision],
+        **score_errors(measured.naive_scores, scores),
+        "precision": row.precision,
+        "threads": threads,
+        "texts": len(measured.lengths),
+        "mean_text_tokens": sum(measured.lengths) / len(measured.lengths),
+        "longest_text_tokens": max(measured.lengths),
+        "visual_tokens": measured.tokens or None,
+    }
+    equal = result["max_error"] <= EQUAL
+    if row.precision != "fp32":
+        result.update(order_errors(measured.naive_scores[0], scores[0]))
+        equal = result["swapped_gap"] <= NEAR_TIE * result["score_std"]
+    if measured.operations:
+        result["gflop"] = measured.operations / 1e9
+        result["naive_gflop"] = measured.naive_operations / 1e9
+        result["counted_ratio"] = measured.naive_operations / measured.operations
+        result["share_of_matmul_rate"] = measured.operations / ours / rates[row.precision]
+        result["naive_share_of_matmul_rate"] = measured.naive_operations / naive / rates["fp32"]
+    result["equal"] = equal
+    result["met"] = equal and result["ratio"] >= row.bound
+    return result
+
+
+def as_table(rows: list[dict[str, Any]], rates: dict[str, float]) -> str:
+    """Lay rows out as text."""
+    rate = ", ".join(f"{name} {value / 1e9:.0f} GFLOP/s" for name, value in rates.items())
+    lines = [f"matrix product: {rate}; {rows[0]['threads']} thread(s)"]
+    lines.append(
+        f"{'row':<42}{'bound':>6}{'ratio':>8}{'naive s':>10}{'ours s':>9}{'max error':>11}"
+        f"{'counted':>9}{'share':>7}  met"
+    )
+    for row in rows:
+        share, counted = row.get("share_of_matmul_rate"), row.get("counted_ratio")
+        lines.append(
+            f"{row['what']:<42}{row['bound']:>6g}{row['ratio']:>8.2f}{row['naive_seconds']:>10.3f}"
+            f"{row['seconds']:>9.3f}{row['max_error']:>11.1e}"
+            f"{'-' if counted is None else f'{counted:.1f}':>9}"
+            f"{'-' if share is None else f'{share:.0%}':>7}  {'yes' if row['met'] else 'no'}"
+        )
+        if "swapped" in row:
+            lines.append(
+                f"    order: {row['swapped']} of {row['pairs']} pairs swapped, the farthest apart "
+                f"by {row['swapped_gap']:.1e} of scores with standard deviation "
+                f"{row['score_std']:.2f}; best text {'equal' if row['best_equal'] else 'differs'}"
+            )
+        if row["only_one_scored"]:
+            lines.append(f"    {row['only_one_scored']} pairs on the shortlist of one way alone")
+        lines.append(
+            f"    {row['texts']} texts, {row['mean_text_tokens']:.2f} tokens on average, at most "
+            f"{row['longest_text_tokens']}"
+        )
+    return "\n".join(lines)
