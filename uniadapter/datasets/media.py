@@ -70,7 +70,8 @@ class MediaFolder:
         """Return the path of the medium called ``name``.
 
         Tried in this order: the name as it stands (a file, or a folder of frames), the name with
-        each extension added, and the name with its own known extension exchanged.
+        each extension added, the name with its own known extension exchanged, and the name without
+        it, when that is a folder of frames.
 
         Args:
             name: Name in the annotation file, with or without an extension.
@@ -87,6 +88,8 @@ class MediaFolder:
         for candidate in candidates:
             if self._exists(candidate):
                 return os.path.join(self.root, candidate)
+        if known and os.path.isdir(os.path.join(self.root, stem)):
+            return os.path.join(self.root, stem)
         expected = name if known or not self.extensions else name + self.extensions[0]
         return os.path.join(self.root, expected)
 

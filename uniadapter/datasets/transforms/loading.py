@@ -22,7 +22,8 @@ class LoadVideo(BaseTransform):
     Args:
         num_frames: N.
         sampling: ``'random'`` (training) or ``'center'`` (testing), see :func:`sample_frames`.
-        backend: ``dict(type='auto' | 'decord' | 'av' | 'frames' | 'image')``, see :func:`open_media`.
+        backend: ``dict(type=...)`` with ``'auto'``, ``'decord'``, ``'av'``, ``'frames'`` or
+            ``'image'``, see :func:`open_media`.
 
     Raises:
         ValueError: For an option outside its set.

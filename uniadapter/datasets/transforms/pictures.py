@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -11,19 +13,26 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from ..media import IMAGE_EXTENSIONS, MediaError
 from .base_backend import VideoBackend, error_summary
 
+#: What the index of a folder of extracted frames is called, and the version read here.
+INDEX_NAME = "frames.json"
+INDEX_VERSION = 1
+
 
 class FramesBackend(VideoBackend):
-    """A folder of pictures, one a frame, in the order of their sorted names."""
+    """A folder of pictures, one a frame; only the wanted ones are read.
+
+    A folder of ``tools/dataset_converters/extract_frames.py`` holds ``frames.json``
+    (:data:`INDEX_NAME`), which says how many frames there are and what they are called. In any
+    other folder the pictures are the frames, in the order of their sorted names.
+    """
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
         if not os.path.isdir(path):
             raise MediaError(path, "is a file; a folder of frames is expected (backend 'frames')")
-        self._names = sorted(
-            name for name in os.listdir(path) if name.lower().endswith(IMAGE_EXTENSIONS)
-        )
-        if not self._names:
-            raise MediaError(path, f"the folder has no picture {IMAGE_EXTENSIONS}", "empty")
+        index = read_index(path)
+        # With an index the folder needn't be listed, which is slow for many frames and over nets.
+        self._names = _pictures(path) if index is None else frame_names(index)
 
     def __len__(self) -> int:
         return len(self._names)
@@ -35,6 +44,47 @@ class FramesBackend(VideoBackend):
         if len(shapes) > 1:
             raise MediaError(self.path, f"the frames differ in size: {sorted(shapes)}")
         return np.stack([frames[i] for i in indices])
+
+
+def _pictures(path: str) -> list[str]:
+    names = sorted(name for name in os.listdir(path) if name.lower().endswith(IMAGE_EXTENSIONS))
+    if not names:
+        raise MediaError(path, f"the folder has no picture {IMAGE_EXTENSIONS}", "empty")
+    return names
+
+
+def read_index(path: str) -> dict[str, Any] | None:
+    """Read the index of a folder of extracted frames.
+
+    Args:
+        path: The folder.
+
+    Returns:
+        The content of its ``frames.json``, None when it has none. docs/decoding.md has the keys.
+
+    Raises:
+        MediaError: When the index is broken or of another version.
+    """
+    file = os.path.join(path, INDEX_NAME)
+    try:
+        with open(file, encoding="utf-8") as stream:
+            index = json.load(stream)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise MediaError(file, f"can't be read: {error_summary(error)}") from error
+    remedy = "extract the frames again with tools/dataset_converters/extract_frames.py --overwrite"
+    if not isinstance(index, dict) or index.get("version") != INDEX_VERSION:
+        raise MediaError(file, f"is no index of version {INDEX_VERSION}; {remedy}")
+    numbers, image = index.get("numbers"), index.get("image")
+    if not isinstance(numbers, list) or not numbers or f".{image}" not in IMAGE_EXTENSIONS:
+        raise MediaError(file, f"its 'numbers' or 'image' are missing or empty; {remedy}")
+    return index
+
+
+def frame_names(index: dict[str, Any]) -> list[str]:
+    """Names of the files that an index stands for: ``000001.jpg`` and so on."""
+    return [f"{place:06d}.{index['image']}" for place in range(1, len(index["numbers"]) + 1)]
 
 
 class ImageBackend(VideoBackend):
@@ -64,6 +114,8 @@ def read_image(path: str) -> np.ndarray:
     Raises:
         MediaError: When it can't be read whole.
     """
+    if not os.path.exists(path):
+        raise MediaError(path, "does not exist", "missing")
     if os.path.getsize(path) == 0:
         raise MediaError(path, "the file is empty", "empty")
     try:

@@ -43,6 +43,10 @@ class DecordBackend(VideoBackend):
     def __len__(self) -> int:
         return len(self._reader)
 
+    def spans(self) -> np.ndarray:
+        """(len, 2) float32: the seconds at which each frame comes and goes."""
+        return np.asarray(self._reader.get_frame_timestamp(range(len(self))))
+
     def get_frames(self, indices: Sequence[int]) -> np.ndarray:
         """See :meth:`VideoBackend.get_frames`."""
         wanted, places = np.unique(np.asarray(indices, dtype=np.int64), return_inverse=True)
