@@ -19,7 +19,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from rerank_bench.growth import POINTS, draw, load_matplotlib, measure_points
-from rerank_bench.measure import CHUNK, Measured, Sizes, measure_evaluation, measure_rerank
+from rerank_bench.measure import CHUNKS, Measured, Sizes, measure_evaluation, measure_rerank
 from rerank_bench.operations import matmul_rate
 from rerank_bench.rows import ROWS, Row, as_table, finished_row
 
@@ -35,7 +35,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rows", nargs="+", choices=names, metavar="ROW", help=", ".join(names))
     parser.add_argument("--frames", type=int, default=16, help="frames of the one video")
     parser.add_argument("--texts", type=int, default=128, help="texts of a re-rank")
-    parser.add_argument("--chunk", type=int, default=CHUNK, help="pairs a call, naive")
+    parser.add_argument(
+        "--chunk", type=int, help=f"pairs a call, naive (default: best of {CHUNKS})"
+    )
     parser.add_argument("--repeats", type=int, default=3, help="measured times, of a re-rank")
     parser.add_argument("--eval-repeats", type=int, default=1, help="of a whole evaluation")
     parser.add_argument("--eval-layers", type=int, default=1, help="layers of both towers")

@@ -28,8 +28,9 @@ from .inputs import (
 from .loops import BATCH, encoded_gallery, evaluation_loop
 from .operations import naive_operations, useful_operations
 
-#: Pairs that the naive way scores in a call; more are no faster and need more memory.
-CHUNK = 8
+#: Pairs that the naive way may score in a call; it gets what is fastest for it on the machine. At
+#: 3,152 visual tokens 16 pairs need about 1 GiB.
+CHUNKS = (1, 4, 16)
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Sizes:
         media: Media of a whole evaluation.
         k_test: Shortlists of a whole evaluation.
         seed: Of weights and inputs.
-        chunk: Pairs that the naive way scores in a call.
+        chunk: Pairs that the naive way scores in a call. None: the fastest of :data:`CHUNKS`.
     """
 
     config: str
@@ -58,7 +59,7 @@ class Sizes:
     media: int = 1
     k_test: int = 1
     seed: int = 0
-    chunk: int = CHUNK
+    chunk: int | None = None
 
 
 @dataclass
@@ -72,12 +73,14 @@ class Measured:
         scores: By precision, as ``naive_scores``.
         tokens: Visual tokens of a medium.
         lengths: Tokens of each text.
+        chunk: Pairs that the naive way scored in a call.
         naive_operations: Counted operations of one re-rank; 0 where they are not counted.
         operations: The same for the least that gives the scores.
     """
 
     tokens: int
     lengths: list[int]
+    chunk: int
     naive_seconds: list[float] = field(default_factory=list)
     seconds: dict[str, list[float]] = field(default_factory=dict)
     naive_scores: tuple[Tensor, ...] = ()
@@ -98,6 +101,13 @@ def _timed(call: Callable[[], Any]) -> tuple[float, Any]:
     start = time.perf_counter()
     result = call()
     return time.perf_counter() - start, result
+
+
+def _fastest_chunk(score: Callable[[int, int], Any]) -> int:
+    """The best of :data:`CHUNKS` for the naive way; ``score`` takes texts and chunk."""
+    score(1, 1)
+    seconds = {chunk: _timed(lambda c=chunk: score(max(CHUNKS), c))[0] for chunk in CHUNKS}
+    return min(seconds, key=seconds.__getitem__)
 
 
 def _prepare(sizes: Sizes) -> tuple[RetrievalModel, RandomMedia, list[int]]:
@@ -149,13 +159,13 @@ def measure_rerank(sizes: Sizes, precisions: list[str], repeats: int) -> Measure
     text_cls, texts = naive.encode_text(ids, mask)
     count = len(ids)
 
-    def naive_way() -> Tensor:
-        sims = naive.frame_sims(
-            tokens[:, :, 0].expand(count, -1, -1), frames.expand(count, -1, -1), text_cls, texts
-        )
-        return naive.score_texts(tokens[0], ids, mask, sims, sizes.chunk)
+    def score(part: int, chunk: int) -> Tensor:
+        cls, features = tokens[:, :, 0].expand(part, -1, -1), frames.expand(part, -1, -1)
+        sims = naive.frame_sims(cls, features, text_cls[:part], texts[:part])
+        return naive.score_texts(tokens[0], ids[:part], mask[:part], sims, chunk)
 
-    result = Measured(tokens[0].shape[0] * tokens.shape[2], lengths)
+    chunk = sizes.chunk or _fastest_chunk(lambda part, size: score(min(part, count), size))
+    result = Measured(tokens[0].shape[0] * tokens.shape[2], lengths, chunk)
     result.naive_operations = naive_operations(model, result.tokens, count, MAX_LENGTH)
     result.operations = useful_operations(model, result.tokens, lengths)
     rows = torch.arange(count)
@@ -166,9 +176,9 @@ def measure_rerank(sizes: Sizes, precisions: list[str], repeats: int) -> Measure
             every = (encoded_gallery(loop), rows.new_zeros(count, 1), rows[None])
             ways[precision] = partial(loop._score_pairs, *every)
             ways[precision]()
-        naive.score_texts(tokens[0], ids[:1], mask[:1], None, 1)
+        score(1, 1)
         for _ in range(repeats):
-            spent, scores = _timed(naive_way)
+            spent, scores = _timed(partial(score, count, chunk))
             result.naive_seconds.append(spent)
             result.naive_scores = (scores,)
             for precision, way in ways.items():
@@ -192,12 +202,18 @@ def measure_evaluation(sizes: Sizes, precisions: list[str], repeats: int) -> Mea
     """
     model, media, lengths = _prepare(sizes)
     naive = NaiveModel(model, MAX_LENGTH)
+    ids, mask = _texts(model, media)
+
+    def score(part: int, size: int) -> Tensor:
+        return naive.score_texts(tokens, ids[:part], mask[:part], None, size)
 
     def naive_way() -> tuple[Tensor, Tensor]:
         ids, mask = _texts(model, media)
-        return evaluate(naive, _batches(model, media), ids, mask, sizes.k_test, sizes.chunk)
+        return evaluate(naive, _batches(model, media), ids, mask, sizes.k_test, chunk)
 
-    result = Measured(0, lengths)
+    tokens = naive.encode_visual(next(_batches(model, media))[:1])[0][0]
+    chunk = sizes.chunk or _fastest_chunk(score)
+    result = Measured(len(tokens) * tokens.shape[1], lengths, chunk)
     with ExitStack() as stack:
         loops = {
             precision: stack.enter_context(evaluation_loop(model, media, sizes.k_test, precision))

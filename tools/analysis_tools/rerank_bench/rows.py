@@ -77,7 +77,8 @@ def finished_row(
         "texts": len(measured.lengths),
         "mean_text_tokens": sum(measured.lengths) / len(measured.lengths),
         "longest_text_tokens": max(measured.lengths),
-        "visual_tokens": measured.tokens or None,
+        "visual_tokens": measured.tokens,
+        "naive_chunk": measured.chunk,
     }
     equal = result["max_error"] <= EQUAL
     if row.precision != "fp32":
@@ -120,6 +121,7 @@ def as_table(rows: list[dict[str, Any]], rates: dict[str, float]) -> str:
             lines.append(f"    {row['only_one_scored']} pairs on the shortlist of one way alone")
         lines.append(
             f"    {row['texts']} texts, {row['mean_text_tokens']:.2f} tokens on average, at most "
-            f"{row['longest_text_tokens']}"
+            f"{row['longest_text_tokens']}; {row['visual_tokens']} visual tokens; naive: "
+            f"{row['naive_chunk']} pair(s) a call"
         )
     return "\n".join(lines)
