@@ -15,6 +15,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,24 +82,59 @@ def parameters(config: str, trained: bool) -> tuple[int, int]:
     return (counts["trainable"] if trained else 0), counts["total"]
 
 
+def train_and_test(
+    config: str,
+    folder: Path,
+    threads: int,
+    trained: bool = True,
+    options: Sequence[str] = (),
+    test_options: Sequence[str] = (),
+) -> dict[str, float]:
+    """Train and test a config as a user would, in processes of their own.
+
+    Args:
+        config: Path of the config, relative to the repository.
+        folder: Where logs, checkpoints and ``metrics.json`` go.
+        threads: Threads that both compute with.
+        trained: False tests the backbone as it is.
+        options: ``KEY=VALUE`` for both commands.
+        test_options: ``KEY=VALUE`` for the test alone.
+
+    Returns:
+        The metrics that the test wrote, ``train_seconds`` and ``test_seconds``.
+
+    Raises:
+        RuntimeError: When a command fails.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    log, metrics = folder / "output.txt", folder / "metrics.json"
+    for stale in (log, metrics):
+        stale.unlink(missing_ok=True)
+    start = time.monotonic()
+    checkpoint = BACKBONE
+    if trained:
+        train = ["tools/train.py", config, "--work-dir", str(folder), "--no-validate"]
+        run([*train, *_overrides(options)], log, threads)
+        checkpoint = (folder / "last_checkpoint").read_text(encoding="utf-8").strip()
+    middle = time.monotonic()
+    test = ["tools/test.py", config, checkpoint, "--work-dir", str(folder), "--out", str(metrics)]
+    run([*test, *_overrides([*options, *test_options])], log, threads)
+    found = json.loads(metrics.read_text(encoding="utf-8"))
+    seconds = {"train_seconds": middle - start, "test_seconds": time.monotonic() - middle}
+    return {**found, **seconds}
+
+
+def _overrides(options: Sequence[str]) -> list[str]:
+    return ["--cfg-options", *options] if options else []
+
+
 def evaluate(row: Row, out: Path, epochs: int | None, threads: int) -> dict[str, float]:
     """Train and test one row; return its metrics and its seconds."""
     folder = out / Path(row.config).stem
-    folder.mkdir(parents=True, exist_ok=True)
-    log, metrics = folder / "output.txt", folder / "metrics.json"
-    log.unlink(missing_ok=True)
-    start = time.monotonic()
-    checkpoint = BACKBONE
-    if row.trained:
-        options = ["--cfg-options", f"train_cfg.max_epochs={epochs}"] if epochs else []
-        train = ["tools/train.py", row.config, "--work-dir", str(folder), "--no-validate", *options]
-        run(train, log, threads)
-        checkpoint = (folder / "last_checkpoint").read_text(encoding="utf-8").strip()
-    test = ["tools/test.py", row.config, checkpoint, "--work-dir", str(folder)]
-    test += ["--out", str(metrics), "--cfg-options", f"test_cfg.dump={folder / 'ranking.json'}"]
-    run(test, log, threads)
-    found = json.loads(metrics.read_text(encoding="utf-8"))
-    found["seconds"] = time.monotonic() - start
+    options = [f"train_cfg.max_epochs={epochs}"] if epochs else []
+    dump = [f"test_cfg.dump={folder / 'ranking.json'}"]
+    found = train_and_test(row.config, folder, threads, row.trained, options, dump)
+    found["seconds"] = found["train_seconds"] + found["test_seconds"]
     return found
 
 

@@ -13,6 +13,15 @@ writes (see docs/embedded_data.md)::
         msrvtt/MSRVTT_JSFUSION_test.csv
         msrvtt/videos/video0.mp4 ...
 
+and with ``--parts`` the twins of the other benchmarks, each in its published format::
+
+        didemo/{train,val,test}_data.json, videos/
+        coco/annotations/coco_karpathy_{train,val,test}.json, coco_karpathy_{val,test}_gt.json,
+             images/{train2014,val2014}/
+        flickr30k/dataset_flickr30k.json, flickr30k-images/
+        vqav2/v2_*_{questions,annotations}.json, answer_list.json       about coco's pictures
+        msrvtt_qa/{train,val,test}_qa.json, answer_list.json            about msrvtt's videos
+
 The same options give the same pictures, frames and captions on every machine. A world that is there
 already and complete is left alone.
 """
@@ -20,7 +29,6 @@ already and complete is left alone.
 from __future__ import annotations
 
 import argparse
-import csv
 import hashlib
 import json
 import sys
@@ -28,19 +36,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from mmengine.utils import ProgressBar
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from toy_world.benchmarks import PARTS, WRITERS, write_msrvtt_qa
+from toy_world.files import FPS, write_csv, write_json, write_mp4
 from toy_world.language import vocabulary
 from toy_world.stills import draw_stills
-from toy_world.videos import KINDS, Video, draw_video
+from toy_world.videos import KINDS, Script, Video, draw_video, write_script
 
 #: Raise it when the drawing changes, so that worlds of an older version are drawn anew.
 VERSION = 1
 TRAIN, TEST = 1, 2
-FPS = 8
 PROGRESS = 100
 
 
@@ -61,6 +69,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--camera", type=float, default=0.6, help="strength of the visual shift, 0 for none"
     )
+    parser.add_argument(
+        "--parts",
+        nargs="+",
+        default=[],
+        choices=[*PARTS, "all"],
+        help="twins of other benchmarks to draw as well",
+    )
+    parser.add_argument("--share", type=float, default=1.0, help="of the sizes of these parts")
     parser.add_argument("--vocab", help="write the vocabulary to this file as well")
     parser.add_argument("--force", action="store_true", help="draw it even if it is there")
     args = parser.parse_args(argv)
@@ -69,6 +85,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
             parser.error(f"--{name.replace('_', '-')} must be at least 1")
     if args.stills < 0:
         parser.error("--stills must not be negative")
+    if not 0 < args.share <= 10:
+        parser.error("--share must be above 0 and at most 10")
     if not 0 <= args.new_words <= 1:
         parser.error("--new-words must be between 0 and 1")
     return args
@@ -76,7 +94,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def options_of(args: argparse.Namespace) -> dict[str, Any]:
     """What decides how the world looks."""
-    unrelated = ("out", "vocab", "force")
+    unrelated = ("out", "vocab", "force", "parts", "share")
     return {"version": VERSION, **{k: v for k, v in vars(args).items() if k not in unrelated}}
 
 
@@ -100,44 +118,45 @@ def _count(options: dict[str, Any]) -> int:
     return options["train_videos"] + options["test_videos"]
 
 
-def draw_videos(options: dict[str, Any]) -> Iterator[Video]:
-    """Yield the training videos, then the test videos.
+def video_seeds(options: dict[str, Any]) -> Iterator[list[int]]:
+    """Yield the seed of each training video, then of each test video.
 
     No two test videos show the same things, so that a test caption has one right answer.
+
+    Raises:
+        ValueError: When there are not that many different ones.
     """
+    for i in range(options["train_videos"]):
+        yield [options["seed"], TRAIN, i]
+    seen: set[tuple[str, ...]] = set()
+    for i in range(options["test_videos"]):
+        for attempt in range(1000):
+            found = [options["seed"], TEST, i, attempt]
+            key = write_script(np.random.default_rng(found)).key
+            if key not in seen:
+                break
+        else:
+            raise ValueError(f"--test-videos {options['test_videos']}: the world has not that many")
+        seen.add(key)
+        yield found
+
+
+def draw_videos(options: dict[str, Any]) -> Iterator[Video]:
+    """Yield the training videos, then the test videos."""
     style = {
         "side": options["video_side"],
         "captions": options["captions"],
         "new_words": options["new_words"],
         "camera": options["camera"],
     }
-    for i in range(options["train_videos"]):
-        yield draw_video(np.random.default_rng([options["seed"], TRAIN, i]), **style)
-    seen: set[tuple[str, ...]] = set()
-    for i in range(options["test_videos"]):
-        for attempt in range(1000):
-            video = draw_video(np.random.default_rng([options["seed"], TEST, i, attempt]), **style)
-            if video.key not in seen:
-                break
-        else:
-            raise ValueError(f"--test-videos {options['test_videos']}: the world has not that many")
-        seen.add(video.key)
-        yield video
+    for seed in video_seeds(options):
+        yield draw_video(np.random.default_rng(seed), **style)
 
 
-def write_mp4(path: Path, frames: np.ndarray) -> None:
-    """Encode ``frames`` (T, H, W, 3) uint8 RGB as MPEG-4 at 8 frames a second.
-
-    Raises:
-        OSError: When OpenCV can't write the file.
-    """
-    code = cv2.VideoWriter_fourcc(*"mp4v")
-    writer = cv2.VideoWriter(str(path), code, FPS, (frames.shape[2], frames.shape[1]))
-    if not writer.isOpened():
-        raise OSError(f"{path} can't be written: this OpenCV has no MPEG-4 encoder.")
-    for frame in frames:
-        writer.write(np.ascontiguousarray(frame[..., ::-1]))
-    writer.release()
+def scripts(options: dict[str, Any]) -> Iterator[tuple[bool, Script]]:
+    """Yield whether a video is one of the test, and what it shows, in the order of the files."""
+    for i, seed in enumerate(video_seeds(options)):
+        yield i >= options["train_videos"], write_script(np.random.default_rng(seed))
 
 
 def write_msrvtt(out: Path, options: dict[str, Any]) -> tuple[str, dict[str, int]]:
@@ -195,17 +214,33 @@ def write_stills(out: Path, options: dict[str, Any]) -> str:
     return digest.hexdigest()
 
 
-def write_json(path: Path, content: object) -> None:
-    """Write ``content`` as JSON."""
-    path.write_text(json.dumps(content), encoding="utf-8")
+PART_FILE = "part.json"
 
 
-def write_csv(path: Path, header: list[str], rows: list[list[str]]) -> None:
-    """Write a table with a header line."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows(rows)
+def write_part(part: str, out: Path, options: dict[str, Any], force: bool) -> None:
+    """Write one of the twins, unless it is there and was drawn with these options."""
+    folder = out / part
+    path = folder / PART_FILE
+    if path.is_file() and not force:
+        if json.loads(path.read_text(encoding="utf-8"))["options"] == options:
+            print(f"{folder} is complete.")
+            return
+        path.unlink()
+    if part == "msrvtt_qa":
+        digest = write_msrvtt_qa(folder, options, scripts(options))
+    else:
+        digest = WRITERS[part](folder, options)
+    # Written last, so that an interrupted run never looks complete.
+    write_json(path, {"options": options, "sha256": digest})
+    print(f"wrote {folder}")
+
+
+def parts_of(args: argparse.Namespace) -> list[str]:
+    """The chosen parts, and coco where questions are about its pictures."""
+    chosen = set(PARTS if "all" in args.parts else args.parts)
+    if "vqav2" in chosen:
+        chosen.add("coco")
+    return [part for part in PARTS if part in chosen]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -216,7 +251,14 @@ def main(argv: list[str] | None = None) -> None:
         Path(args.vocab).write_text("\n".join(vocabulary()) + "\n", encoding="utf-8")
     if is_complete(out, options) and not args.force:
         print(f"{out} is complete: nothing to draw (--force draws it anew).")
-        return
+    else:
+        write_world(out, options)
+    for part in parts_of(args):
+        write_part(part, out, {**options, "share": args.share}, args.force)
+
+
+def write_world(out: Path, options: dict[str, Any]) -> None:
+    """Write the stills and MSR-VTT's twin."""
     out.mkdir(parents=True, exist_ok=True)
     # Written last, so that an interrupted run never looks complete.
     (out / "world.json").unlink(missing_ok=True)

@@ -8,6 +8,7 @@ shift. Captions are written in the words of the stills and then reworded
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -64,6 +65,17 @@ class Video:
     key: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Script:
+    """What a video is going to show, before anything is drawn."""
+
+    kind: str
+    wall: str
+    shots: tuple[Shot, ...]
+    captions: tuple[str, ...]
+    key: tuple[str, ...]
+
+
 def night_camera(frames: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
     """Film ``frames`` (N, H, W, 3 uint8) by another camera: dim, tinted, pale, noisy, vignetted.
 
@@ -106,9 +118,10 @@ def _others(rng: np.random.Generator, count: int, banned: set[str]) -> list[tupl
     return found
 
 
-def _pair_shot(
+def pair_shot(
     rng: np.random.Generator, one: tuple[str, str], two: tuple[str, str], span: tuple[float, float]
 ) -> tuple[Shot, str]:
+    """Two things that stand somehow to each other during ``span``, and how the first one does."""
     relation = choose(rng, list(RELATIONS))
     return Shot(*span, place_pair(rng, one, two, relation)), relation
 
@@ -120,10 +133,10 @@ def _event(rng: np.random.Generator, wall: str) -> tuple[list[Shot], list[str], 
     length = rng.uniform(*EVENT_SPAN)
     start = rng.uniform(0, 1 - length)
     stop = start + length
-    event, relation = _pair_shot(rng, one, two, (start, stop))
+    event, relation = pair_shot(rng, one, two, (start, stop))
     others = _others(rng, 4, {" ".join(one), " ".join(two)})
-    before, _ = _pair_shot(rng, others[0], others[1], (0.0, start))
-    after, _ = _pair_shot(rng, others[2], others[3], (stop, 1.0))
+    before, _ = pair_shot(rng, others[0], others[1], (0.0, start))
+    after, _ = pair_shot(rng, others[2], others[3], (stop, 1.0))
     shots = [shot for shot in (before, event, after) if shot.stop > shot.start]
     a, b = " ".join(one), " ".join(two)
     captions = []
@@ -175,7 +188,16 @@ def _order(rng: np.random.Generator, wall: str) -> tuple[list[Shot], list[str], 
 _MAKERS = {"event": _event, "motion": _motion, "order": _order}
 
 
-def _render(shots: list[Shot], wall: str, side: int, rng: np.random.Generator) -> np.ndarray:
+def write_script(rng: np.random.Generator) -> Script:
+    """Decide what a video shows; ``rng`` must be as :func:`draw_video` would get it."""
+    kind = str(rng.choice(KINDS, p=KIND_SHARES))
+    wall = choose(rng, WALLS)
+    shots, texts, key = _MAKERS[kind](rng, wall)
+    return Script(kind, wall, tuple(shots), tuple(texts), key)
+
+
+def render(shots: Sequence[Shot], wall: str, side: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw 24 to 40 frames (T, side, side, 3) uint8 RGB of ``shots`` before a wall."""
     count = int(rng.integers(24, 41))
     back = draw_wall(wall, side, rng)
     colors = {
@@ -212,9 +234,7 @@ def draw_video(
     Returns:
         The video; frames are (T, side, side, 3) uint8 RGB with 24 to 40 frames.
     """
-    kind = str(rng.choice(KINDS, p=KIND_SHARES))
-    wall = choose(rng, WALLS)
-    shots, texts, key = _MAKERS[kind](rng, wall)
-    frames = night_camera(_render(shots, wall, side, rng), rng, camera)
-    spoken = tuple(shift_language(text, rng, new_words) for text in texts[:captions])
-    return Video(frames, spoken, kind, key)
+    script = write_script(rng)
+    frames = night_camera(render(script.shots, script.wall, side, rng), rng, camera)
+    spoken = tuple(shift_language(text, rng, new_words) for text in script.captions[:captions])
+    return Video(frames, spoken, script.kind, script.key)

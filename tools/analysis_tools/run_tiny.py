@@ -1,0 +1,293 @@
+"""Train and test the twins of all seven benchmarks on the embedded data; write one table.
+
+    python tools/analysis_tools/run_tiny.py
+    python tools/analysis_tools/run_tiny.py --only didemo coco --methods r32 --threads 1
+
+Every row is what a user would type (tools/train.py, then tools/test.py); the figures are those that
+the test wrote as JSON. Finished rows are kept in WORK_DIR/CONFIG/result.json and not run again
+unless their config, the backbone or the data changed. The table holds every row whose result is of
+the present config and data; a row that failed is reported, left out, and makes the exit code 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from tools.quickstart import BACKBONE, ROOT, parameters, run, train_and_test
+
+BEGIN = "<!-- results: written by tools/analysis_tools/run_tiny.py -->"
+END = "<!-- end of results -->"
+METHODS = {
+    "zero_shot": "zero-shot",
+    "linear_probe": "linear probe",
+    "r32": "UniAdapter",
+    "full_finetune": "full fine-tuning",
+}
+T2V = {"t2v R@1": "t2v/R1", "R@5": "t2v/R5", "R@10": "t2v/R10"}
+IMAGES = {"t2i R@1": "t2i/R1", "R@5": "t2i/R5", "R@10": "t2i/R10"} | {
+    "i2t R@1": "i2t/R1",
+    "i2t R@5": "i2t/R5",
+    "i2t R@10": "i2t/R10",
+}
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One of the paper's benchmarks on the embedded data.
+
+    Attributes:
+        title: Its name in the table.
+        parts: Parts of the world it needs; the first one is the root of its data.
+        measures: Names in the table and in the metrics of the test.
+        answers: Whether the model needs the list of answers beside the data.
+    """
+
+    title: str
+    parts: tuple[str, ...]
+    measures: dict[str, str]
+    answers: bool = False
+
+
+BENCHMARKS = {
+    "msrvtt": Benchmark("MSR-VTT", ("msrvtt",), T2V),
+    "didemo": Benchmark("DiDeMo", ("didemo",), T2V),
+    "coco": Benchmark("COCO retrieval", ("coco",), IMAGES),
+    "flickr30k": Benchmark("Flickr30K", ("flickr30k",), IMAGES),
+    "msrvttqa": Benchmark("MSRVTT-QA", ("msrvtt_qa", "msrvtt"), {"accuracy": "accuracy"}, True),
+    "vqav2": Benchmark("VQAv2", ("vqav2", "coco"), {"accuracy": "accuracy"}, True),
+    "coco_caption": Benchmark("COCO caption", ("coco",), {"BLEU-4": "Bleu_4", "CIDEr": "CIDEr"}),
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One row of the table."""
+
+    benchmark: str
+    method: str
+
+    @property
+    def config(self) -> str:
+        """Path of its config, relative to the repository."""
+        return f"configs/tiny/{self.benchmark}_{self.method}.py"
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="All embedded benchmarks, one table.")
+    parser.add_argument("--only", nargs="+", choices=list(BENCHMARKS), default=list(BENCHMARKS))
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
+    parser.add_argument("--jobs", type=int, default=1, help="rows that run at the same time")
+    parser.add_argument("--threads", type=int, default=1, help="threads of each row")
+    parser.add_argument("--work-dir", default="work_dirs/tiny", help="folder of logs and results")
+    parser.add_argument(
+        "--out", help="Markdown file of the table, or a page with its marks (WORK_DIR/table.md)"
+    )
+    parser.add_argument("--world", default="data/toy_world", help="folder of the embedded data")
+    parser.add_argument("--epochs", type=int, help="instead of the epochs of the configs")
+    parser.add_argument("--force", action="store_true", help="run finished rows again")
+    args = parser.parse_args(argv)
+    for name in ("jobs", "threads"):
+        if getattr(args, name) < 1:
+            parser.error(f"--{name} must be at least 1")
+    return args
+
+
+def jobs_of(benchmarks: Sequence[str], methods: Sequence[str]) -> list[Job]:
+    """The rows that have a config, in the order of the table."""
+    jobs = [Job(b, m) for b in BENCHMARKS for m in METHODS if b in benchmarks and m in methods]
+    return [job for job in jobs if (ROOT / job.config).is_file()]
+
+
+def options_of(job: Job, world: Path, epochs: int | None) -> list[str]:
+    """What is overridden in the config of a row."""
+    benchmark = BENCHMARKS[job.benchmark]
+    options = [f"train_cfg.max_epochs={epochs}"] if epochs else []
+    if world != ROOT / "data" / "toy_world":
+        root = world / benchmark.parts[0]
+        options += [
+            f"{split}_dataloader.dataset.data_root={root}/" for split in ("train", "val", "test")
+        ]
+        if benchmark.answers:
+            options.append(f"model.answer_list={root / 'answer_list.json'}")
+    return options
+
+
+def fingerprint(job: Job, world: Path, epochs: int | None) -> str:
+    """What the result of a row depends on: config, overrides, backbone and data.
+
+    Raises:
+        FileNotFoundError: When the data is not there.
+    """
+    from uniadapter.utils.config import load_config
+
+    cfg = load_config(str(ROOT / job.config))
+    digest = hashlib.sha256(cfg.dump().encode())
+    digest.update(json.dumps(options_of(job, world, epochs)).encode())
+    digest.update((ROOT / BACKBONE).read_bytes())
+    for part in BENCHMARKS[job.benchmark].parts:
+        facts = world / ("world.json" if part == "msrvtt" else f"{part}/part.json")
+        digest.update(facts.read_bytes())
+    return digest.hexdigest()
+
+
+def read_result(job: Job, work_dir: Path, key: str) -> dict[str, Any] | None:
+    """The result of a finished row, or None if there is none that is valid."""
+    path = work_dir / Path(job.config).stem / "result.json"
+    if not path.is_file():
+        return None
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return found if found.get("fingerprint") == key else None
+
+
+def run_job(job: Job, args: argparse.Namespace, world: Path, work_dir: Path, key: str) -> None:
+    """Train and test one row and write its ``result.json``.
+
+    Raises:
+        RuntimeError: When a command fails, or the test did not write what the table shows.
+    """
+    folder = work_dir / Path(job.config).stem
+    (folder / "result.json").unlink(missing_ok=True)
+    trained = job.method != "zero_shot"
+    options = options_of(job, world, args.epochs)
+    found = train_and_test(job.config, folder, args.threads, trained, options)
+    measures = BENCHMARKS[job.benchmark].measures
+    missing = [name for name in measures.values() if name not in found]
+    if missing:
+        raise RuntimeError(f"{job.config}: {folder / 'metrics.json'} has no {missing}")
+    trainable, total = parameters(job.config, trained)
+    result = {
+        "benchmark": job.benchmark,
+        "method": job.method,
+        "config": job.config,
+        "measures": {label: found[name] for label, name in measures.items()},
+        "trainable": trainable,
+        "total": total,
+        "train_seconds": round(found["train_seconds"], 1) if trained else 0.0,
+        "test_seconds": round(found["test_seconds"], 1),
+        "threads": args.threads,
+        "jobs": args.jobs,
+        "fingerprint": key,
+    }
+    text = json.dumps(result, indent=2) + "\n"
+    (folder / "result.json").write_text(text, encoding="utf-8")
+
+
+def table(results: Sequence[dict[str, Any]]) -> str:
+    """Markdown of results, one line a row."""
+    lines = [
+        "| benchmark | measures | method | result | trainable | share "
+        "| training, s | test, s | threads |",
+        "| --- | --- | --- | --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for result in results:
+        values = result["measures"]
+        cells = [
+            BENCHMARKS[result["benchmark"]].title,
+            " / ".join(values),
+            METHODS[result["method"]],
+            " / ".join(f"{value:.1f}" for value in values.values()),
+            f"{result['trainable']:,}",
+            f"{result['trainable'] / result['total']:.1%}",
+            f"{result['train_seconds']:.0f}",
+            f"{result['test_seconds']:.0f}",
+            str(result["threads"]),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def write_table(results: Sequence[dict[str, Any]], path: Path) -> None:
+    """Write Markdown to ``path``, between the marks if it is a page that has them.
+
+    Raises:
+        ValueError: When the page has only one of the marks, or one of them twice.
+    """
+    seconds = sum(result["train_seconds"] + result["test_seconds"] for result in results)
+    text = f"{table(results)}\n\n{len(results)} rows, {seconds / 60:.0f} minutes in all."
+    page = path.read_text(encoding="utf-8") if path.is_file() else ""
+    if BEGIN in page or END in page:
+        if page.count(BEGIN) != 1 or page.count(END) != 1 or page.index(END) < page.index(BEGIN):
+            raise ValueError(f"{path} must hold the lines {BEGIN!r} and {END!r} once each.")
+        before, after = page.split(BEGIN)[0], page.split(END)[1]
+        page = f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
+    else:
+        page = text + "\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page, encoding="utf-8")
+
+
+def draw_world(args: argparse.Namespace, world: Path, work_dir: Path) -> None:
+    """Draw the parts that the chosen benchmarks need, unless they are there."""
+    if args.world != "data/toy_world":
+        return
+    parts = sorted({part for name in args.only for part in BENCHMARKS[name].parts} - {"msrvtt"})
+    command = ["tools/dataset_converters/make_toy_world.py", "--out", str(world)]
+    run([*command, *(["--parts", *parts] if parts else [])], work_dir / "world.txt")
+
+
+def run_all(
+    args: argparse.Namespace, jobs: Sequence[Job], world: Path, work_dir: Path
+) -> list[str]:
+    """Run what is not finished; return what went wrong."""
+
+    def work(job: Job) -> str | None:
+        try:
+            key = fingerprint(job, world, args.epochs)
+            if args.force or read_result(job, work_dir, key) is None:
+                print(f"{job.config} ...", flush=True)
+                run_job(job, args, world, work_dir, key)
+            result = read_result(job, work_dir, key)
+        except (RuntimeError, OSError, ValueError, KeyError) as error:
+            print(f"FAILED {job.config}: {error}", file=sys.stderr, flush=True)
+            return job.config
+        print(f"{job.config}: {result['measures'] if result else None}", flush=True)
+        return None
+
+    with ThreadPoolExecutor(args.jobs) as pool:
+        return [failed for failed in pool.map(work, jobs) if failed]
+
+
+def valid_results(args: argparse.Namespace, world: Path, work_dir: Path) -> list[dict[str, Any]]:
+    """Results of all benchmarks that belong to the present configs and data."""
+    results = []
+    for job in jobs_of(list(BENCHMARKS), list(METHODS)):
+        try:
+            found = read_result(job, work_dir, fingerprint(job, world, args.epochs))
+        except (OSError, KeyError):
+            continue  # Its data was never drawn, so it has no result either.
+        if found is not None:
+            results.append(found)
+    return results
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the rows and write the table."""
+    args = parse_args(argv)
+    world, work_dir = (ROOT / args.world).resolve(), (ROOT / args.work_dir).resolve()
+    work_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        draw_world(args, world, work_dir)
+    except RuntimeError as error:
+        sys.exit(f"error: {error}")
+    failed = run_all(args, jobs_of(args.only, args.methods), world, work_dir)
+    results = valid_results(args, world, work_dir)
+    out = Path(args.out) if args.out else work_dir / "table.md"
+    write_table(results, out)
+    (work_dir / "table.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    print(f"\n{table(results)}\n\n{out}, {work_dir / 'table.json'}")
+    if failed:
+        sys.exit(f"error: {len(failed)} rows failed and are not in the table: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()

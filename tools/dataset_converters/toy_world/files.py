@@ -1,0 +1,52 @@
+"""Writes videos, pictures and annotations."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+FPS = 8
+JPEG_QUALITY = 95
+
+
+def write_mp4(path: Path, frames: np.ndarray) -> None:
+    """Encode ``frames`` (T, H, W, 3) uint8 RGB as MPEG-4 at 8 frames a second.
+
+    Raises:
+        OSError: When OpenCV can't write the file.
+    """
+    code = cv2.VideoWriter_fourcc(*"mp4v")
+    writer = cv2.VideoWriter(str(path), code, FPS, (frames.shape[2], frames.shape[1]))
+    if not writer.isOpened():
+        raise OSError(f"{path} can't be written: this OpenCV has no MPEG-4 encoder.")
+    for frame in frames:
+        writer.write(np.ascontiguousarray(frame[..., ::-1]))
+    writer.release()
+
+
+def write_jpg(path: Path, image: np.ndarray) -> None:
+    """Encode ``image`` (H, W, 3) uint8 RGB as JPEG.
+
+    Raises:
+        OSError: When OpenCV can't write the file.
+    """
+    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    if not cv2.imwrite(str(path), np.ascontiguousarray(image[..., ::-1]), options):
+        raise OSError(f"{path} can't be written.")
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write ``content`` as JSON."""
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def write_csv(path: Path, header: list[str], rows: list[list[str]]) -> None:
+    """Write a table with a header line."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(rows)
