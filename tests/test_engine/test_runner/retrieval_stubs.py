@@ -71,9 +71,20 @@ class StubModel(BaseModel):
         assert len(text_cls) == len(text)
         return torch.einsum("vne,te->tvn", frames, text)
 
+    def attend_texts(self, ids: Tensor, mask: Tensor) -> Tensor:
+        return self.words[ids][mask.bool()]
+
     def score_texts(
-        self, tokens: Tensor, ids: Tensor, mask: Tensor, frame_sims: Tensor | None = None
+        self,
+        tokens: Tensor,
+        ids: Tensor,
+        mask: Tensor,
+        frame_sims: Tensor | None = None,
+        attended: Tensor | None = None,
     ) -> Tensor:
+        # What was prepared of the texts is that of these texts, in their order.
+        assert attended is not None
+        assert torch.allclose(attended, self.attend_texts(ids, mask), equal_nan=True)
         self.scored.append(len(ids))
         return self.match_one(tokens, ids, mask, frame_sims)
 

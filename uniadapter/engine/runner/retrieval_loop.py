@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
 
 import torch
 from mmengine.dist import broadcast, is_main_process
@@ -30,6 +29,7 @@ from uniadapter.utils.dist import gather_ragged
 from uniadapter.utils.safe_io import atomic_write
 
 from .retrieval_gallery import Gallery, GalleryEncoder
+from .retrieval_scoring import GalleryScorer
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 _DUMPED_MEDIA = 10
@@ -234,41 +234,19 @@ class _RetrievalLoop:
     def _score_pairs(self, gallery: Gallery, of_texts: Tensor, of_media: Tensor) -> PairTable:
         """ITM logits of all shortlisted pairs, each scored once, where the medium's tokens are."""
         listing = texts_by_medium(of_texts, len(gallery.media))
+        scorer = GalleryScorer(self.model, gallery, self._autocast, self.text_batch)
         progress = _Progress("Re-ranking", len(gallery.own_media), self.log_seconds)
         texts, media, scores = [], [], []
         for row, medium in enumerate(gallery.own_media.tolist()):
             chosen = torch.cat([listing[medium], of_media[medium]]).unique()
             texts.append(chosen)
             media.append(torch.full_like(chosen, medium))
-            scores.append(self._match(gallery, row, chosen))
+            scores.append(scorer.score(row, chosen))
             progress.update(row + 1)
         # On a rank without media the empty parts take the others' dtype.
         columns = [torch.cat(part) if part else torch.empty(0) for part in (texts, media, scores)]
         columns = [gather_ragged(column, interleave=False) for column in columns]
         return PairTable(columns[0], columns[1], columns[2], len(gallery.media))
-
-    def _match(self, gallery: Gallery, row: int, texts: Tensor) -> Tensor:
-        """ITM logits of one own medium with the chosen texts."""
-        model: Any = self.model
-        device = self._device()
-        mask = gallery.attention_mask[texts]
-        length = int(mask.sum(dim=1).max())
-        ids = gallery.input_ids[texts, :length].to(device)
-        own = slice(row, row + 1)
-        with self._autocast():
-            frame_sims = model.frame_sims(
-                gallery.own_frame_cls[own].to(device),
-                gallery.own_frame_features[own].to(device),
-                gallery.text_cls[texts].to(device),
-                gallery.text_features[texts].to(device),
-            )
-            logits = model.score_texts(
-                gallery.own_tokens[row].to(device, torch.float32),
-                ids,
-                mask[:, :length].to(device),
-                None if frame_sims is None else frame_sims[:, 0],
-            )
-        return logits.float().cpu()
 
 
 @LOOPS.register_module()

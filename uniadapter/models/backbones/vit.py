@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from uniadapter.registry import MODELS
@@ -19,6 +20,20 @@ _ARCHES = {
     "l": {"embed_dims": 1024, "num_layers": 24, "num_heads": 16, "feedforward_channels": 4096},
 }
 _ARCH_KEYS = set(_ARCHES["b"])
+
+
+class Prefix(NamedTuple):
+    """What the visual tower has computed when it meets its first trained term.
+
+    Attributes:
+        layer (int): Layers that are run; with a residual, all of the last one but its slot.
+        x (Tensor): Tokens (B, M, D).
+        residual (Tensor, optional): What the slot of layer ``layer - 1`` is called with, (B, M, D).
+    """
+
+    layer: int
+    x: torch.Tensor
+    residual: torch.Tensor | None
 
 
 @MODELS.register_module()
@@ -106,25 +121,111 @@ class BlipViT(_ViT):  # type: ignore[misc, valid-type]
         return self.drop_after_pos(x + pos)
 
     @staticmethod
-    def _layer(layer: Any, slot: Slot, x: torch.Tensor) -> torch.Tensor:
+    def _frozen_part(layer: Any, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The layer without its slot, and what the slot is called with."""
         x = x + layer.attn(layer.ln1(x))
-        return slot.add(layer.ffn(layer.ln2(x), identity=x), x)
+        return layer.ffn(layer.ln2(x), identity=x), x
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    @staticmethod
+    def _class_attention(attn: Any, x: torch.Tensor) -> torch.Tensor:
+        """``attn(x)[:, :1]`` of mmpretrain's attention: all keys, the query of the class token."""
+        width, heads = attn.embed_dims, attn.num_heads
+        weight, bias = attn.qkv.weight, attn.qkv.bias
+        query = F.linear(x[:, :1], weight[:width], None if bias is None else bias[:width])
+        both = F.linear(x, weight[width:], None if bias is None else bias[width:])
+        query = query.unflatten(-1, (heads, -1)).transpose(1, 2)
+        key, value = both.unflatten(-1, (2, heads, -1)).permute(2, 0, 3, 1, 4)
+        drop = attn.attn_drop if attn.training else 0.0
+        out = F.scaled_dot_product_attention(query, key, value, dropout_p=drop)
+        out = attn.proj(out.transpose(1, 2).flatten(2))
+        return attn.out_drop(attn.gamma1(attn.proj_drop(out)))
+
+    def _layer(self, index: int, x: torch.Tensor, class_only: bool) -> torch.Tensor:
+        layer = self.layers[index]
+        if class_only:
+            x = x[:, :1] + self._class_attention(layer.attn, layer.ln1(x))
+            out, residual = layer.ffn(layer.ln2(x), identity=x), x
+        else:
+            out, residual = self._frozen_part(layer, x)
+        return self.slots[index].add(out, residual)
+
+    def _embedding_fixed(self) -> bool:
+        """Whether nothing before the first layer is trained."""
+        own = (self.pos_embed, self.cls_token, *self.patch_embed.parameters())
+        return not any(p.requires_grad for p in own)
+
+    def _fixed(self, layer: Any) -> bool:
+        """Whether the layer, but for its slot, gives the same in two runs of one step."""
+        # Stochastic depth is another draw in every run.
+        drops = self.training and getattr(layer.ffn.dropout_layer, "drop_prob", 0.0)
+        return not drops and not any(p.requires_grad for p in layer.parameters())
+
+    def frozen_layers(self) -> int:
+        """Leading layers, counted with the embedding, without a trained weight or a filled slot."""
+        if not self._embedding_fixed():
+            return 0
+        for index, (layer, slot) in enumerate(zip(self.layers, self.slots, strict=True)):
+            if slot.filled or not self._fixed(layer):
+                return index
+        return self.num_layers
+
+    @torch.no_grad()
+    def prefix(self, images: torch.Tensor) -> Prefix | None:
+        """Run what lies below the first trained term, without a graph.
+
+        The result serves the online and the momentum model: nothing in it is trained.
+
+        Args:
+            images (Tensor): (B, 3, H, W), normalised.
+
+        Returns:
+            Prefix: To be continued by :meth:`forward`; None where not even the embedding is frozen.
+        """
+        if not self._embedding_fixed():
+            return None
+        frozen = self.frozen_layers()
+        x = self.embed(images)
+        for index in range(frozen):
+            x = self._layer(index, x, False)
+        if frozen < self.num_layers:
+            layer = self.layers[frozen]
+            if self._fixed(layer):
+                # In the first layer with a slot, all but the slot is frozen as well.
+                x, residual = self._frozen_part(layer, x)
+                return Prefix(frozen + 1, x, residual)
+        return Prefix(frozen, x, None)
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        prefix: Prefix | None = None,
+        class_only: bool = False,
+    ) -> torch.Tensor:
         """Encode images.
 
         Args:
-            x (Tensor): Images of shape (B, 3, H, W), normalised.
+            x (Tensor): Images of shape (B, 3, H, W), normalised; not looked at with a prefix.
+            prefix (Prefix, optional): From :meth:`prefix`, of the same images.
+            class_only (bool): Compute only the class token in the last layer, where nothing else is
+                read of the output. Defaults to False.
 
         Returns:
-            Tensor: Tokens of shape (B, 1 + H/p * W/p, D) after the final LayerNorm.
+            Tensor: Tokens of shape (B, 1 + H/p * W/p, D) after the final LayerNorm; (B, 1, D) with
+            ``class_only``.
         """
-        x = self.embed(x)
-        for layer, slot in zip(self.layers, self.slots, strict=True):
+        start = 0
+        if prefix is None:
+            x = self.embed(x)
+        else:
+            start, x = prefix.layer, prefix.x
+            if prefix.residual is not None:
+                x = self.slots[start - 1].add(x, prefix.residual)
+        for index in range(start, self.num_layers):
+            last = class_only and index == self.num_layers - 1
             # The non-reentrant form: the reentrant one drops the gradients of adapters that sit
             # behind a frozen input.
             if self.grad_checkpointing and self.training and torch.is_grad_enabled():
-                x = checkpoint(self._layer, layer, slot, x, use_reentrant=False)
+                x = checkpoint(self._layer, index, x, last, use_reentrant=False)
             else:
-                x = self._layer(layer, slot, x)
-        return self.ln1(x)
+                x = self._layer(index, x, last)
+        return self.ln1(x[:, :1] if class_only else x)

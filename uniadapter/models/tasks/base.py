@@ -17,6 +17,8 @@ from .. import slots as slot_module
 from ..adapters.base import Adapter
 from ..adapters.state import set_trainable
 from ..backbones import BertDecoder, BertModel, BlipViT
+from ..backbones.vit import Prefix
+from ..fast import FastPaths
 from ..pretrained import load_pretrained
 from ..slots import SlotMap
 
@@ -34,6 +36,8 @@ class VisionLanguageModel(BaseModel):
         train_backbone (bool): Train everything (full fine-tuning). Defaults to False.
         train_heads (bool): Train the heads. Defaults to True.
         grad_checkpointing (bool): Recompute tower layers in the backward pass. Defaults to False.
+        fast (bool | dict, optional): Fast paths, see :class:`FastPaths`; all are on by default and
+            change no result.
         pretrained (str, optional): Weights that :meth:`init_weights` loads; the constructor
             never reads a file.
         data_preprocessor (dict, optional): Config of the data preprocessor.
@@ -48,6 +52,7 @@ class VisionLanguageModel(BaseModel):
         train_backbone: bool = False,
         train_heads: bool = True,
         grad_checkpointing: bool = False,
+        fast: bool | dict | None = None,
         pretrained: str | None = None,
         data_preprocessor: dict | None = None,
     ) -> None:
@@ -55,6 +60,7 @@ class VisionLanguageModel(BaseModel):
             # By this registry: MMEngine's own finds it only where the default scope is set.
             data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor=data_preprocessor)
+        self.fast = FastPaths.build(fast)
         self.visual: BlipViT = MODELS.build(visual)
         self.text: BertModel | None = None if text is None else MODELS.build(text)
         self.decoder: BertDecoder | None = None if decoder is None else MODELS.build(decoder)
@@ -145,21 +151,39 @@ class VisionLanguageModel(BaseModel):
     def set_adapter_extras(self, extras: dict[str, Any]) -> None:
         """Take what :meth:`adapter_extras` saved."""
 
-    def encode_frames(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Run the visual tower on every frame.
-
-        Args:
-            pixels (Tensor): (B, N, 3, H, W); an image is a video of one frame.
+    def shared_prefix(self, pixels: torch.Tensor) -> Prefix | None:
+        """What the frozen lower layers make of all frames (B, N, 3, H, W), to be computed once.
 
         Returns:
-            Tensor: Tokens (B, N, M, D), the class token first.
-
-        Raises:
-            ValueError: If ``pixels`` has another number of dimensions.
+            Prefix: For :meth:`encode_frames`; None where nothing is frozen or the switch is off.
         """
+        self._check_pixels(pixels)
+        return self.visual.prefix(pixels.flatten(0, 1)) if self.fast.share_prefix else None
+
+    @staticmethod
+    def _check_pixels(pixels: torch.Tensor) -> None:
         if pixels.dim() != 5:
             raise ValueError(
                 f"pixels must be (B, N, 3, H, W), with N=1 for images; got {tuple(pixels.shape)}."
             )
+
+    def encode_frames(
+        self, pixels: torch.Tensor, prefix: Prefix | None = None, class_only: bool = False
+    ) -> torch.Tensor:
+        """Run the visual tower on every frame.
+
+        Args:
+            pixels (Tensor): (B, N, 3, H, W); an image is a video of one frame.
+            prefix (Prefix, optional): From :meth:`shared_prefix`, of the same pixels.
+            class_only (bool): Compute the class tokens only. Defaults to False.
+
+        Returns:
+            Tensor: Tokens (B, N, M, D), the class token first; M = 1 with ``class_only``.
+
+        Raises:
+            ValueError: If ``pixels`` has another number of dimensions.
+        """
+        self._check_pixels(pixels)
         batch, frames = pixels.shape[:2]
-        return self.visual(pixels.flatten(0, 1)).unflatten(0, (batch, frames))
+        tokens = self.visual(pixels.flatten(0, 1), prefix, class_only)
+        return tokens.unflatten(0, (batch, frames))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,18 +15,20 @@ from uniadapter.utils.dist import gather_ragged, own_rows
 
 from ..adapters.base import check_choice
 from ..backbones.bert import BertModel, CrossInput
+from ..backbones.vit import Prefix
 from ..heads import FeatureQueue, contrastive_loss
 from ..momentum import TrainedEMA
 from ..necks import FrameAwareAttention
 from .base import VisionLanguageModel
 from .matching import MatchBatch, draw_pairs
+from .scoring import TextScoring
 
 _TEMPERATURE_RANGE = (0.001, 0.5)
 _RANK_STRIDE = 10_007
 
 
 @MODELS.register_module()
-class RetrievalModel(VisionLanguageModel):
+class RetrievalModel(TextScoring, VisionLanguageModel):
     """Retrieval on BLIP's towers (spec section 4): ITC with momentum and queue, ITM, PFA.
 
     Args:
@@ -131,36 +134,39 @@ class RetrievalModel(VisionLanguageModel):
         self.ema.reset(self)
 
     def encode_visual(
-        self, pixels: torch.Tensor
+        self, pixels: torch.Tensor, prefix: Prefix | None = None, class_only: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Encode videos (or images, as videos of one frame).
 
         Args:
             pixels (Tensor): (B, N, 3, H, W), normalised.
+            prefix (Prefix, optional): From :meth:`shared_prefix`, of the same pixels.
+            class_only (bool): Compute the class tokens only (M = 1). Defaults to False.
 
         Returns:
             tuple: Tokens (B, N, M, D); video features (B, E) of the frames' mean class token;
             frame features (B, N, E). Features have length 1 and are float32.
         """
-        tokens = self.encode_frames(pixels)
+        tokens = self.encode_frames(pixels, prefix, class_only)
         cls = tokens[:, :, 0]
         feature = F.normalize(self.vision_proj(cls.mean(1)).float(), dim=-1)
         frames = F.normalize(self.vision_proj(cls).float(), dim=-1)
         return tokens, feature, frames
 
     def encode_text(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, class_only: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Encode texts without looking at media.
 
         Args:
             input_ids (Tensor): (T, L) word ids, the first ``[CLS]``.
             attention_mask (Tensor): (T, L), 0 where a token is padding.
+            class_only (bool): Compute the first token only (L = 1). Defaults to False.
 
         Returns:
             tuple: Tokens (T, L, D) and features (T, E) of length 1, float32.
         """
-        tokens, _ = self.text(input_ids, attention_mask)
+        tokens, _ = self.text(input_ids, attention_mask, first_only=class_only)
         return tokens, F.normalize(self.text_proj(tokens[:, 0]).float(), dim=-1)
 
     def frame_sims(
@@ -217,40 +223,15 @@ class RetrievalModel(VisionLanguageModel):
     def _match(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, cross: CrossInput
     ) -> torch.Tensor:
-        input_ids = input_ids.clone()
-        input_ids[:, 0] = self.enc_token_id
-        hidden, _ = self.text(input_ids, attention_mask, cross)
+        ids, only = self._marked(input_ids), self.fast.class_tokens
+        hidden, _ = self.text(ids, attention_mask, cross, first_only=only)
         return self.itm_head(hidden[:, 0])
 
-    def score_texts(
-        self,
-        visual_tokens: torch.Tensor,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor,
-        frame_sims: torch.Tensor | None = None,
-        chunk: int = 64,
-    ) -> torch.Tensor:
-        """Score one medium against many texts; its keys and values are projected once.
-
-        Args:
-            visual_tokens (Tensor): (N, M, D) of the medium.
-            input_ids (Tensor): (T, L), ``[CLS]`` first.
-            attention_mask (Tensor): (T, L).
-            frame_sims (Tensor, optional): (T, N), see :meth:`match`.
-            chunk (int): Texts run at a time. Defaults to 64.
-
-        Returns:
-            Tensor: (T,) logits that text and medium belong together, float32.
-        """
-        cross = self.text.project(self.text.read(visual_tokens.flatten(0, 1)[None]))
-        scores = []
-        for start in range(0, input_ids.shape[0], chunk):
-            part = slice(start, start + chunk)
-            sims = None if frame_sims is None else frame_sims[part]
-            weighted = self._weigh(cross, sims, visual_tokens.shape[1])
-            logits = self._match(input_ids[part], attention_mask[part], weighted)
-            scores.append(logits[:, 1].float())
-        return torch.cat(scores) if scores else visual_tokens.new_zeros(0, dtype=torch.float32)
+    def _marked(self, input_ids: torch.Tensor) -> torch.Tensor:
+        """Texts with ``[ENC]`` in the place of ``[CLS]``."""
+        return torch.cat(
+            (torch.full_like(input_ids[:, :1], self.enc_token_id), input_ids[:, 1:]), 1
+        )
 
     def forward(
         self,
@@ -260,6 +241,7 @@ class RetrievalModel(VisionLanguageModel):
         media_ids: torch.Tensor | None = None,
         data_samples: list | None = None,
         mode: str = "tensor",
+        prefix: Prefix | None = None,
     ) -> Any:
         """Run the model.
 
@@ -270,6 +252,7 @@ class RetrievalModel(VisionLanguageModel):
             media_ids (Tensor, optional): (B,); texts and media of one id are positives.
             data_samples (list, optional): Samples, passed through by ``mode='predict'``.
             mode (str): ``'loss'``, ``'tensor'``, ``'features'`` or ``'predict'``.
+            prefix (Prefix, optional): From :meth:`shared_prefix`, of the same pixels.
 
         Returns:
             dict | tuple | list: Losses; a dict of tokens and features; contrastive features
@@ -279,8 +262,9 @@ class RetrievalModel(VisionLanguageModel):
             if media_ids is None or len(media_ids) != len(input_ids):
                 raise ValueError("mode='loss' needs media_ids and one text a medium.")
             return self.loss(pixels, input_ids, attention_mask, media_ids)
-        tokens, feature, frames = self.encode_visual(pixels)
-        text_tokens, text_feature = self.encode_text(input_ids, attention_mask)
+        only = mode == "features" and self.fast.class_tokens
+        tokens, feature, frames = self.encode_visual(pixels, prefix, only)
+        text_tokens, text_feature = self.encode_text(input_ids, attention_mask, only)
         if mode == "features":
             return feature, text_feature
         if mode == "tensor":
@@ -334,10 +318,12 @@ class RetrievalModel(VisionLanguageModel):
         with torch.no_grad():
             self.temp.clamp_(*_TEMPERATURE_RANGE)
             self.step += 1
-        tokens, visual, frames = self.encode_visual(pixels)
-        text_tokens, text = self.encode_text(input_ids, attention_mask)
+        prefix = self.shared_prefix(pixels)
+        tokens, visual, frames = self.encode_visual(pixels, prefix)
+        text_tokens, text = self.encode_text(input_ids, attention_mask, self.fast.class_tokens)
         self.ema.update(self)
-        momentum = self.ema.call(self, pixels, input_ids, attention_mask, mode="features")
+        texts = (input_ids, attention_mask)
+        momentum = self.ema.call(self, pixels, *texts, mode="features", prefix=prefix)
         with torch.autocast(pixels.device.type, enabled=False):
             loss_itc = self._contrast(visual, text, momentum, media_ids)
         batch = MatchBatch(
@@ -375,12 +361,16 @@ class RetrievalModel(VisionLanguageModel):
         else:
             seed += _RANK_STRIDE * get_rank()
         pairs = draw_pairs(batch, rows, self.temp, seed)
-        # Media are projected once each, however many pairs they are in.
-        needed, owner = torch.unique(pairs.media, return_inverse=True)
-        states = batch.tokens[needed]
+        media, owner = pairs.media, None
+        if self.fast.share_kv:
+            # Media are projected once each, however many pairs they are in.
+            media, owner = torch.unique(media, return_inverse=True)
+        states = batch.tokens[media]
         cross = self.text.read(states.flatten(1, 2), owner=owner)
-        sims = self.frame_sims(states[:, :, 0], batch.frames[needed], batch.text_cls, batch.text)
+        cross = replace(cross, recompute=self.fast.recompute_pairs)
+        sims = self.frame_sims(states[:, :, 0], batch.frames[media], batch.text_cls, batch.text)
         if sims is not None:
-            cross = self._weigh(cross, sims[pairs.texts, owner], states.shape[2])
+            place = torch.arange(len(media), device=device) if owner is None else owner
+            cross = self._weigh(cross, sims[pairs.texts, place], states.shape[2])
         logits = self._match(batch.input_ids[pairs.texts], batch.mask[pairs.texts], cross)
         return F.cross_entropy(logits.float(), pairs.labels)

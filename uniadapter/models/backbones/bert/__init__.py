@@ -3,5 +3,6 @@
 from .attention import CrossInput, KeyValue
 from .decoder import BertDecoder
 from .encoder import BertModel
+from .packing import Packing
 
-__all__ = ["BertDecoder", "BertModel", "CrossInput", "KeyValue"]
+__all__ = ["BertDecoder", "BertModel", "CrossInput", "KeyValue", "Packing"]

@@ -4,6 +4,8 @@ Keys and values of a cross-attention can be projected once and used for many tex
 them by index, or all pairs read the same single medium. Frame weights (PFA) are a factor on the
 keys (released variant) or on the states before both projections (paper variant); neither needs a
 copy of the states a text.
+
+A row of packed texts (:class:`Packing`) is one text of T tokens to everything but self-attention.
 """
 
 from __future__ import annotations
@@ -15,6 +17,14 @@ from typing import NamedTuple
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from .packing import Packing
+
+# Logits (heads x queries x states) that weighted attention holds at once: on a CPU what stays in
+# its cache, on a GPU what fills it.
+_LOGITS_AT_ONCE = {"cpu": 1 << 22}
+_LOGITS_AT_ONCE_ELSEWHERE = 1 << 28
 
 Delta = tuple[torch.Tensor, torch.Tensor]
 
@@ -47,9 +57,12 @@ class CrossInput:
         owner (Tensor, optional): (P,) long; text p reads medium ``owner[p]``. None: text p reads
             medium p, or all texts read the only medium.
         mask (Tensor, optional): (V, S) bool, False where a state is padding.
-        weights (Tensor, optional): (P, S) factor of each state for each text (PFA).
+        weights (Tensor, optional): (P, S) factor of each state for each text (PFA); (T, S), one a
+            token, when the texts are packed.
         weigh_states (bool): Whether the factor is on the states, hence on keys and values before
             their biases (paper eq. 8), or on the finished keys only (released code).
+        recompute (bool): Whether the backward pass gathers and weighs keys and values of the pairs
+            anew, so that no copy a pair is kept.
     """
 
     states: torch.Tensor | None = None
@@ -60,6 +73,7 @@ class CrossInput:
     mask: torch.Tensor | None = None
     weights: torch.Tensor | None = None
     weigh_states: bool = False
+    recompute: bool = False
 
     def with_weights(self, weights: torch.Tensor | None, weigh_states: bool) -> CrossInput:
         """Return a copy with other frame weights (P, S)."""
@@ -92,23 +106,45 @@ def _merge(x: torch.Tensor) -> torch.Tensor:
     return x.transpose(1, 2).flatten(2)
 
 
+def first_tokens(x: torch.Tensor, mask: torch.Tensor | Packing | None) -> torch.Tensor:
+    """The first token of every text: (B, 1, D), or (1, P, D) of packed texts."""
+    return x[:, mask.first] if isinstance(mask, Packing) else x[:, :1]
+
+
 class SelfAttention(_Projections):
     """Multi-head self-attention with an optional key/value cache."""
 
     def forward(
-        self, x: torch.Tensor, mask: torch.Tensor | None, past: Delta | None = None
+        self,
+        x: torch.Tensor,
+        mask: torch.Tensor | Packing | None,
+        past: Delta | None = None,
+        first_only: bool = False,
     ) -> tuple[torch.Tensor, Delta]:
         """Attend within a sequence.
 
         Args:
-            x (Tensor): (B, L, D).
-            mask (Tensor, optional): bool, broadcastable to (B, H, L, past + L); True is visible.
+            x (Tensor): (B, L, D), or packed texts (1, T, D).
+            mask (Tensor | Packing, optional): bool, broadcastable to (B, H, L, past + L), True is
+                visible; or how the texts are packed.
             past (tuple, optional): Cached keys and values, each (B, H, past, D/H).
+            first_only (bool): Return the output of the first token only. Defaults to False.
 
         Returns:
-            tuple: Output (B, L, D) and the keys and values of all tokens so far.
+            tuple: Output (B, L, D) ((B, 1, D) with ``first_only``; packed as ``x`` is) and the keys
+            and values of all tokens so far.
         """
-        query, key, value = (self.heads(f(x)) for f in (self.query, self.key, self.value))
+        asking = first_tokens(x, mask) if first_only else x
+        query, key, value = self.query(asking), self.key(x), self.value(x)
+        if isinstance(mask, Packing):
+            apart = mask.only_first() if first_only else mask
+            query = self.heads(apart.unpack(query))
+            key, value = self.heads(mask.unpack(key)), self.heads(mask.unpack(value))
+            out = F.scaled_dot_product_attention(
+                query, key, value, attn_mask=mask.mask[:, None, None], dropout_p=self.dropout_p
+            )
+            return apart.pack(_merge(out)), (key, value)
+        query, key, value = self.heads(query), self.heads(key), self.heads(value)
         if past is not None:
             key = torch.cat((past[0], key), dim=2)
             value = torch.cat((past[1], value), dim=2)
@@ -156,12 +192,19 @@ class CrossAttention(_Projections):
             Tensor: (P, L, D).
         """
         query = self.heads(self.query(x))
-        if kv.key.shape[0] == 1 and query.shape[0] > 1:
+        if kv.key.shape[0] == 1 and (query.shape[0] > 1 or cross.weights is not None):
             return _merge(self._one_medium(query, kv, cross))
         return _merge(self._pairwise(query, kv, cross))
 
     def _pairwise(self, query: torch.Tensor, kv: KeyValue, cross: CrossInput) -> torch.Tensor:
         """Text p reads medium owner[p]; query (P, H, L, D/H)."""
+        copies = cross.owner is not None or cross.weights is not None
+        if cross.recompute and copies and torch.is_grad_enabled():
+            return checkpoint(self._gathered, query, kv, cross, use_reentrant=False)
+        return self._gathered(query, kv, cross)
+
+    def _gathered(self, query: torch.Tensor, kv: KeyValue, cross: CrossInput) -> torch.Tensor:
+        """Attention on a copy of its medium's keys and values for every text."""
         key, value, mask = kv.key, kv.value, cross.mask
         if cross.owner is not None:
             key, value = key[cross.owner], value[cross.owner]
@@ -191,33 +234,44 @@ class CrossAttention(_Projections):
                 folded, kv.key, kv.value, attn_mask=mask, dropout_p=self.dropout_p
             )
         else:
-            out = self._weighted(folded, kv, cross, pairs, length)
+            # Packed texts bring a factor for each token, padded ones a factor for each text.
+            repeats = folded.shape[2] // cross.weights.shape[0]
+            weights = cross.weights.repeat_interleave(repeats, dim=0)
+            out = self._weighted(folded, kv, cross, weights)
         return out.squeeze(0).unflatten(1, (pairs, length)).transpose(0, 1)
 
     def _weighted(
-        self, folded: torch.Tensor, kv: KeyValue, cross: CrossInput, pairs: int, length: int
+        self, query: torch.Tensor, kv: KeyValue, cross: CrossInput, weights: torch.Tensor
     ) -> torch.Tensor:
-        """Attention with a factor a (text, state) on the logits; folded (1, H, P*L, D/H).
+        """Attention with a factor (Q, S) on the logits; query (1, H, Q, D/H).
 
         ``q.(A k) = A (q.k)``; with the factor on the states, ``q.(A k0 + b) = A (q.k0) + const``,
         where the constant leaves the softmax unchanged, and values alike.
         """
-        if cross.weights is None:
-            raise ValueError("Weighted attention needs frame weights.")
+        _, heads, length, _ = query.shape
+        states = kv.key.shape[2]
+        limit = _LOGITS_AT_ONCE.get(query.device.type, _LOGITS_AT_ONCE_ELSEWHERE)
+        step = max(1, limit // (heads * states))
         key = kv.key - kv.key_zero if cross.weigh_states else kv.key
-        logits = folded @ key.transpose(-1, -2) / math.sqrt(folded.shape[-1])
-        logits = logits.unflatten(2, (pairs, length))
-        factor = cross.weights[None, None, :, None].to(logits.dtype)
-        logits = logits * factor
-        if cross.mask is not None:
-            logits = logits.masked_fill(~cross.mask[:, None, None, None], float("-inf"))
-        probs = F.dropout(logits.softmax(-1), self.dropout_p)
-        if not cross.weigh_states:
-            return probs.flatten(2, 3).to(kv.value.dtype) @ kv.value
-        # Dropout scales what is left of the probabilities, so their sum multiplies the bias.
-        total = probs.sum(-1, keepdim=True).flatten(2, 3)
-        weighted = (probs * factor).flatten(2, 3).to(kv.value.dtype)
-        return weighted @ (kv.value - kv.value_zero) + total.to(kv.value.dtype) * kv.value_zero
+        value = kv.value - kv.value_zero if cross.weigh_states else kv.value
+        key = key.transpose(-1, -2)
+        query = query / math.sqrt(query.shape[-1])
+        hidden = None if cross.mask is None else ~cross.mask[:, None, None]
+        outs = []
+        for start in range(0, length, step):
+            part = slice(start, start + step)
+            factor = weights[None, None, part]
+            logits = (query[:, :, part] @ key) * factor
+            if hidden is not None:
+                logits = logits.masked_fill(hidden, float("-inf"))
+            probs = F.dropout(logits.softmax(-1), self.dropout_p)
+            if not cross.weigh_states:
+                outs.append(probs.to(value.dtype) @ value)
+                continue
+            # Dropout scales what is left of the probabilities, so their sum multiplies the bias.
+            total = probs.sum(-1, keepdim=True).to(value.dtype)
+            outs.append((probs * factor).to(value.dtype) @ value + total * kv.value_zero)
+        return torch.cat(outs, dim=2)
 
 
 class AttentionOutput(nn.Module):

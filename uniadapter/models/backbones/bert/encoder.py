@@ -12,9 +12,10 @@ from torch.utils.checkpoint import checkpoint
 from uniadapter.registry import MODELS
 
 from ...slots import Slot
-from .attention import CrossInput, Delta
+from .attention import CrossInput, Delta, first_tokens
 from .embeddings import BertEmbeddings
 from .layer import BertLayer
+from .packing import Packing
 
 
 class _Encoder(nn.Module):
@@ -168,6 +169,7 @@ class BertModel(nn.Module):
         cross: CrossInput | None = None,
         causal: bool = False,
         past: list[Delta] | None = None,
+        first_only: bool = False,
     ) -> tuple[torch.Tensor, list[Delta]]:
         """Encode texts.
 
@@ -177,19 +179,77 @@ class BertModel(nn.Module):
             cross (CrossInput, optional): From :meth:`read` or :meth:`project`. None: text only.
             causal (bool): Whether a token sees only itself and earlier ones. Defaults to False.
             past (list, optional): Self-attention keys and values of earlier tokens, one a layer.
+            first_only (bool): Compute only the first token in the last layer, where nothing else is
+                read of the output. Defaults to False.
 
         Returns:
-            tuple: Hidden states (B, L, D) and the keys and values of all tokens, one a layer.
+            tuple: Hidden states (B, L, D), or (B, 1, D) with ``first_only``, and the keys and
+            values of all tokens, one a layer.
+
+        Raises:
+            ValueError: If ``first_only`` meets a causal or cached run.
         """
+        if first_only and (causal or past is not None):
+            raise ValueError("first_only is for whole texts, not for causal or cached runs.")
         offset = 0 if past is None else past[0][0].shape[2]
         x = self.embeddings(input_ids, offset)
         mask = self._self_mask(attention_mask, x.shape[1], offset, causal, x.device)
         presents = []
-        recompute = self.grad_checkpointing and self.training and torch.is_grad_enabled()
-        for i, layer in enumerate(self.encoder.layer):
-            args = (x, mask, cross, i, None if past is None else past[i])
-            x, present = (
-                checkpoint(layer, *args, use_reentrant=False) if recompute else layer(*args)
-            )
+        for i in range(self.num_layers):
+            last = first_only and i == self.num_layers - 1
+            x, present = self._run(i, x, mask, cross, None if past is None else past[i], last)
             presents.append(present)
         return x, presents
+
+    def _run(
+        self,
+        index: int,
+        x: torch.Tensor,
+        mask: torch.Tensor | Packing | None,
+        cross: CrossInput | None,
+        past: Delta | None,
+        first_only: bool,
+    ) -> tuple[torch.Tensor, Delta]:
+        """Run one layer, recomputed in the backward pass where that is asked for."""
+        layer, args = self.encoder.layer[index], (x, mask, cross, index, past, first_only)
+        if self.grad_checkpointing and self.training and torch.is_grad_enabled():
+            return checkpoint(layer, *args, use_reentrant=False)
+        return layer(*args)
+
+    def attend_first(self, input_ids: torch.Tensor, packing: Packing) -> torch.Tensor:
+        """Embeddings and self-attention of the first layer, which depend on the texts alone.
+
+        Args:
+            input_ids (Tensor): (P, L) word ids.
+            packing (Packing): The packing of these texts.
+
+        Returns:
+            Tensor: Packed texts (1, T, D), to be continued by :meth:`forward_packed`.
+        """
+        x = packing.pack(self.embeddings(input_ids))
+        return self.encoder.layer[0].attend(x, packing)[0]
+
+    def forward_packed(
+        self, attended: torch.Tensor, packing: Packing, cross: CrossInput
+    ) -> torch.Tensor:
+        """Run packed texts that all read one medium, from the first layer's cross-attention on.
+
+        Args:
+            attended (Tensor): From :meth:`attend_first`, (1, T, D).
+            packing (Packing): The packing of P texts.
+            cross (CrossInput): One medium, with frame weights (P, S) or without.
+
+        Returns:
+            Tensor: States of the texts' first tokens, (P, D).
+        """
+        weights = cross.weights
+        # A factor for every token, but in the last layer, where every text is one token.
+        of_tokens = None if weights is None else weights[packing.text]
+        middle = cross.with_weights(of_tokens, cross.weigh_states)
+        last = self.num_layers - 1
+        if last == 0:
+            return self.encoder.layer[0].complete(first_tokens(attended, packing), cross, 0)[0]
+        x = self.encoder.layer[0].complete(attended, middle, 0)
+        for i in range(1, last):
+            x, _ = self._run(i, x, packing, middle, None, False)
+        return self._run(last, x, packing, cross, None, True)[0][0]

@@ -9,7 +9,15 @@ from torch import nn
 from torch.nn import functional as F
 
 from ...slots import Slot
-from .attention import AttentionOutput, CrossAttention, CrossInput, Delta, SelfAttention
+from .attention import (
+    AttentionOutput,
+    CrossAttention,
+    CrossInput,
+    Delta,
+    SelfAttention,
+    first_tokens,
+)
+from .packing import Packing
 
 
 class _Attention(nn.Module):
@@ -72,31 +80,32 @@ class BertLayer(nn.Module):
         self.output = AttentionOutput(intermediate_size, hidden_size, eps, dropout)
         self.slots = {name: Slot(hidden_size) for name in ("text", "query", "cross")}
 
-    def forward(
+    def attend(
         self,
         x: torch.Tensor,
-        mask: torch.Tensor | None,
-        cross: CrossInput | None,
-        index: int,
-        past: Delta | None,
+        mask: torch.Tensor | Packing | None,
+        past: Delta | None = None,
+        first_only: bool = False,
     ) -> tuple[torch.Tensor, Delta]:
-        """Run the layer.
+        """Self-attention with its output block; arguments and shapes as :class:`SelfAttention`."""
+        attended, present = self.attention.self(x, mask, past, first_only)
+        residual = first_tokens(x, mask) if first_only else x
+        return self.attention.output(attended, residual), present
+
+    def complete(self, query: torch.Tensor, cross: CrossInput | None, index: int) -> torch.Tensor:
+        """What follows self-attention.
 
         Args:
-            x (Tensor): (B, L, D).
-            mask (Tensor, optional): Self-attention mask, bool, see :class:`SelfAttention`.
+            query (Tensor): Output of :meth:`attend`, (B, L, D).
             cross (CrossInput, optional): What cross-attention reads; None skips it.
             index (int): Position of the layer, to find its projected keys and values.
-            past (tuple, optional): Cached self-attention keys and values.
 
         Returns:
-            tuple: Output (B, L, D) and the self-attention's keys and values.
+            Tensor: (B, L, D).
         """
-        attended, present = self.attention.self(x, mask, past)
-        query = self.attention.output(attended, x)
         if cross is None:
             out = self.output(self.intermediate(query), query)
-            return self.slots["text"].add(out, query), present
+            return self.slots["text"].add(out, query)
         attention = self.crossattention.self
         if cross.projected is not None:
             kv = cross.projected[index]
@@ -105,4 +114,29 @@ class BertLayer(nn.Module):
         hidden = self.crossattention.output(attention(query, kv, cross), query)
         out = self.output(self.intermediate(hidden), hidden)
         out = self.slots["query"].add(out, query)
-        return self.slots["cross"].add(out, hidden), present
+        return self.slots["cross"].add(out, hidden)
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        mask: torch.Tensor | Packing | None,
+        cross: CrossInput | None,
+        index: int,
+        past: Delta | None = None,
+        first_only: bool = False,
+    ) -> tuple[torch.Tensor, Delta]:
+        """Run the layer: :meth:`attend`, then :meth:`complete`.
+
+        Args:
+            x (Tensor): (B, L, D), or packed texts (1, T, D).
+            mask (Tensor | Packing, optional): See :class:`SelfAttention`.
+            cross (CrossInput, optional): What cross-attention reads; None skips it.
+            index (int): Position of the layer, to find its projected keys and values.
+            past (tuple, optional): Cached self-attention keys and values.
+            first_only (bool): Return the first token of every text only. Defaults to False.
+
+        Returns:
+            tuple: Output (B, L, D) and the self-attention's keys and values.
+        """
+        query, present = self.attend(x, mask, past, first_only)
+        return self.complete(query, cross, index), present

@@ -1,0 +1,194 @@
+"""Every fast path gives what the plain way gives, gradients included."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from tests.helpers import tiny_retrieval_cfg
+from tests.model_helpers import adapter_cfg, one_seed, randomize, tiny_batch, tiny_model
+from uniadapter.models.backbones.bert import Packing
+from uniadapter.models.fast import FastPaths
+
+NAMES = [field.name for field in fields(FastPaths)]
+PFA = [None, {"type": "FrameAwareAttention"}, {"type": "FrameAwareAttention", "variant": "paper"}]
+ADAPTERS = [
+    None,
+    adapter_cfg(),
+    adapter_cfg(layers="2"),
+    adapter_cfg(variant="released", kv_rank=4),
+]
+
+
+def no_dropout() -> dict:
+    return {**tiny_retrieval_cfg()["text"], "dropout": 0.0, "attention_dropout": 0.0}
+
+
+def build(fast, **overrides):
+    return randomize(tiny_model(fast=fast, text=no_dropout(), **overrides), std=0.1)
+
+
+def losses_and_gradients(model, batch):
+    model.train()
+    with one_seed(3):
+        losses = model(**batch, mode="loss")
+    sum(losses.values()).backward()
+    gradients = {n: p.grad for n, p in model.named_parameters() if p.requires_grad}
+    return losses, gradients
+
+
+def assert_same_step(fast, **overrides):
+    batch = tiny_batch(frames=3)
+    want, want_gradients = losses_and_gradients(build(False, **overrides), batch)
+    got, got_gradients = losses_and_gradients(build(fast, **overrides), batch)
+    assert_close(got, want, atol=2e-5, rtol=2e-5)
+    assert set(got_gradients) == set(want_gradients)
+    moved = 0
+    for name, gradient in want_gradients.items():
+        if gradient is None:
+            assert got_gradients[name] is None, name
+            continue
+        moved += bool(gradient.abs().max() > 1e-6)
+        scale = float(gradient.abs().max().clamp(min=1e-3))
+        assert_close(got_gradients[name] / scale, gradient / scale, atol=1e-4, rtol=0)
+    assert moved
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("pfa", PFA[1:], ids=["released", "paper"])
+def test_a_training_step_with_one_fast_path_equals_the_plain_one(name, pfa):
+    only = {other: other == name for other in NAMES}
+    assert_same_step(only, adapter=adapter_cfg(), pfa=pfa)
+
+
+@pytest.mark.parametrize("pfa", PFA, ids=["none", "released", "paper"])
+@pytest.mark.parametrize("adapter", ADAPTERS, ids=["probe", "all", "upper", "kv"])
+def test_a_training_step_with_all_fast_paths_equals_the_plain_one(adapter, pfa):
+    assert_same_step(True, adapter=adapter, pfa=pfa)
+
+
+def test_full_fine_tuning_has_no_prefix_to_share():
+    assert_same_step(True, adapter=None, train_backbone=True)
+    model = tiny_model(adapter=None, train_backbone=True)
+    assert model.shared_prefix(tiny_batch()["pixels"]) is None
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_fast_paths_work_with_gradient_checkpointing(checkpointing):
+    assert_same_step(True, adapter=adapter_cfg(), grad_checkpointing=checkpointing)
+
+
+@pytest.mark.parametrize(
+    ("adapter", "layer", "has_residual"),
+    [(adapter_cfg(), 1, True), (adapter_cfg(layers="2"), 2, True), (None, 2, False)],
+)
+def test_the_prefix_ends_at_the_first_trained_term(adapter, layer, has_residual):
+    model = tiny_model(adapter=adapter).train()
+    prefix = model.shared_prefix(tiny_batch()["pixels"])
+    assert prefix.layer == layer
+    assert (prefix.residual is not None) == has_residual
+    assert not prefix.x.requires_grad
+
+
+def test_the_prefix_runs_once_for_both_models(monkeypatch):
+    counts = {}
+    for fast in (True, False):
+        model = build(fast, adapter=adapter_cfg(layers="2")).train()
+        calls = []
+        attn = model.visual.layers[0].attn
+        attn.register_forward_hook(lambda *_, calls=calls: calls.append(1))
+        model(**tiny_batch(), mode="loss")
+        counts[fast] = len(calls)
+    assert counts == {True: 1, False: 2}
+
+
+def test_stochastic_depth_is_not_shared():
+    visual = {**tiny_retrieval_cfg()["visual"], "drop_path_rate": 0.5}
+    model = tiny_model(visual=visual, adapter=None)
+    assert model.train().visual.frozen_layers() == 1
+    assert model.eval().visual.frozen_layers() == 2
+
+
+@pytest.mark.parametrize("pfa", PFA, ids=["none", "released", "paper"])
+@pytest.mark.parametrize("adapter", ADAPTERS, ids=["probe", "all", "upper", "kv"])
+@pytest.mark.parametrize("chunk", [2, 256])
+def test_packed_scores_equal_those_of_copies(adapter, pfa, chunk):
+    batch = tiny_batch(size=5, frames=3, length=7)
+    texts = (batch["input_ids"], batch["attention_mask"])
+    scores, spread = [], 0.0
+    for fast in (False, {"first_layer_once": False}, True):
+        model = build(fast, adapter=adapter, pfa=pfa).eval()
+        with torch.no_grad():
+            tokens, _, frames = model.encode_visual(batch["pixels"])
+            states, features = model.encode_text(*texts)
+            sims = model.frame_sims(tokens[:, :, 0], frames, states[:, 0], features)
+            one = None if sims is None else 5 * sims[:, 1]
+            attended = model.attend_texts(*texts)
+            assert (attended is not None) == (fast is True)
+            if attended is not None:
+                assert len(attended) == texts[1].sum()
+            scores.append(model.score_texts(tokens[1], *texts, one, chunk, attended))
+        spread = float(scores[0].std())
+    assert spread > 1e-4
+    assert_close(scores[1], scores[0], atol=1e-5, rtol=1e-5)
+    assert_close(scores[2], scores[0], atol=1e-5, rtol=1e-5)
+
+
+def test_padding_on_the_left_is_scored_without_packing():
+    model, batch = build(True, adapter=adapter_cfg()).eval(), tiny_batch()
+    ids, mask = batch["input_ids"].flip(1), batch["attention_mask"].flip(1)
+    with torch.no_grad():
+        tokens, _, _ = model.encode_visual(batch["pixels"])
+        assert model.attend_texts(ids, mask) is None
+        got = model.score_texts(tokens[0], ids, mask)
+        copies = tokens[:1].expand(len(ids), -1, -1, -1)
+        assert_close(got, model.match(ids, mask, copies)[:, 1], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("limit", [1, 1 << 22])
+def test_weighted_attention_in_parts_equals_it_at_once(limit, monkeypatch):
+    from uniadapter.models.backbones.bert import attention
+
+    batch = tiny_batch(size=4, frames=2)
+    texts = (batch["input_ids"], batch["attention_mask"])
+    model = build(True, adapter=adapter_cfg()).eval()
+    with torch.no_grad():
+        tokens, _, _ = model.encode_visual(batch["pixels"])
+        sims = torch.randn(4, 2, generator=torch.Generator().manual_seed(0))
+        want = model.match(*texts, tokens[:1].expand(4, -1, -1, -1), sims)[:, 1]
+        monkeypatch.setitem(attention._LOGITS_AT_ONCE, "cpu", limit)
+        assert_close(model.score_texts(tokens[0], *texts, sims), want, atol=1e-5, rtol=1e-5)
+
+
+def test_packing_and_unpacking():
+    lengths = torch.tensor([3, 1, 2])
+    packing = Packing.of(lengths)
+    x = torch.arange(9.0).view(3, 3, 1)
+    row = packing.pack(x)
+    assert row.flatten().tolist() == [0, 1, 2, 3, 6, 7]
+    back = packing.unpack(row)[..., 0]
+    assert torch.equal(back[packing.mask], row.flatten())
+    assert packing.first.tolist() == [0, 3, 4]
+    mask = torch.tensor([[1, 1, 0], [1, 0, 1]])
+    assert Packing.lengths(mask) is None
+    assert Packing.lengths(mask[:1]).tolist() == [2]
+    assert Packing.lengths(torch.zeros(1, 3)) is None
+
+
+def test_first_only_refuses_causal_runs():
+    model = tiny_model()
+    with pytest.raises(ValueError, match="first_only is for whole texts"):
+        model.text(torch.ones(1, 3, dtype=torch.long), causal=True, first_only=True)
+
+
+def test_switches_are_read_from_the_config():
+    assert FastPaths.build(None) == FastPaths.build(True) == FastPaths()
+    assert not any(getattr(FastPaths.build(False), name) for name in NAMES)
+    assert FastPaths.build({"share_kv": False}) == FastPaths(share_kv=False)
+    with pytest.raises(ValueError, match=r"model\.fast\.kv is unknown: choose from"):
+        FastPaths.build({"kv": True})
+    with pytest.raises(ValueError, match=r"model\.fast\.share_kv=1 must be True or False"):
+        FastPaths.build({"share_kv": 1})

@@ -1,0 +1,57 @@
+"""Switches of the fast paths: each gives the same numbers as the plain way it replaces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True)
+class FastPaths:
+    """Which fast paths a model takes; docs/performance.md has what each of them saves.
+
+    Attributes:
+        share_prefix (bool): Run the visual layers below the first trained term once, without a
+            graph, for the online and the momentum model together.
+        class_tokens (bool): Where only the class token is read, compute only that token in the
+            last layer (features of both towers, matching).
+        fold_texts (bool): Re-rank with a medium's keys and values projected once, its texts packed
+            without padding along the query axis. False: a copy of the medium for every text.
+        first_layer_once (bool): Compute each text's self-attention of the first layer once for the
+            whole evaluation; it does not depend on the medium.
+        share_kv (bool): In training, project keys and values of a medium once for its positive and
+            negative pairs. False: once a pair.
+        recompute_pairs (bool): In training, gather and weigh keys and values of the pairs again
+            in the backward pass rather than keep a copy for every pair.
+    """
+
+    share_prefix: bool = True
+    class_tokens: bool = True
+    fold_texts: bool = True
+    first_layer_once: bool = True
+    share_kv: bool = True
+    recompute_pairs: bool = True
+
+    @classmethod
+    def build(cls, config: bool | Mapping[str, bool] | None) -> FastPaths:
+        """Make the switches from the config key ``model.fast``.
+
+        Args:
+            config (bool | Mapping[str, bool], optional): True or None takes every fast path, False
+                none; a dict switches those it names and takes the others.
+
+        Returns:
+            FastPaths: The switches.
+
+        Raises:
+            ValueError: If a name is unknown or a value is not a bool.
+        """
+        names = [field.name for field in fields(cls)]
+        if config is None or isinstance(config, bool):
+            return cls(**dict.fromkeys(names, config is not False))
+        for name, value in config.items():
+            if name not in names:
+                raise ValueError(f"model.fast.{name} is unknown: choose from {names}.")
+            if not isinstance(value, bool):
+                raise ValueError(f"model.fast.{name}={value!r} must be True or False.")
+        return cls(**config)

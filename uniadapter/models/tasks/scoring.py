@@ -1,0 +1,104 @@
+"""Re-ranking: one medium against many texts, without a copy of it and without padding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from ..backbones.bert import BertModel, CrossInput, Packing
+from ..fast import FastPaths
+
+
+class TextScoring:
+    """Scores texts against a medium; part of :class:`RetrievalModel`."""
+
+    text: BertModel
+    itm_head: nn.Linear
+    fast: FastPaths
+
+    # Of the model that this is a part of.
+    match: Callable[..., torch.Tensor]
+    _match: Callable[..., torch.Tensor]
+    _weigh: Callable[..., CrossInput]
+    _marked: Callable[[torch.Tensor], torch.Tensor]
+
+    def attend_texts(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor
+    ) -> torch.Tensor | None:
+        """The first layer's self-attention of texts, the same whatever medium they are scored with.
+
+        Args:
+            input_ids (Tensor): (T, L), ``[CLS]`` first.
+            attention_mask (Tensor): (T, L).
+
+        Returns:
+            Tensor: (sum of the texts' lengths, D), text after text; None where the fast path is off
+            or the padding is not on the right.
+        """
+        lengths = Packing.lengths(attention_mask)
+        if lengths is None or not (self.fast.fold_texts and self.fast.first_layer_once):
+            return None
+        return self.text.attend_first(self._marked(input_ids), Packing.of(lengths))[0]
+
+    def score_texts(
+        self,
+        visual_tokens: torch.Tensor,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        frame_sims: torch.Tensor | None = None,
+        chunk: int = 256,
+        attended: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Score one medium against many texts; its keys and values are projected once.
+
+        Texts are packed without padding where it is all on the right (``fast.fold_texts``).
+
+        Args:
+            visual_tokens (Tensor): (N, M, D) of the medium.
+            input_ids (Tensor): (T, L), ``[CLS]`` first.
+            attention_mask (Tensor): (T, L).
+            frame_sims (Tensor, optional): (T, N), see :meth:`match`.
+            chunk (int): Texts run at a time. Defaults to 256.
+            attended (Tensor, optional): From :meth:`attend_texts`, of these texts.
+
+        Returns:
+            Tensor: (T,) logits that text and medium belong together, float32.
+        """
+        cross = self.text.read(visual_tokens.flatten(0, 1)[None])
+        lengths = Packing.lengths(attention_mask) if self.fast.fold_texts else None
+        if self.fast.fold_texts:
+            cross = self.text.project(cross)
+        scores = []
+        for start in range(0, input_ids.shape[0], chunk):
+            part = slice(start, start + chunk)
+            sims = None if frame_sims is None else frame_sims[part]
+            ids, mask = input_ids[part], attention_mask[part]
+            if lengths is not None:
+                weighted = self._weigh(cross, sims, visual_tokens.shape[1])
+                offset = int(lengths[:start].sum())
+                rows = slice(offset, offset + int(lengths[part].sum()))
+                known = None if attended is None else attended[rows]
+                logits = self._match_packed(ids, lengths[part], weighted, known)
+            elif self.fast.fold_texts:
+                weighted = self._weigh(cross, sims, visual_tokens.shape[1])
+                logits = self._match(ids, mask, weighted)
+            else:
+                copies = visual_tokens.expand(len(ids), -1, -1, -1)
+                logits = self.match(ids, mask, copies, sims)
+            scores.append(logits[:, 1].float())
+        return torch.cat(scores) if scores else visual_tokens.new_zeros(0, dtype=torch.float32)
+
+    def _match_packed(
+        self,
+        input_ids: torch.Tensor,
+        lengths: torch.Tensor,
+        cross: CrossInput,
+        attended: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """Logits (P, 2) of one medium with P texts, packed."""
+        packing = Packing.of(lengths)
+        if attended is None:
+            attended = self.text.attend_first(self._marked(input_ids), packing)[0]
+        return self.itm_head(self.text.forward_packed(attended[None], packing, cross))
