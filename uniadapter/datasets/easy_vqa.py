@@ -21,7 +21,8 @@ class EasyVQA(BaseQuestionDataset):
 
     The file ``<split>/questions.json`` is a list of ``[question, answer, number of the image]``,
     the pictures are ``<split>/images/<number>.png``. Both come with the Python package ``easy-vqa``
-    (``pip install easy-vqa``), which is found but not imported.
+    (``pip install easy-vqa``), which is found but not imported. A question's ``question_type`` is
+    told by its words: ``'color'``, ``'shape'`` or ``'yes/no'``.
 
     Args:
         split: ``'train'`` or ``'test'``.
@@ -63,13 +64,23 @@ class EasyVQA(BaseQuestionDataset):
             image = fields["image"]
             if not isinstance(image, int) or isinstance(image, bool):
                 raise ValueError(f"{where}: the number of an image is expected, got {image!r}.")
+            question = require_text(fields, "question", where)
             yield Question(
                 media=f"{image}.png",
-                question=require_text(fields, "question", where),
+                question=question,
                 question_id=index,
                 where=where,
                 answers=[require_text(fields, "answer", where)],
+                question_type=_type_of(question),
             )
+
+
+def _type_of(question: str) -> str:
+    """What is asked for; the file does not say it, but its questions are made from few patterns."""
+    words = question.lower().rstrip("?").split()
+    if "what" not in words:
+        return "yes/no"
+    return "color" if "color" in words else "shape"
 
 
 def find_easy_vqa() -> str:
