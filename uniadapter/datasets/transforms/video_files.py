@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...utils.compat import import_decord
 from ..media import MediaError
 from .base_backend import VideoBackend, error_summary
 
@@ -32,8 +33,7 @@ class DecordBackend(VideoBackend):
             raise MediaError(path, "is a folder; a video file is expected (backend 'decord')")
         check_boxes(path)
         # Imported here: decord must come after torch, and inside the worker that uses it.
-        import decord
-
+        decord = import_decord()
         try:
             self._reader = decord.VideoReader(path, num_threads=1)
         # decord raises bare exceptions of several unrelated classes.
