@@ -2,6 +2,7 @@
 
 from .alpha_ramp import AlphaRampHook
 from .epoch_seed import EpochSeedHook, seed_worker
+from .frozen_precision import FrozenPrecisionHook
 from .media_fault import MediaFaultHook
 from .safe_checkpoint import SafeCheckpointHook
 from .trainable_report import TrainableReportHook
@@ -9,6 +10,7 @@ from .trainable_report import TrainableReportHook
 __all__ = [
     "AlphaRampHook",
     "EpochSeedHook",
+    "FrozenPrecisionHook",
     "MediaFaultHook",
     "SafeCheckpointHook",
     "TrainableReportHook",

@@ -145,7 +145,9 @@ class _RetrievalLoop:
 
     def _autocast(self) -> AbstractContextManager:
         if self.amp_dtype is None:
-            return nullcontext()
+            # Frozen weights stored in half precision bring their own.
+            own = getattr(self.model, "frozen_autocast", nullcontext)
+            return own()
         return torch.autocast(self._device().type, _DTYPES[self.amp_dtype])
 
     def _device(self) -> torch.device:

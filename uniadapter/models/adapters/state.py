@@ -73,8 +73,10 @@ def backbone_fingerprint(model: nn.Module) -> str:
         model (VisionLanguageModel): The model.
 
     Returns:
-        str: Hexadecimal digest.
+        str: Hexadecimal digest; that of the weights before :func:`cast_frozen` rounded them.
     """
+    if getattr(model, "frozen_fingerprint", None):
+        return str(model.frozen_fingerprint)
     digest = hashlib.sha256()
     for prefix, tower in sorted(model.towers().items()):  # type: ignore[operator]
         trained = {name for name, p in tower.named_parameters() if p.requires_grad}

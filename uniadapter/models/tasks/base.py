@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -73,6 +73,9 @@ class VisionLanguageModel(BaseModel):
         self.train_backbone = train_backbone
         self.train_heads = train_heads
         self.pretrained = pretrained
+        # Set by cast_frozen.
+        self.frozen_dtype: torch.dtype | None = None
+        self.frozen_fingerprint: str | None = None
 
     def slots(self) -> SlotMap:
         """The slots of all towers by name."""
@@ -132,6 +135,18 @@ class VisionLanguageModel(BaseModel):
         """Run the bare backbone inside the context: all slots are off."""
         with slot_module.disabled(self.slots()):
             yield
+
+    def frozen_autocast(self) -> AbstractContextManager:
+        """Autocast of the frozen weights' type, where they are stored in half precision."""
+        device = next(self.parameters()).device.type
+        if self.frozen_dtype is None or torch.is_autocast_enabled(device):
+            return nullcontext()
+        return torch.autocast(device, self.frozen_dtype)
+
+    def _run_forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Called by MMEngine's steps of training, validation and test."""
+        with self.frozen_autocast():
+            return super()._run_forward(*args, **kwargs)
 
     def init_weights(self) -> None:
         """Load the pretrained weights; towers without them keep their random initialisation."""
