@@ -50,7 +50,8 @@ def measure_points(
         seed (int): Of weights and inputs.
 
     Returns:
-        list[dict]: ``panel``, ``value``, ``layers``, ``naive_seconds`` and ``seconds`` of a point.
+        list[dict]: ``config``, ``panel``, ``value``, ``layers``, ``naive_seconds``, ``seconds`` and
+        ``threads`` of a point.
     """
     results = []
     for panel, values in points.items():
@@ -66,6 +67,7 @@ def measure_points(
                 measured = measure_rerank(replace(sizes, frames=8, texts=value), ["fp32"], repeats)
             results.append(
                 {
+                    "config": config,
                     "panel": panel,
                     "value": value,
                     "layers": _LAYERS[panel],
@@ -103,7 +105,8 @@ def draw(results: list[dict[str, Any]], path: str) -> None:
         axis.set_title(f"{layers} layer{'s' if layers > 1 else ''}, {fixed}", fontsize=10)
         axis.grid(alpha=0.3)
         axis.legend()
-    figure.suptitle(f"fp32, {results[0]['threads']} thread(s), BLIP's width", fontsize=10)
+    source, threads = Path(results[0]["config"]).stem, results[0]["threads"]
+    figure.suptitle(f"{source}, fp32, {threads} thread(s)", fontsize=10)
     figure.tight_layout()
     figure.savefig(path, dpi=150)
     pyplot.close(figure)

@@ -71,6 +71,7 @@ class Measured:
         seconds: By precision, one a repeat.
         naive_scores: Scores, one tensor a direction.
         scores: By precision, as ``naive_scores``.
+        naive_bf16: Scores of a re-rank the naive way under bf16 autocast, where they were asked for.
         tokens: Visual tokens of a medium.
         lengths: Tokens of each text.
         chunk: Pairs that the naive way scored in a call.
@@ -85,6 +86,7 @@ class Measured:
     seconds: dict[str, list[float]] = field(default_factory=dict)
     naive_scores: tuple[Tensor, ...] = ()
     scores: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
+    naive_bf16: Tensor | None = None
     naive_operations: int = 0
     operations: int = 0
 
@@ -137,12 +139,34 @@ def _texts(model: RetrievalModel, media: RandomMedia) -> tuple[Tensor, Tensor]:
     return model.data_preprocessor.tokenizer(captions, MAX_LENGTH)
 
 
+class _NaiveRerank:
+    """One medium and the texts, encoded the naive way, and their scores."""
+
+    def __init__(self, model: RetrievalModel, media: RandomMedia) -> None:
+        self.naive = NaiveModel(model, MAX_LENGTH)
+        self.ids, self.mask = _texts(model, media)
+        self.tokens, _, self.frames = self.naive.encode_visual(next(_batches(model, media)))
+        self.text_cls, self.texts = self.naive.encode_text(self.ids, self.mask)
+
+    def score(self, count: int, chunk: int) -> Tensor:
+        """Frame similarities and scores of the first ``count`` texts, ``chunk`` a call."""
+        sims = self.naive.frame_sims(
+            self.tokens[:, :, 0].expand(count, -1, -1),
+            self.frames.expand(count, -1, -1),
+            self.text_cls[:count],
+            self.texts[:count],
+        )
+        ids, mask = self.ids[:count], self.mask[:count]
+        return self.naive.score_texts(self.tokens[0], ids, mask, sims, chunk)
+
+
 @torch.no_grad()
 def measure_rerank(sizes: Sizes, precisions: list[str], repeats: int) -> Measured:
     """Re-rank one medium against ``sizes.texts`` texts.
 
     Both ways have encoded media and texts before, each with its own encoders; frame similarities
-    and matching are measured. The package's path is the test loop's, from its gallery on.
+    and matching are measured. The package's path is the test loop's, from its gallery on. With
+    ``'bf16'`` the naive way runs once more under autocast, for its scores alone.
 
     Args:
         sizes (Sizes): What to measure; ``media`` is 1.
@@ -153,21 +177,14 @@ def measure_rerank(sizes: Sizes, precisions: list[str], repeats: int) -> Measure
         Measured: Seconds and scores.
     """
     model, media, lengths = _prepare(sizes)
-    naive = NaiveModel(model, MAX_LENGTH)
-    ids, mask = _texts(model, media)
-    tokens, _, frames = naive.encode_visual(next(_batches(model, media)))
-    text_cls, texts = naive.encode_text(ids, mask)
-    count = len(ids)
-
-    def score(part: int, chunk: int) -> Tensor:
-        cls, features = tokens[:, :, 0].expand(part, -1, -1), frames.expand(part, -1, -1)
-        sims = naive.frame_sims(cls, features, text_cls[:part], texts[:part])
-        return naive.score_texts(tokens[0], ids[:part], mask[:part], sims, chunk)
-
-    chunk = sizes.chunk or _fastest_chunk(lambda part, size: score(min(part, count), size))
-    result = Measured(tokens[0].shape[0] * tokens.shape[2], lengths, chunk)
+    naive, count = _NaiveRerank(model, media), len(lengths)
+    chunk = sizes.chunk or _fastest_chunk(lambda part, size: naive.score(min(part, count), size))
+    result = Measured(naive.tokens[0].shape[0] * naive.tokens.shape[2], lengths, chunk)
     result.naive_operations = naive_operations(model, result.tokens, count, MAX_LENGTH)
     result.operations = useful_operations(model, result.tokens, lengths)
+    if "bf16" in precisions:
+        with torch.autocast("cpu", torch.bfloat16):
+            result.naive_bf16 = _NaiveRerank(model, media).score(count, chunk).float()
     rows = torch.arange(count)
     with ExitStack() as stack:
         ways = {}
@@ -176,9 +193,9 @@ def measure_rerank(sizes: Sizes, precisions: list[str], repeats: int) -> Measure
             every = (encoded_gallery(loop), rows.new_zeros(count, 1), rows[None])
             ways[precision] = partial(loop._score_pairs, *every)
             ways[precision]()
-        score(1, 1)
+        naive.score(1, 1)
         for _ in range(repeats):
-            spent, scores = _timed(partial(score, count, chunk))
+            spent, scores = _timed(partial(naive.score, count, chunk))
             result.naive_seconds.append(spent)
             result.naive_scores = (scores,)
             for precision, way in ways.items():

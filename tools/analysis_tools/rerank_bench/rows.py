@@ -10,7 +10,8 @@ from .measure import Measured
 
 #: Largest difference of scores that counts as equal in float32.
 EQUAL = 1e-4
-#: Two scores nearer than this share of the scores' standard deviation are a near-tie in bf16.
+#: In bf16 two scores are a near-tie if they are nearer than this share of the scores' standard
+#: deviation, or than two that the naive way swaps when it runs in bf16 itself.
 NEAR_TIE = 0.1
 
 
@@ -81,9 +82,13 @@ def finished_row(
         "naive_chunk": measured.chunk,
     }
     equal = result["max_error"] <= EQUAL
-    if row.precision != "fp32":
+    if measured.naive_bf16 is not None and row.precision == "bf16":
         result.update(order_errors(measured.naive_scores[0], scores[0]))
-        equal = result["swapped_gap"] <= NEAR_TIE * result["score_std"]
+        own = order_errors(measured.naive_scores[0], measured.naive_bf16)
+        result["naive_bf16_swapped"] = own["swapped"]
+        result["naive_bf16_swapped_gap"] = own["swapped_gap"]
+        near = max(NEAR_TIE * result["score_std"], own["swapped_gap"])
+        equal = result["swapped_gap"] <= near
     if measured.operations:
         result["gflop"] = measured.operations / 1e9
         result["naive_gflop"] = measured.naive_operations / 1e9
@@ -115,7 +120,9 @@ def as_table(rows: list[dict[str, Any]], rates: dict[str, float]) -> str:
             lines.append(
                 f"    order: {row['swapped']} of {row['pairs']} pairs swapped, the farthest apart "
                 f"by {row['swapped_gap']:.1e} of scores with standard deviation "
-                f"{row['score_std']:.2f}; best text {'equal' if row['best_equal'] else 'differs'}"
+                f"{row['score_std']:.2f}; best text {'equal' if row['best_equal'] else 'differs'}; "
+                f"the naive way in bf16 swaps {row['naive_bf16_swapped']}, "
+                f"{row['naive_bf16_swapped_gap']:.1e}"
             )
         if row["only_one_scored"]:
             lines.append(f"    {row['only_one_scored']} pairs on the shortlist of one way alone")
