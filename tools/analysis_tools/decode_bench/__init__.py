@@ -1,0 +1,1 @@
+"""Parts of the decoding benchmark: the videos it writes and the ways of reading them."""
