@@ -71,7 +71,7 @@ class Measured:
         seconds: By precision, one a repeat.
         naive_scores: Scores, one tensor a direction.
         scores: By precision, as ``naive_scores``.
-        naive_bf16: Scores of a re-rank the naive way under bf16 autocast, where they were asked for.
+        naive_bf16: Scores of a re-rank the naive way under bf16 autocast, where asked for.
         tokens: Visual tokens of a medium.
         lengths: Tokens of each text.
         chunk: Pairs that the naive way scored in a call.
