@@ -5,14 +5,11 @@ from pprint import pformat
 
 import pytest
 
-from tests.helpers import run_tool, tiny_retrieval_cfg
-from tools.analysis_tools.benchmark_train import (
-    as_table,
-    measure,
-    parse_args,
-    random_batch,
-    read_config,
-)
+from tests.helpers import load_tool, run_tool, tiny_retrieval_cfg
+
+tool = load_tool("analysis_tools/benchmark_train.py")
+# Importable once the tool has put its folder on the path.
+from train_bench.variant import random_batch  # noqa: E402
 
 SIZES = ["--frames", "2", "--text-length", "6", "--steps", "1", "--warmup", "1"]
 
@@ -26,28 +23,33 @@ def config(tmp_path):
     return str(path)
 
 
+def run_one(config, *options):
+    return tool.measure_config(tool.parse_args([config, *SIZES, *options]))[0]
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_steps_are_measured(config, precision):
-    result = measure(parse_args([config, *SIZES, "--precision", precision]))
+    result = run_one(config, "--precision", precision)
     assert result["precision"] == precision
     assert result["seconds_per_step"] >= 0
     assert 0 < result["peak_gib"] < 8
     assert 0 < result["loss"] < 20
     assert result["img_size"] == 32
-    assert "peak GiB" in as_table([result])
+    assert "peak GiB" in tool.as_table([result])
 
 
 def test_the_optimizer_has_the_trainable_parameters(config):
-    plain = measure(parse_args([config, *SIZES, "--precision", "fp32"]))
+    plain = run_one(config, "--precision", "fp32")
     options = ["--cfg-options", "model.adapter.bottleneck=16", "--grad-checkpointing"]
-    wider = measure(parse_args([config, *SIZES, "--precision", "fp32", *options]))
+    wider = run_one(config, "--precision", "fp32", *options)
     assert wider["trainable"] > plain["trainable"]
     assert wider["grad_checkpointing"]
 
 
 def test_batches_have_the_sizes_asked_for(config):
-    args = parse_args([config, *SIZES, "--batch-size", "3", "--img-size", "64"])
-    batch = random_batch(read_config(args), args)
+    args = tool.parse_args([config, *SIZES, "--batch-size", "3", "--img-size", "64"])
+    variant = tool.variant_of(args)
+    batch = random_batch(variant.read_config(), variant, None)
     assert batch["pixels"].shape == (3, 2, 3, 64, 64)
     assert batch["input_ids"].shape == batch["attention_mask"].shape == (3, 6)
     assert len(set(batch["media_ids"].tolist())) == 3
@@ -65,9 +67,72 @@ def test_both_precisions_run_in_processes_of_their_own(config):
 
 def test_wrong_input_is_refused(config, tmp_path, capsys):
     with pytest.raises(SystemExit):
-        parse_args([config, "--steps", "0"])
+        tool.parse_args([config, "--steps", "0"])
     assert "--steps 0 must be at least 1" in capsys.readouterr().err
     path = tmp_path / "model_only.py"
     path.write_text(f"model = {pformat(tiny_retrieval_cfg())}\n")
     with pytest.raises(ValueError, match="has no key 'optim_wrapper'"):
-        measure(parse_args([str(path), "--precision", "fp32"]))
+        run_one(str(path), "--precision", "fp32")
+    with pytest.raises(SystemExit):
+        tool.parse_args([])
+    assert "name either a config or --rows" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        tool.parse_args([config, "--frozen-bf16"])
+    assert "--frozen-bf16 needs --precision bf16" in capsys.readouterr().err
+
+
+def test_frozen_weights_in_bf16_give_the_same_loss(config):
+    plain = run_one(config, "--precision", "bf16")
+    stored = run_one(config, "--precision", "bf16", "--frozen-bf16")
+    assert stored["loss"] == plain["loss"]
+
+
+ARCH: dict = {
+    "_delete_": True,
+    "embed_dims": 768,
+    "num_layers": 2,
+    "num_heads": 12,
+    "feedforward_channels": 64,
+}
+SMALL = {"model.visual.arch": ARCH, "model.visual.img_size": 32, "model.adapter.bottleneck": 8}
+TEXT = {"num_layers": 2, "intermediate_size": 64}
+
+
+def small(tower):
+    return {f"model.{tower}.{key}": value for key, value in TEXT.items()}
+
+
+@pytest.mark.parametrize("mode", ["loss", "predict"])
+@pytest.mark.parametrize("name", ["vqav2_r128", "coco_caption_r128", "coco_r128"])
+def test_every_task_is_measured(name, mode):
+    options = {**SMALL, **({} if name == "coco_r128" else small("decoder"))}
+    options.update({} if "caption" in name else small("text"))
+    config = f"configs/uniadapter/{name}.py"
+    variant = tool.Variant(config, options, mode=mode, frames=1, text_length=8)
+    result = tool.measure_alone(variant, steps=1, warmup=0)
+    assert result["mode"] == mode
+    assert (result["loss"] > 1) == (mode == "loss")
+    assert f"{mode}: 2 media x 1 frames x 32, 8 tokens a text" in tool.as_table([result])
+
+
+def small_cases():
+    """The rows' variants with one layer and few pixels."""
+    options = {**SMALL, **small("text"), "model.queue_size": 8}
+    return tool.cases(options)
+
+
+def test_a_row_compares_two_variants(monkeypatch):
+    row = next(row for row in tool.ROWS if row.name == "retrieval")
+    variants = {k: v for k, v in small_cases()["video"].items() if k in (row.first, row.second)}
+    results = tool.measure_case(variants, 1, 0, 1)
+    out = tool.finished_row(row, results)
+    assert out["loss_error"] < 1e-4
+    assert out["first"]["loss_without_dropout"] > 1
+    assert out["time_ratio"] == out["second"]["seconds"] / out["first"]["seconds"]
+    assert 0.5 < out["memory_ratio"] < 1.5
+    assert 0 < out["counted_ratio"] < 1
+    assert "retrieval, fp32 / naive fp32" in tool.rows_as_table([out])
+    # A row whose losses differ is not met, however fast it was.
+    results["ours"]["loss_without_dropout"] += 1
+    results["ours"]["seconds"] = results["ours"]["peak_gib"] = 1e-6
+    assert not tool.finished_row(row, results)["met"]

@@ -1,39 +1,51 @@
-"""Time real training steps of a config's model on random weights and data; measure peak memory."""
+"""Time training steps on random weights and data, and measure peak memory.
+
+    python tools/analysis_tools/benchmark_train.py CONFIG           # one config, each precision
+    python tools/analysis_tools/benchmark_train.py --rows --threads 2
+                                                  # the rows of docs/performance.md, by ratio
+
+A step is all that training does: losses, backward pass, optimizer, averages and queue. With
+``--mode predict`` forward passes of the test are timed instead.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
-import statistics
-import subprocess
 import sys
-import time
-from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config, DictAction
-from mmengine.optim import OptimWrapper, build_optim_wrapper
-from mmengine.registry import DefaultScope
+from mmengine.config import DictAction
 
-from uniadapter.apis.model import build_model
-from uniadapter.models.tasks import VisionLanguageModel
-from uniadapter.registry import SCOPE
-from uniadapter.utils.config import load_config
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from train_bench.measure import measure_alone, measure_apart
+from train_bench.rows import ROWS, SHARE, cases, finished_row, measure_case
+from train_bench.rows import as_table as rows_as_table
+from train_bench.variant import MODES, Variant
 
 PRECISIONS = ("fp32", "bf16")
+#: Tokens of a text, as the configs cut them, unless --text-length says otherwise.
+TEXT_LENGTH = 35
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config", help="config file of a retrieval model")
-    parser.add_argument("--batch-size", type=int, default=2, help="videos a step")
-    parser.add_argument("--frames", type=int, default=8, help="frames a video")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", nargs="?", help="config file of any task")
+    names = [row.name for row in ROWS]
+    parser.add_argument("--rows", nargs="*", choices=names, help="compare (default: all rows)")
+    parser.add_argument("--mode", choices=MODES, default="loss", help="training steps or tests")
+    parser.add_argument("--batch-size", type=int, default=2, help="media a step")
+    parser.add_argument("--frames", type=int, default=8, help="frames a medium")
     parser.add_argument("--img-size", type=int, help="side in pixels (default: the config's)")
-    parser.add_argument("--text-length", type=int, default=35, help="tokens a text")
+    parser.add_argument("--text-length", type=int, default=TEXT_LENGTH, help="tokens a text")
     parser.add_argument("--precision", choices=(*PRECISIONS, "both"), default="both")
+    parser.add_argument("--frozen-bf16", action="store_true", help="store frozen weights in bf16")
     parser.add_argument("--steps", type=int, default=3, help="measured steps")
     parser.add_argument("--warmup", type=int, default=1, help="steps before the measured ones")
     parser.add_argument("--threads", type=int, help="threads of torch (default: torch's own)")
@@ -41,6 +53,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--grad-checkpointing", action="store_true", help="recompute layers in the backward pass"
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--variant", help=argparse.SUPPRESS)
     parser.add_argument(
         "--cfg-options",
         nargs="+",
@@ -49,122 +62,70 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="override config values, e.g. model.adapter.bottleneck=128",
     )
     args = parser.parse_args(argv)
+    if sum(choice is not None for choice in (args.config, args.rows, args.variant)) != 1:
+        parser.error("name either a config or --rows")
     for name in ("batch_size", "frames", "text_length", "steps", "img_size", "threads"):
         value = getattr(args, name)
         if value is not None and value < 1:
             parser.error(f"--{name.replace('_', '-')} {value} must be at least 1")
     if args.warmup < 0:
         parser.error(f"--warmup {args.warmup} must be at least 0")
+    if args.frozen_bf16 and args.precision != "bf16":
+        parser.error("--frozen-bf16 needs --precision bf16")
+    if args.threads is None:
+        args.threads = torch.get_num_threads()
     return args
 
 
-def read_config(args: argparse.Namespace) -> Config:
-    """Read the config and put in what the command line says about the model."""
-    cfg = load_config(args.config, args.cfg_options)
-    for key in ("model", "optim_wrapper"):
-        if key not in cfg:
-            raise ValueError(f"{args.config} has no key {key!r}: name a training config.")
-    if args.img_size is not None:
-        cfg.model.visual.img_size = args.img_size
+def variant_of(args: argparse.Namespace) -> Variant:
+    """What the command line asks for, in fp32 unless it says bf16."""
+    options = dict(args.cfg_options or {})
     if args.grad_checkpointing:
-        cfg.model.grad_checkpointing = True
-    return cfg
+        options["model.grad_checkpointing"] = True
+    return Variant(
+        config=args.config,
+        options=options,
+        mode=args.mode,
+        precision="bf16" if args.precision == "bf16" else "fp32",
+        frozen_bf16=args.frozen_bf16,
+        batch_size=args.batch_size,
+        frames=args.frames,
+        img_size=args.img_size,
+        text_length=args.text_length,
+    )
 
 
-def random_batch(cfg: Config, args: argparse.Namespace) -> dict[str, torch.Tensor]:
-    """Random inputs of the sizes a training batch has, as the data preprocessor returns them."""
-    size = cfg.model.visual.get("img_size", 224)
-    texts = (args.batch_size, args.text_length)
-    # The last two words are [DEC] and [ENC], which no caption holds.
-    vocabulary = cfg.model.text.get("vocab_size", 30524) - 2
-    return {
-        "pixels": torch.randn(args.batch_size, args.frames, 3, size, size),
-        "input_ids": torch.randint(1, vocabulary, texts),
-        "attention_mask": torch.ones(texts, dtype=torch.long),
-        "media_ids": torch.arange(args.batch_size),
-    }
+def measure_config(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Measure a config, in a process a precision when both are asked for."""
+    variant = variant_of(args)
+    if args.precision != "both":
+        return [measure_alone(variant, args.steps, args.warmup)]
+    variant.read_config()
+    return [
+        measure_apart(replace(variant, precision=p), args.steps, args.warmup, args.threads)
+        for p in PRECISIONS
+    ]
 
 
-def train_step(
-    model: VisionLanguageModel,
-    wrapper: OptimWrapper,
-    batch: dict[str, torch.Tensor],
-    autocast: AbstractContextManager,
-) -> float:
-    """One step: losses, backward pass, optimizer; the loss updates averages and queue itself."""
-    with autocast:
-        loss, _ = model.parse_losses(model(**batch, mode="loss"))
-    wrapper.update_params(loss)
-    return float(loss.detach())
-
-
-def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """Run the steps in this process, which should be a fresh one.
-
-    Returns:
-        dict: ``seconds_per_step`` (median), ``cpu_seconds_per_step`` (median over the threads'
-        sum, which other load on the machine hardly changes), ``peak_gib`` (resident memory of the
-        whole process, GiB), ``loss`` of the last step and what was run on.
-    """
-    torch.manual_seed(0)
-    if args.threads is not None:
-        torch.set_num_threads(args.threads)
-    cfg = read_config(args)
-    model = build_model(cfg.model.to_dict()).train()
-    with DefaultScope.overwrite_default_scope(SCOPE):
-        wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
-    batch = random_batch(cfg, args)
-    seconds, cpu_seconds, loss = [], [], 0.0
-    for step in range(args.warmup + args.steps):
-        autocast: AbstractContextManager = nullcontext()
-        if args.precision == "bf16":
-            autocast = torch.autocast("cpu", torch.bfloat16)
-        start, cpu_start = time.perf_counter(), time.process_time()
-        loss = train_step(model, wrapper, batch, autocast)
-        if step >= args.warmup:
-            seconds.append(time.perf_counter() - start)
-            cpu_seconds.append(time.process_time() - cpu_start)
-        message = f"{args.precision}: step {step + 1}/{args.warmup + args.steps}, loss {loss:.3f}"
-        print(message, file=sys.stderr)
-    return {
-        "precision": args.precision,
-        "seconds_per_step": round(statistics.median(seconds), 3),
-        "cpu_seconds_per_step": round(statistics.median(cpu_seconds), 3),
-        "peak_gib": round(peak_bytes() / 2**30, 3),
-        "loss": loss,
-        "batch_size": args.batch_size,
-        "frames": args.frames,
-        "img_size": cfg.model.visual.get("img_size", 224),
-        "text_length": args.text_length,
-        "grad_checkpointing": bool(cfg.model.get("grad_checkpointing", False)),
-        "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-    }
-
-
-def peak_bytes() -> int:
-    """Largest resident memory this process has had so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # macOS counts bytes, Linux KiB.
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def measure_apart(argv: list[str], precision: str) -> dict[str, Any]:
-    """Measure one precision in a process of its own, so that its peak memory is its own."""
-    command = [sys.executable, __file__, *argv, "--precision", precision, "--json"]
-    process = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    if process.returncode:
-        raise RuntimeError(f"The {precision} run ended with code {process.returncode}, see above.")
-    return json.loads(process.stdout.splitlines()[-1])
+def measure_rows(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Measure the chosen rows, each case once."""
+    chosen = [row for row in ROWS if not args.rows or row.name in args.rows]
+    variants = cases(dict(args.cfg_options or {}))
+    results = {}
+    for case in dict.fromkeys(row.case for row in chosen):
+        needed = {n for row in chosen if row.case == case for n in (row.first, row.second)}
+        own = {name: variant for name, variant in variants[case].items() if name in needed}
+        results[case] = measure_case(own, args.steps, args.warmup, args.threads)
+    return [finished_row(row, results[row.case]) for row in chosen]
 
 
 def as_table(rows: list[dict[str, Any]]) -> str:
-    """Lay out results as a text table."""
+    """Lay out the results of one config as a text table."""
     first = rows[0]
     lines = [
-        f"{first['batch_size']} videos x {first['frames']} frames x {first['img_size']}, "
-        f"{first['text_length']} tokens a text, {first['trainable']:,} trained parameters, "
+        f"{first['mode']}: {first['batch_size']} media x {first['frames']} frames x "
+        f"{first['img_size']}, {first['text_length']} tokens a text, "
+        f"{first['trainable']:,} trained parameters, "
         f"{first['threads']} thread(s), torch {first['torch']}",
         f"{'precision':<10} {'s/step':>8} {'CPU s/step':>11} {'peak GiB':>9}",
     ]
@@ -178,20 +139,28 @@ def as_table(rows: list[dict[str, Any]]) -> str:
 
 def main(argv: list[str] | None = None) -> None:
     """Measure and print."""
-    argv = sys.argv[1:] if argv is None else argv
     args = parse_args(argv)
+    torch.set_num_threads(args.threads)
     try:
-        if args.precision == "both":
-            read_config(args)
-            results = [measure_apart(argv, precision) for precision in PRECISIONS]
-        else:
-            results = [measure(args)]
+        if args.variant is not None:
+            variant = Variant(**json.loads(args.variant))
+            print(json.dumps(measure_alone(variant, args.steps, args.warmup)))
+            return
+        results = measure_rows(args) if args.rows is not None else measure_config(args)
     except (FileNotFoundError, ValueError, RuntimeError) as error:
         sys.exit(f"error: {error}")
     if args.json:
-        print(json.dumps(results if args.precision == "both" else results[0]))
-    else:
+        single = args.rows is None and args.precision != "both"
+        print(json.dumps(results[0] if single else results))
+    elif args.rows is None:
         print(as_table(results))
+    else:
+        print(rows_as_table(results))
+        share = [r["share_of_matmul_rate"] for r in results if r["name"] == "retrieval"]
+        if share:
+            print(
+                f"share of the matrix product's rate, fp32 step: {share[0]:.0%} (bound {SHARE:.0%})"
+            )
 
 
 if __name__ == "__main__":
