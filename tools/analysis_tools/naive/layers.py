@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 
@@ -171,7 +170,7 @@ def _cross_attention(
 
 
 def text_tokens(
-    text: nn.Module | Any,
+    text: Any,
     adapter: Any,
     input_ids: torch.Tensor,
     attention_mask: torch.Tensor,

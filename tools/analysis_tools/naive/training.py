@@ -172,7 +172,8 @@ class NaiveRetrieval(nn.Module):
         Returns:
             float: The sum of the losses before the step.
         """
-        loss = sum(self.loss(batch).values())
+        losses = self.loss(batch)
+        loss = losses["loss_itc"] + losses["loss_itm"]
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
