@@ -1,0 +1,4 @@
+# python tools/test.py configs/tiny/didemo_zero_shot.py configs/pretrain/blip_tiny.safetensors
+# The frozen backbone as it was pre-trained on stills; no row of the paper (docs/embedded_data.md has ours).
+_base_ = './didemo_r32.py'
+model = dict(adapter=None, pfa=None)

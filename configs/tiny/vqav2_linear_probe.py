@@ -1,0 +1,4 @@
+# python tools/train.py configs/tiny/vqav2_linear_probe.py
+# The language-model head (not its word embeddings) on the frozen towers; no row of the paper (docs/embedded_data.md has ours).
+_base_ = './vqav2_r32.py'
+model = dict(adapter=None)
