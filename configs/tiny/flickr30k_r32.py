@@ -7,6 +7,6 @@ _base_ = [
 model = dict(
     adapter=dict(bottleneck=32, scale=1.0), pfa=None, momentum=0.98)
 optim_wrapper = dict(optimizer=dict(lr=3e-3))
-train_cfg = dict(max_epochs=3, val_interval=3)
+train_cfg = dict(max_epochs=2, val_interval=2)
 val_cfg = dict(k_test=64)
 test_cfg = dict(k_test=64)

@@ -32,12 +32,8 @@ METHODS = {
     "r32": "UniAdapter",
     "full_finetune": "full fine-tuning",
 }
-T2V = {"t2v R@1": "t2v/R1", "R@5": "t2v/R5", "R@10": "t2v/R10"}
-IMAGES = {"t2i R@1": "t2i/R1", "R@5": "t2i/R5", "R@10": "t2i/R10"} | {
-    "i2t R@1": "i2t/R1",
-    "i2t R@5": "i2t/R5",
-    "i2t R@10": "i2t/R10",
-}
+T2V = {f"t2v R@{n}": f"t2v/R{n}" for n in (1, 5, 10)}
+IMAGES = {f"{way} R@{n}": f"{way}/R{n}" for way in ("t2i", "i2t") for n in (1, 5, 10)}
 
 
 @dataclass(frozen=True)
@@ -140,9 +136,14 @@ def fingerprint(job: Job, world: Path, epochs: int | None) -> str:
     return digest.hexdigest()
 
 
+def result_file(job: Job, work_dir: Path) -> Path:
+    """Where the result of a row is written."""
+    return work_dir / Path(job.config).stem / "result.json"
+
+
 def read_result(job: Job, work_dir: Path, key: str) -> dict[str, Any] | None:
     """The result of a finished row, or None if there is none that is valid."""
-    path = work_dir / Path(job.config).stem / "result.json"
+    path = result_file(job, work_dir)
     if not path.is_file():
         return None
     found = json.loads(path.read_text(encoding="utf-8"))
@@ -155,8 +156,9 @@ def run_job(job: Job, args: argparse.Namespace, world: Path, work_dir: Path, key
     Raises:
         RuntimeError: When a command fails, or the test did not write what the table shows.
     """
-    folder = work_dir / Path(job.config).stem
-    (folder / "result.json").unlink(missing_ok=True)
+    path = result_file(job, work_dir)
+    folder = path.parent
+    path.unlink(missing_ok=True)
     trained = job.method != "zero_shot"
     options = options_of(job, world, args.epochs)
     found = train_and_test(job.config, folder, args.threads, trained, options)
@@ -169,7 +171,7 @@ def run_job(job: Job, args: argparse.Namespace, world: Path, work_dir: Path, key
         "benchmark": job.benchmark,
         "method": job.method,
         "config": job.config,
-        "measures": {label: found[name] for label, name in measures.items()},
+        "metrics": {name: found[name] for name in measures.values()},
         "trainable": trainable,
         "total": total,
         "train_seconds": round(found["train_seconds"], 1) if trained else 0.0,
@@ -178,8 +180,17 @@ def run_job(job: Job, args: argparse.Namespace, world: Path, work_dir: Path, key
         "jobs": args.jobs,
         "fingerprint": key,
     }
-    text = json.dumps(result, indent=2) + "\n"
-    (folder / "result.json").write_text(text, encoding="utf-8")
+    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def measures_of(benchmark: Benchmark) -> str:
+    """Names of the measures; a direction is named once, before the first of its recalls."""
+    words, last = [], ""
+    for name in benchmark.measures:
+        way = name.split(" ")[0]
+        words.append(name.removeprefix(f"{way} ") if way == last else name)
+        last = way
+    return " / ".join(words)
 
 
 def table(results: Sequence[dict[str, Any]]) -> str:
@@ -190,12 +201,12 @@ def table(results: Sequence[dict[str, Any]]) -> str:
         "| --- | --- | --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for result in results:
-        values = result["measures"]
+        benchmark = BENCHMARKS[result["benchmark"]]
         cells = [
-            BENCHMARKS[result["benchmark"]].title,
-            " / ".join(values),
+            benchmark.title,
+            measures_of(benchmark),
             METHODS[result["method"]],
-            " / ".join(f"{value:.1f}" for value in values.values()),
+            " / ".join(f"{result['metrics'][name]:.1f}" for name in benchmark.measures.values()),
             f"{result['trainable']:,}",
             f"{result['trainable'] / result['total']:.1%}",
             f"{result['train_seconds']:.0f}",
@@ -250,7 +261,7 @@ def run_all(
         except (RuntimeError, OSError, ValueError, KeyError) as error:
             print(f"FAILED {job.config}: {error}", file=sys.stderr, flush=True)
             return job.config
-        print(f"{job.config}: {result['measures'] if result else None}", flush=True)
+        print(f"{job.config}: {result['metrics'] if result else None}", flush=True)
         return None
 
     with ThreadPoolExecutor(args.jobs) as pool:
@@ -259,13 +270,17 @@ def run_all(
 
 def valid_results(args: argparse.Namespace, world: Path, work_dir: Path) -> list[dict[str, Any]]:
     """Results of all benchmarks that belong to the present configs and data."""
+    jobs = jobs_of(list(BENCHMARKS), list(METHODS))
     results = []
-    for job in jobs_of(list(BENCHMARKS), list(METHODS)):
+    for job in (job for job in jobs if result_file(job, work_dir).is_file()):
         try:
             found = read_result(job, work_dir, fingerprint(job, world, args.epochs))
-        except (OSError, KeyError):
-            continue  # Its data was never drawn, so it has no result either.
-        if found is not None:
+        except FileNotFoundError as error:
+            print(f"{job.config}: left out, its data is gone ({error})", file=sys.stderr)
+            continue
+        if found is None:
+            print(f"{job.config}: left out, config or data changed since", file=sys.stderr)
+        else:
             results.append(found)
     return results
 

@@ -1,4 +1,4 @@
-# The twin of DiDeMo: 800 / 64 / 200 videos of three moments, which a paragraph tells of (docs/embedded_data.md).
+# The twin of DiDeMo: 800 / 64 / 200 videos of two moments, which a paragraph tells of (docs/embedded_data.md).
 data_root = 'data/toy_world/didemo/'
 
 # No crop and no flip: captions say left and right, and 48 pixels are few.

@@ -1,4 +1,4 @@
-"""Videos of three moments in a row, each with its sentence: what DiDeMo's twin is made of."""
+"""Videos of two moments in a row, each with its sentence: what DiDeMo's twin is made of."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from .photos import SPLITS
 from .stills import random_name
 from .videos import Shot, night_camera, pair_shot, render
 
-MOMENTS = 3
-#: DiDeMo cuts a video into six segments of five seconds; a moment fills two of them.
+MOMENTS = 2
+#: DiDeMo cuts a video into six segments of five seconds; a moment fills half of them.
 SEGMENTS = 6
-ORDINALS = ("first", "then", "later")
+ORDINALS = ("first", "later")
 TEMPLATES = (
     "a {one} {relation} a {two} appears",
     "for a moment there is a {one} {relation} a {two}",

@@ -1,0 +1,135 @@
+"""One table of all embedded benchmarks: from results that are valid, and from them alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tests.toy_parts import draw_parts, load_tool
+
+
+@pytest.fixture(scope="module")
+def tool() -> ModuleType:
+    return load_tool("analysis_tools/run_tiny.py")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_parts(tmp_path_factory.mktemp("run_tiny") / "world")
+
+
+def result(**changes: Any) -> dict[str, Any]:
+    return {
+        "benchmark": "coco_caption",
+        "method": "r32",
+        "config": "configs/tiny/coco_caption_r32.py",
+        "metrics": {"Bleu_4": 12.34, "CIDEr": 56.78},
+        "trainable": 250,
+        "total": 1000,
+        "train_seconds": 61.4,
+        "test_seconds": 5.0,
+        "threads": 1,
+        **changes,
+    }
+
+
+def test_all_seven_benchmarks_have_their_methods(tool: ModuleType) -> None:
+    jobs = tool.jobs_of(list(tool.BENCHMARKS), list(tool.METHODS))
+    assert len(tool.BENCHMARKS) == 7
+    for name in tool.BENCHMARKS:
+        methods = {job.method for job in jobs if job.benchmark == name}
+        # A model that never saw an answer has no zero-shot answers.
+        missing = {"zero_shot"} if name in ("vqav2", "msrvttqa") else set()
+        assert methods == set(tool.METHODS) - missing
+
+
+def test_the_table_shows_a_result(tool: ModuleType) -> None:
+    lines = tool.table([result()]).splitlines()
+    assert lines[2] == (
+        "| COCO caption | BLEU-4 / CIDEr | UniAdapter | 12.3 / 56.8 | 250 | 25.0% | 61 | 5 | 1 |"
+    )
+    assert len({line.count("|") for line in lines}) == 1
+
+
+def test_a_direction_is_named_once(tool: ModuleType) -> None:
+    measures = tool.measures_of(tool.BENCHMARKS["flickr30k"])
+    assert measures == "t2i R@1 / R@5 / R@10 / i2t R@1 / R@5 / R@10"
+
+
+def test_the_table_is_put_between_the_marks_of_a_page(tool: ModuleType, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{tool.BEGIN}\nold\n{tool.END}\nafter\n")
+    tool.write_table([result()], page)
+    text = page.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "old" not in text
+    assert "12.3 / 56.8" in text
+    assert "1 rows, 1 minutes in all" in text
+    page.write_text(f"{tool.END} {tool.BEGIN}")
+    with pytest.raises(ValueError, match=r"page\.md must hold the lines"):
+        tool.write_table([result()], page)
+
+
+def test_a_result_of_another_config_or_of_other_data_is_not_used(
+    tool: ModuleType, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    args = tool.parse_args(["--only", "coco_caption", "--world", str(world)])
+    job = tool.Job("coco_caption", "r32")
+    folder = tmp_path / "coco_caption_r32"
+    folder.mkdir()
+    key = tool.fingerprint(job, world, None)
+    (folder / "result.json").write_text(json.dumps(result(fingerprint=key)))
+    assert [found["method"] for found in tool.valid_results(args, world, tmp_path)] == ["r32"]
+    assert tool.fingerprint(job, world, 1) != key
+    facts = world / "coco" / "part.json"
+    content = facts.read_text()
+    facts.write_text(content.replace('"sha256": "', '"sha256": "0'))
+    try:
+        assert tool.valid_results(args, world, tmp_path) == []
+    finally:
+        facts.write_text(content)
+
+
+def test_a_run_that_fails_leaves_no_row(
+    tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["--only", "coco_caption", "--methods", "r32", "--work-dir", str(tmp_path / "work")]
+    with pytest.raises(SystemExit, match="1 rows failed"):
+        tool.main([*argv, "--world", str(tmp_path / "nothing")])
+    assert "FAILED configs/tiny/coco_caption_r32.py" in capsys.readouterr().err
+    assert json.loads((tmp_path / "work" / "table.json").read_text()) == []
+
+
+def test_a_test_without_the_figure_is_a_failure(
+    tool: ModuleType, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = {"Bleu_4": 1.0, "train_seconds": 1.0, "test_seconds": 1.0}
+    monkeypatch.setattr(tool, "train_and_test", lambda *args: written)
+    args = tool.parse_args([])
+    (tmp_path / "coco_caption_r32").mkdir()
+    with pytest.raises(RuntimeError, match="has no .'CIDEr'"):
+        tool.run_job(tool.Job("coco_caption", "r32"), args, world, tmp_path, "key")
+    assert not (tmp_path / "coco_caption_r32" / "result.json").exists()
+
+
+def test_a_small_run(
+    tool: ModuleType, world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["--only", "vqav2", "--methods", "linear_probe", "--epochs", "1"]
+    argv += ["--world", str(world), "--work-dir", str(tmp_path), "--out", str(tmp_path / "t.md")]
+    tool.main(argv)
+    (row,) = json.loads((tmp_path / "table.json").read_text())
+    metrics = json.loads((tmp_path / "vqav2_linear_probe" / "metrics.json").read_text())
+    assert row["metrics"] == {"accuracy": metrics["accuracy"]}
+    assert row["trainable"] == 128 * 128 + 128 + 2 * 128 + 189
+    assert row["train_seconds"] > 0
+    assert "| VQAv2 | accuracy | linear probe |" in (tmp_path / "t.md").read_text()
+    stamp = (tmp_path / "vqav2_linear_probe" / "result.json").stat().st_mtime_ns
+    tool.main(argv)
+    assert (tmp_path / "vqav2_linear_probe" / "result.json").stat().st_mtime_ns == stamp
+    assert "linear_probe.py ..." in capsys.readouterr().out
