@@ -62,6 +62,8 @@ def test_every_row_has_its_figures(configs: dict[str, str]) -> None:
         assert row["score_std"] > 1e-3
         assert row["threads"] == 1
         assert row["naive_chunk"] in measure.CHUNKS
+        assert row["share_of_matmul_rate"] > 0
+        assert row["counted_ratio"] > 1
         if row["precision"] == "fp32":
             assert row["max_error"] <= 1e-4
             assert row["equal"]
@@ -75,12 +77,10 @@ def test_every_row_has_its_figures(configs: dict[str, str]) -> None:
         assert (row["mean_text_tokens"] == 35) == full
         if row["name"] == "evaluation":
             assert row["texts"] == 5
+            assert 1 < row["counted_ratio_all_layers"] < row["counted_ratio"]
         else:
             assert len(row["all_seconds"]) == len(row["all_naive_seconds"]) == 2
         assert row["visual_tokens"] == (5 if "image" in row["name"] else 10)
-        if row["name"] != "evaluation":
-            assert row["share_of_matmul_rate"] > 0
-            assert row["counted_ratio"] > 1
     json.dumps(results)
     text = as_table(results["rows"], {"fp32": 1e9})
     assert all(row.what in text for row in ROWS)
@@ -181,6 +181,24 @@ def test_operations_are_counted_as_by_hand() -> None:
     )
     more = operations.useful_operations(_widths(2, adapter), 7, [2, 3]) - whole - last
     assert more == 2 * 5 * (2 * 2 * 6 + 2 * 6 * 2)
+
+
+def test_operations_of_an_evaluation_are_its_parts(configs: dict[str, str]) -> None:
+    model = inputs.random_model(inputs.read_config(configs["video"]), 0)
+    listed = torch.tensor([[True, False], [True, True], [False, True]])
+    reverse = torch.tensor([[True, False, True], [True, True, False]])
+    naive, useful = operations.evaluation_operations(model, 2, (listed, reverse), [5, 6, 7])
+    # 2 layers of width 32 and feed-forward 64 on 4 patches of 16 x 16 pixels and a class token.
+    layer = 5 * (8 * 32 * 32 + 4 * 32 * 64 + 4 * 32 * 8) + 4 * 32 * 25
+    image = 4 * 2 * 32 * 3 * 256 + 2 * layer
+    assert operations.visual_operations(model, 4) == 4 * image
+    layer = 18 * (8 * 32 * 32 + 4 * 32 * 64 + 4 * 32 * 8) + 4 * 32 * (25 + 36 + 49)
+    assert operations.text_operations(model, [5, 6, 7]) == 2 * layer
+    texts = operations.text_operations(model, [35] * 3)
+    assert naive == 4 * image + texts + operations.naive_operations(model, 10, 8, 35)
+    pairs = [[5, 6, 7], [5, 6, 7]]
+    matched = sum(operations.useful_operations(model, 10, lengths) for lengths in pairs)
+    assert useful == 4 * image + 2 * layer + matched
 
 
 def test_errors_and_order_are_found() -> None:

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from uniadapter.models.tasks import RetrievalModel
 
+from .compare import OUTSIDE
 from .inputs import (
     MAX_LENGTH,
     RandomMedia,
@@ -26,7 +27,7 @@ from .inputs import (
     read_config,
 )
 from .loops import BATCH, encoded_gallery, evaluation_loop
-from .operations import naive_operations, useful_operations
+from .operations import evaluation_operations, naive_operations, useful_operations
 
 #: Pairs that the naive way may score in a call; it gets what is fastest for it on the machine. At
 #: 3,152 visual tokens 16 pairs need about 1 GiB.
@@ -75,8 +76,9 @@ class Measured:
         tokens: Visual tokens of a medium.
         lengths: Tokens of each text.
         chunk: Pairs that the naive way scored in a call.
-        naive_operations: Counted operations of one re-rank; 0 where they are not counted.
-        operations: The same for the least that gives the scores.
+        naive_operations: Counted operations of the naive way.
+        operations: The fewest that give the scores.
+        full_depth_ratio: Ratio of both in an evaluation with all of the config's layers.
     """
 
     tokens: int
@@ -89,6 +91,7 @@ class Measured:
     naive_bf16: Tensor | None = None
     naive_operations: int = 0
     operations: int = 0
+    full_depth_ratio: float | None = None
 
     def naive_median(self) -> float:
         """Median seconds of the naive way."""
@@ -243,4 +246,13 @@ def measure_evaluation(sizes: Sizes, precisions: list[str], repeats: int) -> Mea
                 spent, _ = _timed(loop.run)
                 result.seconds.setdefault(precision, []).append(spent)
                 result.scores[precision] = loop.evaluator.scores()
+    t2v, v2t = (scores != OUTSIDE for scores in result.naive_scores)
+    # Captions by medium, as they stand in the gallery.
+    gallery_lengths = mask.sum(1).tolist()
+    counts = evaluation_operations(model, sizes.frames, (t2v, v2t), gallery_lengths)
+    result.naive_operations, result.operations = counts
+    # The last layer computes one token a text, which weighs more where there are few layers.
+    full = random_model(read_config(sizes.config, None, sizes.pfa), sizes.seed)
+    whole, fewest = evaluation_operations(full, sizes.frames, (t2v, v2t), gallery_lengths)
+    result.full_depth_ratio = whole / fewest
     return result

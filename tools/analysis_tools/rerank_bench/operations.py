@@ -12,6 +12,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from naive.model import TEXT_LENGTH
+
+
+def _is_adapted(adapter: Any, index: int, tower: str) -> bool:
+    return (
+        adapter is not None and str(index) in adapter.layers and tower in adapter.options["towers"]
+    )
 
 
 def _widths(model: Any) -> tuple[int, int, int, list[int]]:
@@ -23,9 +30,8 @@ def _widths(model: Any) -> tuple[int, int, int, list[int]]:
     inner = text.encoder.layer[0].intermediate.dense.out_features
     terms = []
     for index in range(text.num_layers):
-        adapted = adapter is not None and str(index) in adapter.layers
         count = 0
-        if adapted and "cross" in adapter.options["towers"]:
+        if _is_adapted(adapter, index, "cross"):
             count = 1 + (adapter.options["query_residual"] != "off")
         terms.append(count * adapter.options["bottleneck"] if count else 0)
     return text.hidden_size, inner, text.encoder_width, terms
@@ -74,6 +80,71 @@ def useful_operations(model: Any, states: int, lengths: Sequence[int]) -> int:
         total += 4 * width * ((tokens if last else squares) + rows * states)
         total += rows * (4 * width * inner + 4 * width * bottleneck)
     return total
+
+
+def visual_operations(model: Any, images: int) -> int:
+    """Operations of encoding images: patches, layers, adapters.
+
+    Args:
+        model (RetrievalModel): Its widths count.
+        images (int): Images, or frames of all videos.
+    """
+    visual, adapter = model.visual, model.adapter
+    width, patches = visual.embed_dims, visual.patch_resolution[0] * visual.patch_resolution[1]
+    tokens = patches + 1
+    total = 2 * patches * visual.patch_embed.projection.weight.numel()
+    for index, layer in enumerate(visual.layers):
+        inner = layer.ffn.feedforward_channels
+        total += tokens * (8 * width**2 + 4 * width * inner) + 4 * width * tokens**2
+        if _is_adapted(adapter, index, "visual"):
+            total += 4 * tokens * width * adapter.options["bottleneck"]
+    return images * total
+
+
+def text_operations(model: Any, lengths: Sequence[int]) -> int:
+    """Operations of encoding texts without media.
+
+    Args:
+        model (RetrievalModel): Its widths count.
+        lengths (Sequence[int]): Tokens of each text.
+    """
+    width, inner, _, _ = _widths(model)
+    tokens, squares = sum(lengths), sum(length**2 for length in lengths)
+    total = 0
+    for index in range(model.text.num_layers):
+        total += tokens * (8 * width**2 + 4 * width * inner) + 4 * width * squares
+        if _is_adapted(model.adapter, index, "text"):
+            total += 4 * tokens * width * model.adapter.options["bottleneck"]
+    return total
+
+
+def evaluation_operations(
+    model: Any, frames: int, listed: tuple[torch.Tensor, torch.Tensor], lengths: Sequence[int]
+) -> tuple[int, int]:
+    """Operations of a whole evaluation: the naive way's and the useful ones.
+
+    Args:
+        model (RetrievalModel): Its widths count.
+        frames (int): Frames of a medium.
+        listed (tuple): Which pairs are on the shortlists of texts (T, V) and of media (V, T), bool.
+        lengths (Sequence[int]): Tokens of each text, without padding.
+
+    Returns:
+        tuple: Of the naive way, which scores each direction, and the useful ones, which score a
+        pair on either list once.
+    """
+    texts, media = listed[0].shape
+    resolution = model.visual.patch_resolution
+    states = frames * (resolution[0] * resolution[1] + 1)
+    encoded = visual_operations(model, media * frames)
+    pairs = int(listed[0].sum() + listed[1].sum())
+    naive = naive_operations(model, states, pairs, TEXT_LENGTH)
+    naive += encoded + text_operations(model, [TEXT_LENGTH] * texts)
+    useful = encoded + text_operations(model, lengths)
+    for row in (listed[0].t() | listed[1]).tolist():
+        chosen = [length for length, is_listed in zip(lengths, row, strict=True) if is_listed]
+        useful += useful_operations(model, states, chosen)
+    return naive, useful
 
 
 def matmul_rate(dtype: torch.dtype, size: int = 3072, repeats: int = 5) -> float:

@@ -89,12 +89,13 @@ def finished_row(
         result["naive_bf16_swapped_gap"] = own["swapped_gap"]
         near = max(NEAR_TIE * result["score_std"], own["swapped_gap"])
         equal = result["swapped_gap"] <= near
-    if measured.operations:
-        result["gflop"] = measured.operations / 1e9
-        result["naive_gflop"] = measured.naive_operations / 1e9
-        result["counted_ratio"] = measured.naive_operations / measured.operations
-        result["share_of_matmul_rate"] = measured.operations / ours / rates[row.precision]
-        result["naive_share_of_matmul_rate"] = measured.naive_operations / naive / rates["fp32"]
+    result["gflop"] = measured.operations / 1e9
+    result["naive_gflop"] = measured.naive_operations / 1e9
+    result["counted_ratio"] = measured.naive_operations / measured.operations
+    result["share_of_matmul_rate"] = measured.operations / ours / rates[row.precision]
+    result["naive_share_of_matmul_rate"] = measured.naive_operations / naive / rates["fp32"]
+    if measured.full_depth_ratio is not None:
+        result["counted_ratio_all_layers"] = measured.full_depth_ratio
     result["equal"] = equal
     result["met"] = equal and result["ratio"] >= row.bound
     return result
@@ -109,12 +110,11 @@ def as_table(rows: list[dict[str, Any]], rates: dict[str, float]) -> str:
         f"{'counted':>9}{'share':>7}  met"
     )
     for row in rows:
-        share, counted = row.get("share_of_matmul_rate"), row.get("counted_ratio")
         lines.append(
             f"{row['what']:<42}{row['bound']:>6g}{row['ratio']:>8.2f}{row['naive_seconds']:>10.3f}"
             f"{row['seconds']:>9.3f}{row['max_error']:>11.1e}"
-            f"{'-' if counted is None else f'{counted:.1f}':>9}"
-            f"{'-' if share is None else f'{share:.0%}':>7}  {'yes' if row['met'] else 'no'}"
+            f"{row['counted_ratio']:>9.1f}{row['share_of_matmul_rate']:>7.0%}"
+            f"  {'yes' if row['met'] else 'no'}"
         )
         if "swapped" in row:
             lines.append(
@@ -124,6 +124,8 @@ def as_table(rows: list[dict[str, Any]], rates: dict[str, float]) -> str:
                 f"the naive way in bf16 swaps {row['naive_bf16_swapped']}, "
                 f"{row['naive_bf16_swapped_gap']:.1e}"
             )
+        if "counted_ratio_all_layers" in row:
+            lines.append(f"    counted with all layers: {row['counted_ratio_all_layers']:.1f}")
         if row["only_one_scored"]:
             lines.append(f"    {row['only_one_scored']} pairs on the shortlist of one way alone")
         lines.append(
