@@ -21,8 +21,9 @@ class FastPaths:
             whole evaluation; it does not depend on the medium.
         share_kv (bool): In training, project keys and values of a medium once for its positive and
             negative pairs. False: once a pair.
-        recompute_pairs (bool): In training, gather and weigh keys and values of the pairs again
-            in the backward pass rather than keep a copy for every pair.
+        recompute_kv (bool): In training of retrieval, project keys and values and gather them for
+            the pairs again in the backward pass rather than keep them: less memory, and about 4 %
+            more operations.
     """
 
     share_prefix: bool = True
@@ -30,7 +31,7 @@ class FastPaths:
     fold_texts: bool = True
     first_layer_once: bool = True
     share_kv: bool = True
-    recompute_pairs: bool = True
+    recompute_kv: bool = True
 
     @classmethod
     def build(cls, config: bool | Mapping[str, bool] | None) -> FastPaths:

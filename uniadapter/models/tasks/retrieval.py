@@ -367,7 +367,7 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
             media, owner = torch.unique(media, return_inverse=True)
         states = batch.tokens[media]
         cross = self.text.read(states.flatten(1, 2), owner=owner)
-        cross = replace(cross, recompute=self.fast.recompute_pairs)
+        cross = replace(cross, recompute=self.fast.recompute_kv)
         sims = self.frame_sims(states[:, :, 0], batch.frames[media], batch.text_cls, batch.text)
         if sims is not None:
             place = torch.arange(len(media), device=device) if owner is None else owner

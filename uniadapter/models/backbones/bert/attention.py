@@ -17,7 +17,6 @@ from typing import NamedTuple
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from .packing import Packing
 
@@ -61,8 +60,8 @@ class CrossInput:
             token, when the texts are packed.
         weigh_states (bool): Whether the factor is on the states, hence on keys and values before
             their biases (paper eq. 8), or on the finished keys only (released code).
-        recompute (bool): Whether the backward pass gathers and weighs keys and values of the pairs
-            anew, so that no copy a pair is kept.
+        recompute (bool): Whether the backward pass projects, gathers and weighs keys and values
+            anew, so that neither they nor copies a pair are kept.
     """
 
     states: torch.Tensor | None = None
@@ -198,13 +197,6 @@ class CrossAttention(_Projections):
 
     def _pairwise(self, query: torch.Tensor, kv: KeyValue, cross: CrossInput) -> torch.Tensor:
         """Text p reads medium owner[p]; query (P, H, L, D/H)."""
-        copies = cross.owner is not None or cross.weights is not None
-        if cross.recompute and copies and torch.is_grad_enabled():
-            return checkpoint(self._gathered, query, kv, cross, use_reentrant=False)
-        return self._gathered(query, kv, cross)
-
-    def _gathered(self, query: torch.Tensor, kv: KeyValue, cross: CrossInput) -> torch.Tensor:
-        """Attention on a copy of its medium's keys and values for every text."""
         key, value, mask = kv.key, kv.value, cross.mask
         if cross.owner is not None:
             key, value = key[cross.owner], value[cross.owner]

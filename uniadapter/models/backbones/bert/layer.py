@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from ...slots import Slot
 from .attention import (
@@ -106,15 +107,23 @@ class BertLayer(nn.Module):
         if cross is None:
             out = self.output(self.intermediate(query), query)
             return self.slots["text"].add(out, query)
+        if cross.recompute and torch.is_grad_enabled():
+            attended = checkpoint(self._read, query, cross, index, use_reentrant=False)
+        else:
+            attended = self._read(query, cross, index)
+        hidden = self.crossattention.output(attended, query)
+        out = self.output(self.intermediate(hidden), hidden)
+        out = self.slots["query"].add(out, query)
+        return self.slots["cross"].add(out, hidden)
+
+    def _read(self, query: torch.Tensor, cross: CrossInput, index: int) -> torch.Tensor:
+        """Cross-attention, on keys and values that are projected here unless they are given."""
         attention = self.crossattention.self
         if cross.projected is not None:
             kv = cross.projected[index]
         else:
             kv = attention.project(cross.states, cross.delta, cross.delta_zero)
-        hidden = self.crossattention.output(attention(query, kv, cross), query)
-        out = self.output(self.intermediate(hidden), hidden)
-        out = self.slots["query"].add(out, query)
-        return self.slots["cross"].add(out, hidden)
+        return attention(query, kv, cross)
 
     def forward(
         self,
