@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from uniadapter.utils.dist import gather_ragged, own_rows
 
+from .token_store import DiskTokens, return_freed_memory, select
+
 
 @dataclass
 class Medium:
@@ -39,7 +41,7 @@ class Gallery:
     """Media and texts of the split in dataset order, alike on every rank but for ``own_*``.
 
     V media, T texts, v media of this rank, N frames, M tokens a frame, E and D widths. Everything
-    is on the CPU.
+    is on the CPU, visual tokens perhaps on disk.
 
     Attributes:
         media: The V media.
@@ -65,7 +67,7 @@ class Gallery:
     input_ids: Tensor
     attention_mask: Tensor
     own_media: Tensor
-    own_tokens: list[Tensor]
+    own_tokens: list[Tensor] | DiskTokens
     own_frame_cls: Tensor
     own_frame_features: Tensor
 
@@ -107,13 +109,15 @@ class Gallery:
             input_ids=self.input_ids[texts],
             attention_mask=self.attention_mask[texts],
             own_media=self.own_media[own] - start,
-            own_tokens=[self.own_tokens[row] for row in own.tolist()] if self.own_tokens else [],
+            own_tokens=select(self.own_tokens, own.tolist()) if self.own_tokens else [],
             own_frame_cls=self.own_frame_cls[own],
             own_frame_features=self.own_frame_features[own],
         )
 
     def own_bytes(self) -> int:
-        """Memory that this rank's visual tokens take."""
+        """Memory, or space on disk, that this rank's visual tokens take."""
+        if isinstance(self.own_tokens, DiskTokens):
+            return self.own_tokens.nbytes
         return sum(tokens.nbytes for tokens in self.own_tokens)
 
 
@@ -126,14 +130,15 @@ class GalleryEncoder:
         dtype: Of the stored visual tokens.
         text_batch: Texts encoded at once.
         keep_tokens: Keep the visual tokens; similarity alone doesn't need them.
+        tokens: Where they are kept.
     """
 
     model: Any
     dtype: torch.dtype
     text_batch: int
     keep_tokens: bool = True
+    tokens: list[Tensor] | DiskTokens = field(default_factory=list)
     samples: list[Any] = field(default_factory=list)
-    tokens: list[Tensor] = field(default_factory=list)
     visual: dict[str, list[Tensor]] = field(default_factory=dict)
     text: dict[str, list[Tensor]] = field(default_factory=dict)
 
@@ -175,6 +180,7 @@ class GalleryEncoder:
         tokens, feature, frame_features = self.model.encode_visual(inputs["pixels"])
         if self.keep_tokens:
             self.tokens.extend(tokens.to("cpu", self.dtype, copy=True).unbind(0))
+            return_freed_memory()
         self._keep(self.visual, feature=feature, frames=frame_features, cls=tokens[:, :, 0])
         for part in range(0, len(ids), self.text_batch):
             rows = slice(part, part + self.text_batch)
@@ -229,7 +235,7 @@ class GalleryEncoder:
             input_ids=text["ids"],
             attention_mask=text["mask"],
             own_media=own_media,
-            own_tokens=[self.tokens[row] for row in rows] if self.keep_tokens else [],
+            own_tokens=select(self.tokens, rows) if self.keep_tokens else [],
             own_frame_cls=visual.get("cls", torch.empty(0)),
             own_frame_features=visual.get("frames", torch.empty(0)),
         )

@@ -30,6 +30,7 @@ from uniadapter.utils.safe_io import atomic_write
 
 from .retrieval_gallery import Gallery, GalleryEncoder
 from .retrieval_scoring import GalleryScorer
+from .token_store import DiskTokens, token_store
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 _DUMPED_MEDIA = 10
@@ -71,6 +72,7 @@ class _RetrievalLoop:
         amp_dtype: str | None,
         log_seconds: float,
         folds: int,
+        gallery_dir: str | None,
     ) -> None:
         cfg = f"{self.stage}_cfg"
         if k_test is not None and (isinstance(k_test, bool) or k_test != int(k_test) or k_test < 0):
@@ -90,6 +92,7 @@ class _RetrievalLoop:
         if not 1 <= folds <= size:
             raise ValueError(f"{cfg}.folds must be in [1, {size}], the split's media; got {folds}")
         self.folds = folds
+        self.gallery_dir = gallery_dir
         self.k_test = int(k_test or 0)
         self.itc_weight = float(itc_weight)
         self.gallery_dtype = _DTYPES[gallery_dtype]
@@ -126,8 +129,10 @@ class _RetrievalLoop:
         runner.call_hook(f"before_{stage}")
         runner.call_hook(f"before_{stage}_epoch")
         runner.model.eval()
-        with torch.no_grad():
-            gallery = self._encode()
+        # A sampler's length is that of this rank's part of the split.
+        media, option = len(self.dataloader.sampler), f"{stage}_cfg.gallery_dir"  # type: ignore[arg-type]
+        with torch.no_grad(), token_store(self.gallery_dir, media, option) as tokens:
+            gallery = self._encode(tokens)
             self._report_skipped(gallery)
             metrics = self._measure(gallery)
         metrics["skipped"] = len(gallery.skipped)
@@ -153,9 +158,11 @@ class _RetrievalLoop:
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
 
-    def _encode(self) -> Gallery:
+    def _encode(self, tokens: list[Tensor] | DiskTokens) -> Gallery:
         """Stage one, with the hooks of an iteration around every batch."""
-        encoder = GalleryEncoder(self.model, self.gallery_dtype, self.text_batch, self.k_test > 0)
+        encoder = GalleryEncoder(
+            self.model, self.gallery_dtype, self.text_batch, self.k_test > 0, tokens
+        )
         progress = _Progress("Encoding", len(self.dataloader), self.log_seconds)
         for idx, batch in enumerate(self.dataloader):
             self.runner.call_hook(f"before_{self.stage}_iter", batch_idx=idx, data_batch=batch)
@@ -169,6 +176,7 @@ class _RetrievalLoop:
         self.runner.logger.info(
             f"Gallery: {len(gallery.media)} media, {len(gallery.text_media)} texts; the visual "
             f"tokens of this rank take {gallery.own_bytes() / 2**30:.2f} GiB"
+            f"{' on disk' if self.gallery_dir else ''}"
         )
         return gallery
 
@@ -263,7 +271,7 @@ class RetrievalValLoop(_RetrievalLoop, ValLoop):
     number of ranks, whether or not it divides the split.
 
     Visual tokens stay in main memory: media x frames x tokens x width numbers over all ranks
-    (1,000 videos x 16 frames x 197 x 768 in float16: 4.5 GiB).
+    (1,000 videos x 16 frames x 197 x 768 in float16: 4.5 GiB), or in ``gallery_dir`` on disk.
 
     Args:
         runner: The runner.
@@ -278,6 +286,8 @@ class RetrievalValLoop(_RetrievalLoop, ValLoop):
         log_seconds: Seconds between two lines of progress.
         folds: Cut the split, in order, into this many galleries and take the mean of their metrics
             (COCO's 1K protocol: 5 folds of the 5,000 test images).
+        gallery_dir: Folder in which each rank keeps its visual tokens while the loop runs; None
+            for main memory.
 
     Raises:
         ValueError: If an option is outside its set or ``k_test`` is larger than the split.
@@ -298,10 +308,13 @@ class RetrievalValLoop(_RetrievalLoop, ValLoop):
         amp_dtype: str | None = None,
         log_seconds: float = 10.0,
         folds: int = 1,
+        gallery_dir: str | None = None,
     ) -> None:
         super().__init__(runner, dataloader, evaluator, fp16)
         amp = amp_dtype or ("float16" if fp16 else None)
-        self._set_options(k_test, itc_weight, gallery_dtype, text_batch, amp, log_seconds, folds)
+        self._set_options(
+            k_test, itc_weight, gallery_dtype, text_batch, amp, log_seconds, folds, gallery_dir
+        )
 
 
 @LOOPS.register_module()
@@ -320,6 +333,7 @@ class RetrievalTestLoop(_RetrievalLoop, TestLoop):
         amp_dtype: None, 'float16' or 'bfloat16': run the model under autocast.
         log_seconds: Seconds between two lines of progress.
         folds: As for validation.
+        gallery_dir: As for validation.
         dump: JSON file to write with the best ten media of every text: ``texts`` (list of
             strings), ``media`` (list of ``id`` and ``path``), ``positives`` (index in ``media`` for
             every text), ``top`` (for every text its best media as [index in ``media``, score], best
@@ -344,11 +358,14 @@ class RetrievalTestLoop(_RetrievalLoop, TestLoop):
         amp_dtype: str | None = None,
         log_seconds: float = 10.0,
         folds: int = 1,
+        gallery_dir: str | None = None,
         dump: str | None = None,
     ) -> None:
         super().__init__(runner, dataloader, evaluator, fp16)
         amp = amp_dtype or ("float16" if fp16 else None)
-        self._set_options(k_test, itc_weight, gallery_dtype, text_batch, amp, log_seconds, folds)
+        self._set_options(
+            k_test, itc_weight, gallery_dtype, text_batch, amp, log_seconds, folds, gallery_dir
+        )
         if dump is not None and folds > 1:
             raise ValueError(
                 "test_cfg.dump is the ranking of one gallery: leave out test_cfg.folds"
