@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -91,7 +92,18 @@ def test_every_way_is_timed_equally_often(job: Job, monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture
 def no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each would import torch."""
+    """Each would import torch anew."""
+
+    def here(args: argparse.Namespace, jobs: list[Job]) -> list[dict]:
+        modes = [(0, False), (1, False), (1, True)]
+        return [
+            benchmark_decode.time_loader(args, jobs, way, workers, persistent)
+            for workers, persistent in modes
+            for way in benchmark_decode.LOADER_WAYS
+            if args.workers
+        ]
+
+    monkeypatch.setattr(benchmark_decode, "time_loaders", here)
     monkeypatch.setattr(
         benchmark_decode, "peak_apart", lambda *_: {"peak_mib": 2.0, "added_mib": 1.0}
     )
@@ -109,7 +121,7 @@ def test_the_report_has_a_row_for_every_way(capsys: pytest.CaptureFixture[str]) 
         if row["way"] != "ours, pictures":
             assert (row["max_difference"], row["differing"]) == (0, {})
     modes = [(row["workers"], row["persistent"]) for row in result["loaders"]]
-    assert modes == [(0, False)] * 3 + [(1, False), (1, True)] * 3
+    assert modes == [(0, False)] * 3 + [(1, False)] * 3 + [(1, True)] * 3
     table = as_table(result)
     assert all(way in table for way in WAYS)
     assert len(table.splitlines()) == 4 + 6 + 3 + 9
@@ -119,6 +131,26 @@ def test_peak_memory_is_that_of_reading(job: Job) -> None:
     whole = benchmark_decode.peak_apart([job], "decord whole")
     assert whole["peak_mib"] > 100
     assert whole["peak_mib"] > whole["added_mib"] > 0
+
+
+def test_every_data_loader_has_a_process_of_its_own(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    plain = benchmark_decode.run_apart
+
+    def first_only(*arguments: str) -> dict:
+        asked.append(arguments)
+        return plain(*arguments) if len(asked) == 1 else {}
+
+    monkeypatch.setattr(benchmark_decode, "run_apart", first_only)
+    args = parse_args([*SMALL, "--workers", "1", "0"])
+    rows = benchmark_decode.time_loaders(args, [job])
+    assert len(rows) == len(asked) == 3 * 2 + 3
+    assert rows[0]["way"] == "ours, decord"
+    assert (rows[0]["workers"], rows[0]["persistent"]) == (1, False)
+    assert len(rows[0]["first_batch_seconds"]) == len(rows[0]["videos_per_second"]) == 2
+    assert [("--persistent" in arguments) for arguments in asked] == [False, True] * 3 + [False] * 3
 
 
 @pytest.mark.usefixtures("no_processes")

@@ -60,6 +60,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--batches", type=int, default=24, help="of the data loader, an epoch")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.add_argument("--peak-of", choices=tuple(WAYS), help=argparse.SUPPRESS)
+    parser.add_argument("--loader-of", choices=LOADER_WAYS, help=argparse.SUPPRESS)
+    parser.add_argument("--persistent", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--jobs", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     for name in ("count", "keyint", "frames", "img_size", "repeats", "threads", "batch_size"):
@@ -164,22 +166,33 @@ def status_kib(key: str) -> int:
         return next(int(line.split()[1]) for line in file if line.startswith(f"{key}:"))
 
 
+def run_apart(*arguments: str) -> Any:
+    """Run this tool with hidden arguments in a new process; what it printed."""
+    command = [sys.executable, __file__, *arguments]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{arguments[1]} ended with code {done.returncode}, see above.")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def pack(jobs: list[Job]) -> str:
+    """Jobs as an argument for :func:`run_apart`."""
+    return json.dumps([asdict(job) for job in jobs])
+
+
 def peak_apart(jobs: list[Job], way: str) -> dict[str, float]:
     """Read all videos once in a new process; its peak memory, and what reading added to it."""
     if not Path("/proc/self/status").exists():
         return {"peak_mib": float("nan"), "added_mib": float("nan")}
-    packed = json.dumps([asdict(job) for job in jobs])
-    command = [sys.executable, __file__, "--peak-of", way, "--jobs", packed]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    return run_apart("--peak-of", way, "--jobs", pack(jobs))
 
 
-def measure_peak(way: str, packed: str) -> dict[str, float]:
+def measure_peak(way: str, jobs: list[Job]) -> dict[str, float]:
     """The other side of :func:`peak_apart`."""
     # VmHWM begins anew with the program, unlike getrusage's figure.
     before = status_kib("VmRSS")
-    for job in json.loads(packed):
-        read_resized(way, Job(**job))
+    for job in jobs:
+        read_resized(way, job)
     peak = status_kib("VmHWM")
     return {"peak_mib": round(peak / 1024, 1), "added_mib": round((peak - before) / 1024, 1)}
 
@@ -200,7 +213,6 @@ class Videos(Dataset):
 
 def _one_thread(worker: int) -> None:
     torch.set_num_threads(1)
-    cv2.setNumThreads(1)
 
 
 def time_loader(
@@ -232,19 +244,29 @@ def time_loader(
     }
 
 
+def time_loaders(args: argparse.Namespace, jobs: list[Job]) -> list[dict[str, Any]]:
+    """All data loaders, each in a new process: what a process has read changes its start-ups."""
+    sizes = ["--batch-size", str(args.batch_size), "--batches", str(args.batches)]
+    rows = []
+    for workers in args.workers:
+        for way in LOADER_WAYS:
+            for persistent in (False, True) if workers else (False,):
+                extra = ["--persistent"] if persistent else []
+                rows.append(
+                    run_apart(
+                        *("--loader-of", way, "--workers", str(workers), "--jobs", pack(jobs)),
+                        *(*sizes, *extra),
+                    )
+                )
+    return rows
+
+
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Run everything."""
     torch.set_num_threads(1)
     cv2.setNumThreads(args.threads)
     with tempfile.TemporaryDirectory(prefix="benchmark_decode_") as name:
         jobs, facts = prepare(args, Path(name))
-        # First, while no reader has started threads that forked workers would lack.
-        loaders = [
-            time_loader(args, jobs, way, workers, persistent)
-            for workers in args.workers
-            for way in LOADER_WAYS
-            for persistent in ((False, True) if workers else (False,))
-        ]
         timed = time_ways(jobs, list(WAYS), args.repeats)
         ways = []
         for way in WAYS:
@@ -252,6 +274,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             check = check_way(jobs, way)
             peak = peak_apart(jobs, way)
             ways.append({"way": way, "threads": threads, **timed[way], **peak, **check})
+        loaders = time_loaders(args, jobs)
     setup = {
         **facts,
         "frames": args.frames,
@@ -302,8 +325,14 @@ def as_table(result: dict[str, Any]) -> str:
 def main(argv: list[str] | None = None) -> None:
     """Measure and print."""
     args = parse_args(argv)
-    if args.peak_of:
-        print(json.dumps(measure_peak(args.peak_of, args.jobs)))
+    if args.jobs:
+        torch.set_num_threads(1)
+        jobs = [Job(**job) for job in json.loads(args.jobs)]
+        if args.peak_of:
+            print(json.dumps(measure_peak(args.peak_of, jobs)))
+        else:
+            workers = args.workers[0]
+            print(json.dumps(time_loader(args, jobs, args.loader_of, workers, args.persistent)))
         return
     try:
         result = measure(args)
