@@ -86,8 +86,17 @@ def evaluation_loop(
 
 
 def encoded_gallery(loop: Any) -> Any:
-    """Stage one of a loop by itself, with the hooks that come before it."""
-    for stage in ("before_test", "before_test_epoch"):
-        loop.runner.call_hook(stage)
-    loop.model.eval()
-    return loop._encode()
+    """Run a loop once and return the gallery it encoded, whose pairs can then be scored again."""
+    galleries: list[Any] = []
+    measure = loop._measure
+
+    def keep(gallery: Any) -> dict[str, float]:
+        galleries.append(gallery)
+        return measure(gallery)
+
+    loop._measure = keep
+    try:
+        loop.run()
+    finally:
+        del loop._measure
+    return galleries[0]

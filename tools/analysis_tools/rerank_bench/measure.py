@@ -195,7 +195,6 @@ def measure_rerank(sizes: Sizes, precisions: list[str], repeats: int) -> Measure
             loop = stack.enter_context(evaluation_loop(model, media, 1, precision))
             every = (encoded_gallery(loop), rows.new_zeros(count, 1), rows[None])
             ways[precision] = partial(loop._score_pairs, *every)
-            ways[precision]()
         naive.score(1, 1)
         for _ in range(repeats):
             spent, scores = _timed(partial(naive.score, count, chunk))
