@@ -26,6 +26,8 @@ from train_bench.rows import ROWS, SHARE, cases, finished_row, measure_case
 from train_bench.rows import as_table as rows_as_table
 from train_bench.variant import MODES, Variant
 
+from uniadapter.utils.setup_env import return_freed_memory
+
 PRECISIONS = ("fp32", "bf16")
 #: Tokens of a text, as the configs cut them, unless --text-length says otherwise.
 TEXT_LENGTH = 35
@@ -141,6 +143,8 @@ def main(argv: list[str] | None = None) -> None:
     """Measure and print."""
     args = parse_args(argv)
     torch.set_num_threads(args.threads)
+    # As the training script does; naive and ours alike.
+    return_freed_memory()
     try:
         if args.variant is not None:
             variant = Variant(**json.loads(args.variant))

@@ -24,6 +24,8 @@ class FastPaths:
         recompute_kv (bool): In training of retrieval, project keys and values and gather them for
             the pairs again in the backward pass rather than keep them: less memory, and about 4 %
             more operations.
+        contrast_at_once (bool): Take the contrastive loss's gradients in the forward pass, so that
+            the queue's candidates and logits are not kept for the backward pass.
     """
 
     share_prefix: bool = True
@@ -32,6 +34,7 @@ class FastPaths:
     first_layer_once: bool = True
     share_kv: bool = True
     recompute_kv: bool = True
+    contrast_at_once: bool = True
 
     @classmethod
     def build(cls, config: bool | Mapping[str, bool] | None) -> FastPaths:

@@ -319,11 +319,12 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
             self.temp.clamp_(*_TEMPERATURE_RANGE)
             self.step += 1
         prefix = self.shared_prefix(pixels)
-        tokens, visual, frames = self.encode_visual(pixels, prefix)
-        text_tokens, text = self.encode_text(input_ids, attention_mask, self.fast.class_tokens)
+        # First what needs no graph: its memory is free again when the graph is built.
         self.ema.update(self)
         texts = (input_ids, attention_mask)
         momentum = self.ema.call(self, pixels, *texts, mode="features", prefix=prefix)
+        tokens, visual, frames = self.encode_visual(pixels, prefix)
+        text_tokens, text = self.encode_text(*texts, self.fast.class_tokens)
         with torch.autocast(pixels.device.type, enabled=False):
             loss_itc = self._contrast(visual, text, momentum, media_ids)
         batch = MatchBatch(
@@ -345,9 +346,9 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
         candidates = (torch.cat((visual_m, queue.visual)), torch.cat((text_m, queue.text)))
         candidate_ids = torch.cat((ids, queue.ids))
         alpha = self.alpha * self.alpha_scale
-        loss = contrastive_loss(
-            visual, text, momentum, candidates, media_ids, candidate_ids, self.temp, alpha
-        )
+        features = (visual, text, momentum, candidates)
+        at_once = self.fast.contrast_at_once
+        loss = contrastive_loss(*features, media_ids, candidate_ids, self.temp, alpha, at_once)
         queue.push(visual_m, text_m, ids)
         return loss
 
