@@ -150,6 +150,7 @@ def test_every_data_loader_has_a_process_of_its_own(
     assert rows[0]["way"] == "ours, decord"
     assert (rows[0]["workers"], rows[0]["persistent"]) == (1, False)
     assert len(rows[0]["first_batch_seconds"]) == len(rows[0]["videos_per_second"]) == 2
+    assert rows[0]["cpu_ms_per_video"] > 0
     assert [("--persistent" in arguments) for arguments in asked] == [False, True] * 3 + [False] * 3
 
 

@@ -12,6 +12,7 @@ import argparse
 import itertools
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -226,6 +227,7 @@ def time_loader(
         persistent_workers=persistent,
         worker_init_fn=_one_thread,
     )
+    before = cpu_seconds(resource.RUSAGE_CHILDREN if workers else resource.RUSAGE_SELF)
     starts, rates = [], []
     for _ in range(2):
         start = time.perf_counter()
@@ -235,13 +237,23 @@ def time_loader(
         left = sum(len(batch) for batch in iterator)
         starts.append(round(first - start, 3))
         rates.append(round(left / (time.perf_counter() - first), 2))
+    # Workers count once they have ended.
+    del iterator, loader
+    cpu = cpu_seconds(resource.RUSAGE_CHILDREN if workers else resource.RUSAGE_SELF) - before
     return {
         "way": way,
         "workers": workers,
         "persistent": persistent,
         "first_batch_seconds": starts,
         "videos_per_second": rates,
+        "cpu_ms_per_video": round(1000 * cpu / (2 * args.batches * args.batch_size), 1),
     }
+
+
+def cpu_seconds(who: int) -> float:
+    """Processor time so far, of this process or of those it waited for."""
+    usage = resource.getrusage(who)
+    return usage.ru_utime + usage.ru_stime
 
 
 def time_loaders(args: argparse.Namespace, jobs: list[Job]) -> list[dict[str, Any]]:
@@ -311,13 +323,14 @@ def as_table(result: dict[str, Any]) -> str:
         lines.append(
             f"\nseconds to the first batch of {setup['batch_size']}, then videos/s, twice\n"
             f"{'data loader':<18} {'workers':>7} {'persistent':>10} {'first 1':>8} {'first 2':>8} "
-            f"{'rate 1':>8} {'rate 2':>8}"
+            f"{'rate 1':>8} {'rate 2':>8} {'CPU ms':>7}"
         )
     for row in result["loaders"]:
         starts = "{:>8.3f} {:>8.3f}".format(*row["first_batch_seconds"])
         rates = "{:>8.1f} {:>8.1f}".format(*row["videos_per_second"])
         lines.append(
-            f"{row['way']:<18} {row['workers']:>7} {row['persistent']!s:>10} {starts} {rates}"
+            f"{row['way']:<18} {row['workers']:>7} {row['persistent']!s:>10} {starts} {rates} "
+            f"{row['cpu_ms_per_video']:>7.1f}"
         )
     return "\n".join(lines)
 
