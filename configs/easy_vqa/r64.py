@@ -16,7 +16,7 @@ model = dict(
     answer_list=[
         'yes', 'no', 'circle', 'rectangle', 'triangle', 'black', 'blue', 'brown', 'gray', 'green', 'red', 'teal', 'yellow'])
 train_dataloader = dict(batch_size=32)
-optim_wrapper = dict(optimizer=dict(lr=3e-3), clip_grad=dict(max_norm=1.0))
+optim_wrapper = dict(optimizer=dict(lr=1e-3), clip_grad=dict(max_norm=1.0))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
     dict(type='CosineAnnealingLR', eta_min=0.0, by_epoch=True, convert_to_iter_based=True),
