@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from mmengine.fileio import LocalBackend, register_backend
 
 
-def atomic_write(path: str | Path, data: bytes) -> None:
+def atomic_write(path: str | Path, data: bytes, sync: bool = True) -> None:
     """Write a file under a temporary name in its folder, flush it to the disk and rename it.
 
     A process that is killed half-way leaves the previous file as it was.
@@ -20,15 +21,18 @@ def atomic_write(path: str | Path, data: bytes) -> None:
     Args:
         path: Target file; its folder is created.
         data: The content.
+        sync: Wait until the disk has it. Without, a crash of the system may leave a damaged file.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    # Two hosts that share the folder may have processes of the same number.
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from uniadapter.registry import MODELS
 from uniadapter.utils.compat import mmpretrain_models
 
+from ..prefix_cache import PrefixCache
 from ..slots import Slot
 
 _ViT = mmpretrain_models().VisionTransformer
@@ -170,23 +171,30 @@ class BlipViT(_ViT):  # type: ignore[misc, valid-type]
         return self.num_layers
 
     @torch.no_grad()
-    def prefix(self, images: torch.Tensor) -> Prefix | None:
+    def frozen_tokens(self, images: torch.Tensor, layers: int) -> torch.Tensor:
+        """Tokens (B, M, D) of images (B, 3, H, W) after the first ``layers``, without a graph."""
+        x = self.embed(images)
+        for index in range(layers):
+            x = self._layer(index, x, False)
+        return x
+
+    @torch.no_grad()
+    def prefix(self, images: torch.Tensor, cache: PrefixCache | None = None) -> Prefix | None:
         """Run what lies below the first trained term, without a graph.
 
         The result serves the online and the momentum model: nothing in it is trained.
 
         Args:
             images (Tensor): (B, 3, H, W), normalised.
+            cache (PrefixCache, optional): Where the tokens of the wholly frozen layers are kept.
 
         Returns:
             Prefix: To be continued by :meth:`forward`; None where not even the embedding is frozen.
         """
-        if not self._embedding_fixed():
+        if cache is None and not self._embedding_fixed():
             return None
         frozen = self.frozen_layers()
-        x = self.embed(images)
-        for index in range(frozen):
-            x = self._layer(index, x, False)
+        x = self.frozen_tokens(images, frozen) if cache is None else cache(self, images, frozen)
         if frozen < self.num_layers:
             layer = self.layers[frozen]
             if self._fixed(layer):

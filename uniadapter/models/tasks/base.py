@@ -19,6 +19,7 @@ from ..adapters.state import set_trainable
 from ..backbones import BertDecoder, BertModel, BlipViT
 from ..backbones.vit import Prefix
 from ..fast import FastPaths
+from ..prefix_cache import PrefixCache
 from ..pretrained import load_pretrained
 from ..slots import SlotMap
 
@@ -38,6 +39,8 @@ class VisionLanguageModel(BaseModel):
         grad_checkpointing (bool): Recompute tower layers in the backward pass. Defaults to False.
         fast (bool | dict, optional): Fast paths, see :class:`FastPaths`; all are on by default and
             change no result.
+        prefix_cache (dict, optional): Keep what the frozen lower visual layers make of a frame on
+            disk: ``dir``, ``dtype`` and ``max_gib``, see :class:`PrefixCache`. Defaults to None.
         pretrained (str, optional): Weights that :meth:`init_weights` loads; the constructor
             never reads a file.
         data_preprocessor (dict, optional): Config of the data preprocessor.
@@ -53,6 +56,7 @@ class VisionLanguageModel(BaseModel):
         train_heads: bool = True,
         grad_checkpointing: bool = False,
         fast: bool | dict | None = None,
+        prefix_cache: dict | None = None,
         pretrained: str | None = None,
         data_preprocessor: dict | None = None,
     ) -> None:
@@ -61,6 +65,7 @@ class VisionLanguageModel(BaseModel):
             data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor=data_preprocessor)
         self.fast = FastPaths.build(fast)
+        self.prefix_cache = PrefixCache.build(prefix_cache)
         self.visual: BlipViT = MODELS.build(visual)
         self.text: BertModel | None = None if text is None else MODELS.build(text)
         self.decoder: BertDecoder | None = None if decoder is None else MODELS.build(decoder)
@@ -126,9 +131,15 @@ class VisionLanguageModel(BaseModel):
         return names
 
     def finish(self) -> None:
-        """Decide by identity what is trained; everything else is frozen."""
+        """Decide by identity what is trained; everything else is frozen.
+
+        Raises:
+            ValueError: If there is a prefix cache and no wholly frozen visual layer.
+        """
         components = self.components()
         set_trainable(self, [p for name in self.trainable_components() for p in components[name]])
+        if self.prefix_cache is not None:
+            self.prefix_cache.check(self.visual.frozen_layers())
 
     @contextmanager
     def adapter_disabled(self) -> Iterator[None]:
@@ -173,7 +184,9 @@ class VisionLanguageModel(BaseModel):
             Prefix: For :meth:`encode_frames`; None where nothing is frozen or the switch is off.
         """
         self._check_pixels(pixels)
-        return self.visual.prefix(pixels.flatten(0, 1)) if self.fast.share_prefix else None
+        if not self.fast.share_prefix:
+            return None
+        return self.visual.prefix(pixels.flatten(0, 1), self.prefix_cache)
 
     @staticmethod
     def _check_pixels(pixels: torch.Tensor) -> None:
@@ -200,5 +213,9 @@ class VisionLanguageModel(BaseModel):
         """
         self._check_pixels(pixels)
         batch, frames = pixels.shape[:2]
+        # What is kept on disk has no graph, which someone may want from tokens to pixels.
+        wanted = pixels.requires_grad and torch.is_grad_enabled()
+        if prefix is None and self.prefix_cache is not None and not wanted:
+            prefix = self.visual.prefix(pixels.flatten(0, 1), self.prefix_cache)
         tokens = self.visual(pixels.flatten(0, 1), prefix, class_only)
         return tokens.unflatten(0, (batch, frames))

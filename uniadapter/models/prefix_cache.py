@@ -1,0 +1,316 @@
+"""What the frozen lower visual layers make of a frame, kept on disk.
+
+An entry belongs to the content of a frame, the weights it went through and the arithmetic they
+were computed in. All of that is its name, so a change of any of it finds nothing, rather than
+something old.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from mmengine.dist import get_world_size
+from mmengine.logging import print_log
+from safetensors.torch import load, save
+
+from uniadapter.utils.safe_io import atomic_write
+
+if TYPE_CHECKING:
+    from .backbones.vit import BlipViT
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_FORMAT = 1
+_SUFFIX = ".prefix"
+_DIGEST = hashlib.sha256().digest_size
+_REPORT_EVERY = 10_000
+
+
+class PrefixCache:
+    """Tokens of the wholly frozen visual layers by frame, in files.
+
+    Kept are the tokens before the first layer that has a trained term. What of that layer is
+    frozen is computed anew: with its input and its output on disk each entry would be twice as
+    large, to save the one layer.
+
+    Args:
+        dir (str): Folder of the entries; created when the first one is written. Models, runs and
+            processes may share it.
+        dtype (str): Type on disk. ``'float32'``, the default, is what the towers compute in;
+            ``'bfloat16'`` and ``'float16'`` take half the space and round.
+        max_gib (float, optional): Add nothing once the folder holds as much. The ranks of a run
+            share what is free when each of them writes first.
+
+    Attributes:
+        hits (int): Frames that were read, in this process.
+        misses (int): Frames that were computed.
+
+    Raises:
+        ValueError: If an option is outside its set.
+    """
+
+    def __init__(self, dir: str, dtype: str = "float32", max_gib: float | None = None) -> None:
+        if not isinstance(dir, str | os.PathLike) or not str(dir):
+            raise ValueError(f"model.prefix_cache.dir={dir!r} must name a folder.")
+        if dtype not in DTYPES:
+            raise ValueError(
+                f"model.prefix_cache.dtype={dtype!r} is unknown: choose from {sorted(DTYPES)}."
+            )
+        if max_gib is not None and not max_gib > 0:
+            raise ValueError(f"model.prefix_cache.max_gib={max_gib} must be above 0, or None.")
+        self.dir = Path(dir)
+        self.dtype = dtype
+        self.max_gib = max_gib
+        self.hits = self.misses = 0
+        self._room: float | None = None
+        self._warned: set[str] = set()
+        self._known: dict[int, tuple[list[tuple], str]] = {}
+
+    @classmethod
+    def build(cls, config: Mapping[str, Any] | None) -> PrefixCache | None:
+        """Make the cache from the config key ``model.prefix_cache``; None switches it off.
+
+        Raises:
+            ValueError: If ``dir`` is missing or a key is unknown.
+        """
+        if config is None:
+            return None
+        known = ["dir", "dtype", "max_gib"]
+        for key in config:
+            if key not in known:
+                raise ValueError(f"model.prefix_cache.{key} is unknown: choose from {known}.")
+        if "dir" not in config:
+            raise ValueError("model.prefix_cache needs the key dir: the folder of its entries.")
+        return cls(**config)
+
+    @staticmethod
+    def check(layers: int) -> None:
+        """Refuse a model in which there is nothing to keep.
+
+        Args:
+            layers (int): Leading visual layers that are wholly frozen.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        if not layers:
+            raise ValueError(
+                "model.prefix_cache would save nothing: the first visual layer already has a "
+                "trained term. Set adapter.layers to a range that starts above 1 (as '5-12'; "
+                "backbone frozen), or remove model.prefix_cache."
+            )
+
+    def __call__(self, visual: BlipViT, images: torch.Tensor, layers: int) -> torch.Tensor:
+        """Read the tokens of images, or compute and keep them.
+
+        Frames that are not kept are computed together, a repeated one once. What is returned was
+        rounded to ``dtype`` in either case, so that a run does not depend on which ones were.
+
+        Args:
+            visual (BlipViT): The tower.
+            images (Tensor): (B, 3, H, W), normalised.
+            layers (int): Layers to run, all of them frozen and with empty slots.
+
+        Returns:
+            Tensor: Tokens (B, M, D), as ``visual.frozen_tokens(images, layers)`` returns them.
+
+        Raises:
+            ValueError: If ``layers`` is 0, or a token does not fit ``float16``.
+            OSError: If the folder can't be read or written.
+        """
+        self.check(layers)
+        if not len(images):
+            return visual.frozen_tokens(images, layers)
+        keys = self._keys(visual, images, layers)
+        found = {key: self._read(key) for key in dict.fromkeys(keys)}
+        missing = [key for key, entry in found.items() if entry is None]
+        self._count(sum(found[key] is not None for key in keys), len(keys))
+        if missing:
+            rows = [keys.index(key) for key in missing]
+            # All of them: the same tensor, thus the same arithmetic as without the cache.
+            part = images if len(rows) == len(images) else images[rows]
+            tokens = visual.frozen_tokens(part, layers)
+            for key, entry in zip(missing, self._rounded(tokens), strict=True):
+                found[key] = (entry, tokens.dtype)
+                self._write(key, entry, tokens.dtype)
+        entries = [entry for key in keys if (entry := found[key]) is not None]
+        stacked = torch.stack([tokens for tokens, _ in entries])
+        return stacked.to(images.device).to(entries[0][1])
+
+    def _keys(self, visual: BlipViT, images: torch.Tensor, layers: int) -> list[str]:
+        """Names of the entries: digests of the circumstances and of each frame's own bytes."""
+        device = images.device.type
+        autocast = torch.is_autocast_enabled(device)
+        circumstances = {
+            "format": _FORMAT,
+            "backbone": self._fingerprint(visual, layers),
+            "tower": _plan(visual),
+            "layers": layers,
+            "frame": list(images.shape[1:]),
+            "pixels": str(images.dtype),
+            "autocast": str(torch.get_autocast_dtype(device)) if autocast else None,
+            "stored": self.dtype,
+            # Each of these may round otherwise.
+            "device": device,
+            "matmul": torch.get_float32_matmul_precision(),
+            "torch": torch.__version__,
+        }
+        start = hashlib.sha256(json.dumps(circumstances, sort_keys=True).encode())
+        keys = []
+        for image in images.detach().cpu():
+            digest = start.copy()
+            digest.update(_bytes(image))
+            keys.append(digest.hexdigest())
+        return keys
+
+    def _fingerprint(self, visual: BlipViT, layers: int) -> str:
+        """Digest of what the frames go through, taken anew when a tensor was changed."""
+        tensors = list(_lower_tensors(visual, layers))
+        # Loading, casting, moving and editing in place each change one of these.
+        state = [
+            (name, id(t), t.data_ptr(), t.dtype, 0 if t.is_inference() else t._version)
+            for name, t in tensors
+        ]
+        if layers not in self._known or self._known[layers][0] != state:
+            digest = hashlib.sha256()
+            for name, tensor in tensors:
+                digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+                digest.update(_bytes(tensor.detach().cpu()))
+            self._known[layers] = (state, digest.hexdigest())
+        return self._known[layers][1]
+
+    def _rounded(self, tokens: torch.Tensor) -> torch.Tensor:
+        """The tokens as they are kept, on the CPU."""
+        kept = tokens.detach().to(DTYPES[self.dtype])
+        if bool(torch.isinf(kept).any()) and not bool(torch.isinf(tokens).any()):
+            raise ValueError(
+                f"Visual tokens of up to {float(tokens.abs().max()):.3g} do not fit "
+                f"model.prefix_cache.dtype={self.dtype!r}: use 'bfloat16' or 'float32'."
+            )
+        return kept.cpu()
+
+    def _path(self, key: str) -> Path:
+        return self.dir / key[:2] / f"{key}{_SUFFIX}"
+
+    def _read(self, key: str) -> tuple[torch.Tensor, torch.dtype] | None:
+        """Tokens and the type they were computed in; None where there is no whole entry."""
+        path = self._path(key)
+        try:
+            data = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise self._failure(error, f"{path} cannot be read") from error
+        if _digest(key, data[_DIGEST:]) != data[:_DIGEST]:
+            self._warn(
+                "damaged",
+                f"{path} is damaged and computed anew, as others of {self.dir} will be without "
+                "another warning; check the disk if it happens again.",
+            )
+            return None
+        entry = load(data[_DIGEST:])
+        return entry["tokens"], entry["computed"].dtype
+
+    def _write(self, key: str, tokens: torch.Tensor, computed: torch.dtype) -> None:
+        # An empty tensor says of which type the tokens were.
+        entry = {"tokens": tokens.contiguous(), "computed": torch.empty(0, dtype=computed)}
+        payload = save(entry)
+        data = _digest(key, payload) + payload
+        if not self._take_room(len(data)):
+            return
+        path = self._path(key)
+        try:
+            # Unsynced: an entry that a crash of the system cuts off is found out by its digest.
+            atomic_write(path, data, sync=False)
+        except OSError as error:
+            raise self._failure(error, f"{path} cannot be written") from error
+
+    def _take_room(self, size: int) -> bool:
+        """Whether an entry of so many bytes may be added, which it then is."""
+        if self.max_gib is None:
+            return True
+        if self._room is None:
+            self._room = (self.max_gib * 2**30 - _bytes_below(self.dir)) / get_world_size()
+        if size > self._room:
+            self._warn(
+                "full",
+                f"{self.dir} holds model.prefix_cache.max_gib={self.max_gib} GiB (the ranks of a "
+                "run share what is left): nothing is added, frames it lacks are computed each "
+                "time. Raise max_gib or remove entries that are no longer used.",
+            )
+            return False
+        self._room -= size
+        return True
+
+    def _count(self, hits: int, frames: int) -> None:
+        before = (self.hits + self.misses) // _REPORT_EVERY
+        self.hits += hits
+        self.misses += frames - hits
+        total = self.hits + self.misses
+        if total // _REPORT_EVERY > before:
+            print_log(
+                f"Prefix cache {self.dir}: {self.hits:,} of {total:,} frames were found.", "current"
+            )
+
+    def _failure(self, error: OSError, what: str) -> OSError:
+        return type(error)(
+            error.errno or 0,
+            f"{what} ({error.strerror or error}): model.prefix_cache.dir={str(self.dir)!r} must "
+            "be a folder on a disk with room that can be written; name another one, set "
+            "model.prefix_cache.max_gib, or remove model.prefix_cache",
+        )
+
+    def _warn(self, kind: str, message: str) -> None:
+        if kind not in self._warned:
+            self._warned.add(kind)
+            print_log(message, "current", logging.WARNING)
+
+
+def _lower_tensors(visual: BlipViT, layers: int) -> Iterator[tuple[str, torch.Tensor]]:
+    """All tensors below the boundary, by name."""
+    yield "pos_embed", visual.pos_embed
+    yield "cls_token", visual.cls_token
+    parts = {"patch_embed": visual.patch_embed}
+    parts.update({f"layers.{index}": visual.layers[index] for index in range(layers)})
+    for prefix, part in parts.items():
+        for name, tensor in chain(part.named_parameters(), part.named_buffers()):
+            yield f"{prefix}.{name}", tensor
+
+
+def _plan(visual: BlipViT) -> str:
+    """What the tower computes apart from its weights' shapes."""
+    kind = type(visual)
+    layer = visual.layers[0]
+    plan = (kind.__module__, kind.__qualname__, layer.attn.num_heads, layer.ln1.eps)
+    return repr((*plan, visual.interpolate_mode, str(visual.patch_embed)))
+
+
+def _bytes(tensor: torch.Tensor) -> memoryview:
+    """The content of a tensor on the CPU."""
+    return tensor.contiguous().flatten().view(torch.uint8).numpy().data
+
+
+def _digest(key: str, payload: bytes) -> bytes:
+    """Digest that an entry starts with; of its name as well, so that a renamed file is noticed."""
+    digest = hashlib.sha256(key.encode())
+    digest.update(payload)
+    return digest.digest()
+
+
+def _bytes_below(folder: Path) -> int:
+    """Bytes of all files under a folder, which others may be writing to."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.stat(os.path.join(place, name)).st_size
+            except FileNotFoundError:
+                continue
+    return total
