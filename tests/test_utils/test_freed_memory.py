@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-# 80 blocks of 3 MiB, below the threshold that freeing a larger one has set; every other one is freed.
+# 80 blocks of 3 MiB, below the threshold that a larger one has set; every other one is freed.
 CODE = """
 import torch
 from uniadapter.utils.setup_env import return_freed_memory
