@@ -75,6 +75,15 @@ def test_evaluation_is_the_same_and_shares_entries_with_training(tmp_path):
             assert torch.equal(got, bare.encode_frames(batch["pixels"]))
 
 
+def test_training_may_do_without(tmp_path):
+    batch = tiny_batch()
+    model = build(tmp_path, options={"train": False})
+    assert same(step(model, batch), step(build(None), batch))
+    assert not entries(tmp_path)
+    assert counts(model.eval()) == (0, FRAMES)
+    assert counts(model) == (FRAMES, 0)
+
+
 def test_without_a_shared_prefix_both_models_read(tmp_path):
     batch = tiny_batch()
     off = step(build(None, fast=False), batch)

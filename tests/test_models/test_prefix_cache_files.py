@@ -150,6 +150,8 @@ def test_options_are_checked():
         PrefixCache(dir="x", dtype="int8")
     with pytest.raises(ValueError, match=r"prefix_cache\.max_gib=0 must be above 0"):
         PrefixCache(dir="x", max_gib=0)
+    with pytest.raises(ValueError, match=r"prefix_cache\.train=1 must be True or False"):
+        PrefixCache(dir="x", train=1)
     with pytest.raises(ValueError, match=r"prefix_cache\.dir='' must name a folder"):
         PrefixCache(dir="")
 

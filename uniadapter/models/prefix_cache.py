@@ -47,6 +47,9 @@ class PrefixCache:
             ``'bfloat16'`` and ``'float16'`` take half the space and round.
         max_gib (float, optional): Add nothing once the folder holds as much. The ranks of a run
             share what is free when each of them writes first.
+        train (bool): Use it in training as well. False is for pipelines that augment at random,
+            where entries are written and never found again; evaluation reads and writes still.
+            Defaults to True.
 
     Attributes:
         hits (int): Frames that were read, in this process.
@@ -56,7 +59,13 @@ class PrefixCache:
         ValueError: If an option is outside its set.
     """
 
-    def __init__(self, dir: str, dtype: str = "float32", max_gib: float | None = None) -> None:
+    def __init__(
+        self,
+        dir: str,
+        dtype: str = "float32",
+        max_gib: float | None = None,
+        train: bool = True,
+    ) -> None:
         if not isinstance(dir, str | os.PathLike) or not str(dir):
             raise ValueError(f"model.prefix_cache.dir={dir!r} must name a folder.")
         if dtype not in DTYPES:
@@ -65,9 +74,12 @@ class PrefixCache:
             )
         if max_gib is not None and not max_gib > 0:
             raise ValueError(f"model.prefix_cache.max_gib={max_gib} must be above 0, or None.")
+        if not isinstance(train, bool):
+            raise ValueError(f"model.prefix_cache.train={train!r} must be True or False.")
         self.dir = Path(dir)
         self.dtype = dtype
         self.max_gib = max_gib
+        self.train = train
         self.hits = self.misses = 0
         self._room: float | None = None
         self._warned: set[str] = set()
@@ -82,7 +94,7 @@ class PrefixCache:
         """
         if config is None:
             return None
-        known = ["dir", "dtype", "max_gib"]
+        known = ["dir", "dtype", "max_gib", "train"]
         for key in config:
             if key not in known:
                 raise ValueError(f"model.prefix_cache.{key} is unknown: choose from {known}.")

@@ -40,7 +40,8 @@ class VisionLanguageModel(BaseModel):
         fast (bool | dict, optional): Fast paths, see :class:`FastPaths`; all are on by default and
             change no result.
         prefix_cache (dict, optional): Keep what the frozen lower visual layers make of a frame on
-            disk: ``dir``, ``dtype`` and ``max_gib``, see :class:`PrefixCache`. Defaults to None.
+            disk: ``dir``, ``dtype``, ``max_gib`` and ``train``, see :class:`PrefixCache`.
+            Defaults to None: nothing is kept.
         pretrained (str, optional): Weights that :meth:`init_weights` loads; the constructor
             never reads a file.
         data_preprocessor (dict, optional): Config of the data preprocessor.
@@ -186,7 +187,11 @@ class VisionLanguageModel(BaseModel):
         self._check_pixels(pixels)
         if not self.fast.share_prefix:
             return None
-        return self.visual.prefix(pixels.flatten(0, 1), self.prefix_cache)
+        return self.visual.prefix(pixels.flatten(0, 1), self._cache_in_use())
+
+    def _cache_in_use(self) -> PrefixCache | None:
+        cache = self.prefix_cache
+        return None if cache is None or (self.training and not cache.train) else cache
 
     @staticmethod
     def _check_pixels(pixels: torch.Tensor) -> None:
@@ -215,7 +220,8 @@ class VisionLanguageModel(BaseModel):
         batch, frames = pixels.shape[:2]
         # What is kept on disk has no graph, which someone may want from tokens to pixels.
         wanted = pixels.requires_grad and torch.is_grad_enabled()
-        if prefix is None and self.prefix_cache is not None and not wanted:
-            prefix = self.visual.prefix(pixels.flatten(0, 1), self.prefix_cache)
+        cache = self._cache_in_use()
+        if prefix is None and cache is not None and not wanted:
+            prefix = self.visual.prefix(pixels.flatten(0, 1), cache)
         tokens = self.visual(pixels.flatten(0, 1), prefix, class_only)
         return tokens.unflatten(0, (batch, frames))
