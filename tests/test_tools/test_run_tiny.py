@@ -69,7 +69,10 @@ def test_the_table_is_put_between_the_marks_of_a_page(tool: ModuleType, tmp_path
     assert text.endswith("after\n")
     assert "old" not in text
     assert "12.3 / 56.8" in text
-    assert "1 rows, 1 minutes in all" in text
+    assert "1 of 26 rows, 1 minutes in all" in text
+    # What is not there is named.
+    assert "vqav2_full_finetune" in text
+    assert "coco_caption_r32" not in text
     page.write_text(f"{tool.END} {tool.BEGIN}")
     with pytest.raises(ValueError, match=r"page\.md must hold the lines"):
         tool.write_table([result()], page)

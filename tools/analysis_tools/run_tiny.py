@@ -224,7 +224,12 @@ def write_table(results: Sequence[dict[str, Any]], path: Path) -> None:
         ValueError: When the page has only one of the marks, or one of them twice.
     """
     seconds = sum(result["train_seconds"] + result["test_seconds"] for result in results)
-    text = f"{table(results)}\n\n{len(results)} rows, {seconds / 60:.0f} minutes in all."
+    jobs = jobs_of(list(BENCHMARKS), list(METHODS))
+    text = f"{table(results)}\n\n{len(results)} of {len(jobs)} rows, {seconds / 60:.0f} minutes in all."
+    done = {result["config"] for result in results}
+    missing = [Path(job.config).stem for job in jobs if job.config not in done]
+    if missing:
+        text += f" Not run: {', '.join(missing)}."
     page = path.read_text(encoding="utf-8") if path.is_file() else ""
     if BEGIN in page or END in page:
         if page.count(BEGIN) != 1 or page.count(END) != 1 or page.index(END) < page.index(BEGIN):
