@@ -225,7 +225,8 @@ def write_table(results: Sequence[dict[str, Any]], path: Path) -> None:
     """
     seconds = sum(result["train_seconds"] + result["test_seconds"] for result in results)
     jobs = jobs_of(list(BENCHMARKS), list(METHODS))
-    text = f"{table(results)}\n\n{len(results)} of {len(jobs)} rows, {seconds / 60:.0f} minutes in all."
+    text = f"{table(results)}\n\n{len(results)} of {len(jobs)} rows, "
+    text += f"{seconds / 60:.0f} minutes in all."
     done = {result["config"] for result in results}
     missing = [Path(job.config).stem for job in jobs if job.config not in done]
     if missing:
