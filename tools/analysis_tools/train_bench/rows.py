@@ -15,7 +15,7 @@ from .variant import Stepper, Variant
 VIDEO = "configs/uniadapter/msrvtt_r512.py"
 IMAGE = "configs/uniadapter/coco_r512.py"
 QUESTION = "configs/uniadapter/vqav2_r512.py"
-FULL = {"model.adapter": None, "model.pfa": None, "model.train_backbone": True}
+FULL = {"model.adapter": None, "model.train_backbone": True}
 #: Largest difference of the losses (without dropout) that counts as equal.
 EQUAL = {"fp32": 1e-4, "bf16": 0.05}
 
@@ -73,7 +73,7 @@ def cases(options: dict[str, Any]) -> dict[str, dict[str, Variant]]:
             "layers 5-12": Variant(VIDEO, upper, **video),
         },
         "image": {
-            "full": Variant(IMAGE, full, **image),
+            "full": Variant(IMAGE, {**full, "model.pfa": None}, **image),
             "ours": Variant(IMAGE, options, **image),
         },
         "vqa": {
