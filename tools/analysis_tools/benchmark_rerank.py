@@ -100,6 +100,7 @@ def measure_rows(args: argparse.Namespace) -> dict[str, Any]:
     for row in chosen:
         cases.setdefault(row.case, []).append(row)
     rates = dict.fromkeys(_DTYPES, 0.0)
+    threads = torch.get_num_threads()
     measured = {}
     for case, rows in cases.items():
         # Beside every case, as the machine may be busier for a while; the best counts.
@@ -107,7 +108,9 @@ def measure_rows(args: argparse.Namespace) -> dict[str, Any]:
             rates[name] = max(rates[name], matmul_rate(dtype, args.matmul_size))
         print(f"{case}: measuring", file=sys.stderr)
         measured[case] = measure_case(case, [row.precision for row in rows], args)
-    threads = torch.get_num_threads()
+        # A long run shows what it has, should it be stopped.
+        done = [finished_row(row, measured[case], rates, threads) for row in rows]
+        print(as_table(done, rates), file=sys.stderr)
     return {
         "matmul_gflops": {name: rate / 1e9 for name, rate in rates.items()},
         "torch": torch.__version__,
