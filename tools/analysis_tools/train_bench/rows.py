@@ -104,10 +104,13 @@ def measure_case(
             "matmul_gflops": rate / 1e9,
             "trainable": stepper.trainable,
         }
+    # A long run shows what it has, should it be stopped.
+    print(*(f"{name}: {result}" for name, result in results.items()), sep="\n", file=sys.stderr)
     del steppers
     for name, variant in variants.items():
         print(f"peak memory of {name!r}", file=sys.stderr)
         results[name]["peak_gib"] = measure_apart(variant, 1, 1, threads)["peak_gib"]
+        print(f"{results[name]['peak_gib']} GiB", file=sys.stderr)
     return results
 
 
