@@ -73,8 +73,7 @@ def return_freed_memory() -> bool:
     """Make glibc give freed tensors back to the system at once, where training is on the CPU.
 
     By default glibc raises its threshold for mapped blocks with every large block that is freed and
-    keeps what lies below it: after a training step of BLIP-base 2.4 GiB that nothing uses. Costs
-    no time that could be measured. GPU memory has torch's own allocator and is not affected.
+    keeps what lies below it, although nothing uses it. GPU memory has torch's own allocator and is not affected.
 
     Returns:
         bool: Whether it was set; not with a GPU, another C library or ``MALLOC_*`` variables of

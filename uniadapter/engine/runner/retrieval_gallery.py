@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from uniadapter.utils.dist import gather_ragged, own_rows
 
-from .token_store import DiskTokens, return_freed_memory, select
+from .token_store import DiskTokens, trim_freed_memory, select
 
 
 @dataclass
@@ -180,7 +180,7 @@ class GalleryEncoder:
         tokens, feature, frame_features = self.model.encode_visual(inputs["pixels"])
         if self.keep_tokens:
             self.tokens.extend(tokens.to("cpu", self.dtype, copy=True).unbind(0))
-            return_freed_memory()
+            trim_freed_memory()
         self._keep(self.visual, feature=feature, frames=frame_features, cls=tokens[:, :, 0])
         for part in range(0, len(ids), self.text_batch):
             rows = slice(part, part + self.text_batch)

@@ -158,7 +158,7 @@ def select(tokens: list[Tensor] | DiskTokens, rows: Iterable[int]) -> list[Tenso
     return [tokens[row] for row in rows]
 
 
-def return_freed_memory() -> None:
+def trim_freed_memory() -> None:
     """Have glibc give freed memory back to the system.
 
     Features that stay lie between batches of tokens that were freed, and keep the next batch out
