@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from uniadapter.utils.dist import gather_ragged, own_rows
 
-from .token_store import DiskTokens, trim_freed_memory, select
+from .token_store import DiskTokens, select, trim_freed_memory
 
 
 @dataclass
