@@ -73,7 +73,8 @@ def return_freed_memory() -> bool:
     """Make glibc give freed tensors back to the system at once, where training is on the CPU.
 
     By default glibc raises its threshold for mapped blocks with every large block that is freed and
-    keeps what lies below it, although nothing uses it. GPU memory has torch's own allocator and is not affected.
+    keeps what lies below it, although nothing uses it. GPU memory has
+    torch's own allocator and is not affected.
 
     Returns:
         bool: Whether it was set; not with a GPU, another C library or ``MALLOC_*`` variables of
