@@ -136,3 +136,29 @@ def test_a_row_compares_two_variants(monkeypatch):
     results["ours"]["loss_without_dropout"] += 1
     results["ours"]["seconds"] = results["ours"]["peak_gib"] = 1e-6
     assert not tool.finished_row(row, results)["met"]
+
+
+def test_a_profile_splits_a_step():
+    row = next(row for row in tool.ROWS if row.name == "image")
+    options = {**SMALL, **small("text"), "model.queue_size": 8}
+    row = tool.profile_row(row, options, steps=1, warmup=0)
+    full, ours = row["variants"]
+    for one in (full, ours):
+        assert one["gflop"]["backward"] > one["gflop"]["losses"] / 3 > 0
+        assert one["gflop"]["optimizer"] == 0
+        for phase in ("losses", "backward"):
+            assert min(one["seconds"][phase][k] for k in ("products", "elementwise")) > 0
+            assert one["seconds"][phase]["optimizer"] == 0
+        assert one["seconds"]["losses"]["averages"] > 0
+        assert one["seconds"]["optimizer"]["optimizer"] > 0
+    # Frozen weights need no gradients of their own.
+    assert ours["gflop"]["backward"] < full["gflop"]["backward"]
+    table = tool.profile_as_table([row])
+    assert "full, backward" in table
+    assert "ours, all" in table
+
+
+def test_a_profile_needs_rows(capsys):
+    with pytest.raises(SystemExit):
+        tool.main(["configs/uniadapter/coco_r128.py", "--profile"])
+    assert "--profile needs --rows" in capsys.readouterr().err

@@ -22,6 +22,8 @@ from mmengine.config import DictAction
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from train_bench.measure import measure_alone, measure_apart
+from train_bench.profile import as_table as profile_as_table
+from train_bench.profile import profile_row
 from train_bench.rows import ROWS, SHARE, cases, finished_row, measure_case
 from train_bench.rows import as_table as rows_as_table
 from train_bench.variant import MODES, Variant
@@ -41,6 +43,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("config", nargs="?", help="config file of any task")
     names = [row.name for row in ROWS]
     parser.add_argument("--rows", nargs="*", choices=names, help="compare (default: all rows)")
+    parser.add_argument(
+        "--profile",
+        action="store_true",
+        help="with --rows: where the time of both variants goes, instead of how long they take",
+    )
     parser.add_argument("--mode", choices=MODES, default="loss", help="training steps or tests")
     parser.add_argument("--batch-size", type=int, default=2, help="media a step")
     parser.add_argument("--frames", type=int, default=8, help="frames a medium")
@@ -66,6 +73,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if sum(choice is not None for choice in (args.config, args.rows, args.variant)) != 1:
         parser.error("name either a config or --rows")
+    if args.profile and args.rows is None:
+        parser.error("--profile needs --rows")
     for name in ("batch_size", "frames", "text_length", "steps", "img_size", "threads"):
         value = getattr(args, name)
         if value is not None and value < 1:
@@ -112,6 +121,9 @@ def measure_config(args: argparse.Namespace) -> list[dict[str, Any]]:
 def measure_rows(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Measure the chosen rows, each case once."""
     chosen = [row for row in ROWS if not args.rows or row.name in args.rows]
+    if args.profile:
+        options = dict(args.cfg_options or {})
+        return [profile_row(row, options, args.steps, args.warmup) for row in chosen]
     variants = cases(dict(args.cfg_options or {}))
     results = {}
     for case in dict.fromkeys(row.case for row in chosen):
@@ -158,6 +170,8 @@ def main(argv: list[str] | None = None) -> None:
         print(json.dumps(results[0] if single else results))
     elif args.rows is None:
         print(as_table(results))
+    elif args.profile:
+        print(profile_as_table(results))
     else:
         print(rows_as_table(results))
         share = [r["share_of_matmul_rate"] for r in results if r["name"] == "retrieval"]

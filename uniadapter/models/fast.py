@@ -19,11 +19,15 @@ class FastPaths:
             without padding along the query axis. False: a copy of the medium for every text.
         first_layer_once (bool): Compute each text's self-attention of the first layer once for the
             whole evaluation; it does not depend on the medium.
+        pack_texts (bool): Where texts are encoded or matched in training, and questions always, run
+            them behind each other without padding.
         share_kv (bool): In training, project keys and values of a medium once for its positive and
             negative pairs. False: once a pair.
         recompute_kv (bool): In training of retrieval, project keys and values and gather them for
             the pairs again in the backward pass rather than keep them: less memory, and about 4 %
             more operations.
+        absorb_kv (bool): Where one short text reads a large medium (VQA and VideoQA), take the
+            weights of keys and values to the text's side rather than project every visual token.
         contrast_at_once (bool): Take the contrastive loss's gradients in the forward pass, so that
             the queue's candidates and logits are not kept for the backward pass.
     """
@@ -32,8 +36,10 @@ class FastPaths:
     class_tokens: bool = True
     fold_texts: bool = True
     first_layer_once: bool = True
+    pack_texts: bool = True
     share_kv: bool = True
     recompute_kv: bool = True
+    absorb_kv: bool = True
     contrast_at_once: bool = True
 
     @classmethod

@@ -16,6 +16,7 @@ from uniadapter.models.adapters.state import (
     save_adapter,
     trained_state_dict,
 )
+from uniadapter.models.backbones.bert.attention import CrossAttention
 from uniadapter.models.tasks.vqa import read_answer_list
 from uniadapter.registry import MODELS
 from uniadapter.structures import MultimodalSample
@@ -109,6 +110,35 @@ def test_every_trained_tensor_of_vqa_gets_a_gradient(vocab):
     assert set(trained_state_dict(model)) == {
         name for name, _ in model.named_parameters() if name.startswith("adapter.")
     }
+
+
+@pytest.mark.parametrize("kind", ["VQAModel", "CaptionModel"])
+def test_a_step_without_projecting_the_medium_equals_the_plain_one(kind, vocab, monkeypatch):
+    sample = MultimodalSample(
+        metainfo={"answers": ["red"], "answer_weights": [1.0], "text": "a big red ball"}
+    )
+    absorbed = CrossAttention.absorbed
+    calls: list[int] = []
+    monkeypatch.setattr(
+        CrossAttention, "absorbed", lambda *args: calls.append(1) or absorbed(*args)
+    )
+    steps = []
+    for fast in ({"absorb_kv": False}, True):
+        assert not calls
+        model = build(kind, vocab, fast=fast, prompt="") if kind == "CaptionModel" else None
+        model = model or build(kind, vocab, fast=fast)
+        batch = questions(model, frames=16)
+        loss = model.train()(**batch, data_samples=[sample] * 3, mode="loss")["loss_lm"]
+        loss.backward()
+        trained = {n: p.grad for n, p in model.named_parameters() if p.requires_grad}
+        steps.append((loss.detach(), trained))
+    assert len(calls) == 2
+    torch.testing.assert_close(steps[1][0], steps[0][0], rtol=1e-4, atol=1e-4)
+    for name, gradient in steps[0][1].items():
+        scale = gradient.abs().max().clamp(min=1e-3)
+        torch.testing.assert_close(
+            steps[1][1][name] / scale, gradient / scale, atol=1e-3, rtol=0, msg=name
+        )
 
 
 def test_ranking_is_the_log_likelihood_of_each_answer(vocab):

@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,8 @@ def _attention_backward(_: Any, query: Any, key: Any, value: Any, *__: Any, **__
     return sdpa_flop_count(query, key, value) * 5 // 2
 
 
-def count_operations(stepper: Stepper) -> int:
-    """Floating-point operations of the matrix products in one step, by torch's own counter.
+def counted(run: Callable[[], Any]) -> int:
+    """Floating-point operations of the matrix products in a call, by torch's own counter.
 
     Elementwise operations are not counted. The counter doesn't know the CPU's attention kernel, so
     that is added here.
@@ -65,8 +66,13 @@ def count_operations(stepper: Stepper) -> int:
         aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
     }
     with FlopCounterMode(display=False, custom_mapping=extra) as counter:
-        stepper.step()
+        run()
     return counter.get_total_flops()
+
+
+def count_operations(stepper: Stepper) -> int:
+    """Operations of one step, see :func:`counted`."""
+    return counted(stepper.step)
 
 
 def time_in_turns(steppers: dict[str, Stepper], rounds: int, warmup: int) -> dict[str, list[float]]:

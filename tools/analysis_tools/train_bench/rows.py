@@ -63,7 +63,8 @@ def cases(options: dict[str, Any]) -> dict[str, dict[str, Variant]]:
     if "model.visual.img_size" not in options:
         image["img_size"] = 224
     upper = {"model.adapter.layers": "5-12", **options}
-    full = {**FULL, **options}
+    # Without an adapter there is none to give options.
+    full = {**FULL, **{k: v for k, v in options.items() if not k.startswith("model.adapter.")}}
     bf16 = {"precision": "bf16", "frozen_bf16": True}
     return {
         "video": {

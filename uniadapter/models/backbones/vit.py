@@ -16,6 +16,7 @@ from ..prefix_cache import PrefixCache
 from ..slots import Slot
 
 _ViT = mmpretrain_models().VisionTransformer
+_Attention = mmpretrain_models().utils.MultiheadAttention
 _ARCHES = {
     "b": {"embed_dims": 768, "num_layers": 12, "num_heads": 12, "feedforward_channels": 3072},
     "l": {"embed_dims": 1024, "num_layers": 24, "num_heads": 16, "feedforward_channels": 4096},
@@ -35,6 +36,38 @@ class Prefix(NamedTuple):
     layer: int
     x: torch.Tensor
     residual: torch.Tensor | None
+
+
+class BlipAttention(_Attention):  # type: ignore[misc, valid-type]
+    """mmpretrain's attention, with fewer copies in the backward pass and a form for one query."""
+
+    def forward(self, x: torch.Tensor, class_only: bool = False) -> torch.Tensor:
+        """Attend within an image.
+
+        Args:
+            x (Tensor): Tokens (B, M, D), the class token first.
+            class_only (bool): Compute the class token's output alone. Defaults to False.
+
+        Returns:
+            Tensor: (B, M, D), or (B, 1, D) with ``class_only``.
+        """
+        width, split = self.embed_dims, (-1, (self.num_heads, self.head_dims))
+        # Another module in the place of the projection (peft's LoRA) has more than a weight.
+        if class_only and type(self.qkv) is nn.Linear:
+            weight, bias = self.qkv.weight, self.qkv.bias
+            query = F.linear(x[:, :1], weight[:width], bias[:width])
+            parts = [query, *F.linear(x, weight[width:], bias[width:]).split(width, dim=-1)]
+        else:
+            # Split, not indexed: indices would each fill a tensor of all three with zeros in the
+            # backward pass.
+            parts = list(self.qkv(x).split(width, dim=-1))
+            if class_only:
+                parts[0] = parts[0][:, :1]
+        query, key, value = (part.unflatten(*split).transpose(1, 2) for part in parts)
+        drop = self.attn_drop if self.training else 0.0
+        out = F.scaled_dot_product_attention(query, key, value, dropout_p=drop)
+        out = self.proj(out.transpose(1, 2).flatten(2))
+        return self.out_drop(self.gamma1(self.proj_drop(out)))
 
 
 @MODELS.register_module()
@@ -84,6 +117,9 @@ class BlipViT(_ViT):  # type: ignore[misc, valid-type]
             norm_cfg={"type": "LN", "eps": 1e-6},
             out_type="raw",
         )
+        for layer in self.layers:
+            drop = {"type": "DropPath", "drop_prob": layer.attn.out_drop.drop_prob}
+            layer.attn = BlipAttention(self.embed_dims, arch["num_heads"], dropout_layer=drop)
         self.grad_checkpointing = grad_checkpointing
         self.slots = [Slot(self.embed_dims) for _ in range(self.num_layers)]
         self._init_random()
@@ -127,24 +163,10 @@ class BlipViT(_ViT):  # type: ignore[misc, valid-type]
         x = x + layer.attn(layer.ln1(x))
         return layer.ffn(layer.ln2(x), identity=x), x
 
-    @staticmethod
-    def _class_attention(attn: Any, x: torch.Tensor) -> torch.Tensor:
-        """``attn(x)[:, :1]`` of mmpretrain's attention: all keys, the query of the class token."""
-        width, heads = attn.embed_dims, attn.num_heads
-        weight, bias = attn.qkv.weight, attn.qkv.bias
-        query = F.linear(x[:, :1], weight[:width], None if bias is None else bias[:width])
-        both = F.linear(x, weight[width:], None if bias is None else bias[width:])
-        query = query.unflatten(-1, (heads, -1)).transpose(1, 2)
-        key, value = both.unflatten(-1, (2, heads, -1)).permute(2, 0, 3, 1, 4)
-        drop = attn.attn_drop if attn.training else 0.0
-        out = F.scaled_dot_product_attention(query, key, value, dropout_p=drop)
-        out = attn.proj(out.transpose(1, 2).flatten(2))
-        return attn.out_drop(attn.gamma1(attn.proj_drop(out)))
-
     def _layer(self, index: int, x: torch.Tensor, class_only: bool) -> torch.Tensor:
         layer = self.layers[index]
         if class_only:
-            x = x[:, :1] + self._class_attention(layer.attn, layer.ln1(x))
+            x = x[:, :1] + layer.attn(layer.ln1(x), class_only=True)
             out, residual = layer.ffn(layer.ln2(x), identity=x), x
         else:
             out, residual = self._frozen_part(layer, x)

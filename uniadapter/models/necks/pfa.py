@@ -66,14 +66,18 @@ class FrameAwareAttention:
             ValueError: If the paper variant meets towers of different width.
         """
         if self.variant == "released":
-            with torch.no_grad():
-                return torch.einsum("te,vne->tvn", text_features.float(), frame_features.float())
-        if frame_cls.shape[-1] != text_cls.shape[-1]:
+            text, frames = text_features.detach(), frame_features.detach()
+        elif frame_cls.shape[-1] == text_cls.shape[-1]:
+            text, frames = text_cls, frame_cls
+        else:
             raise ValueError(
                 f"pfa.variant='paper' multiplies class tokens, but the towers' widths differ "
                 f"({frame_cls.shape[-1]} and {text_cls.shape[-1]}): use pfa.variant='released'."
             )
-        return torch.einsum("td,vnd->tvn", text_cls.float(), frame_cls.float())
+        # Autocast would round them to half precision. The paper's are large, and the softmax makes
+        # a factor of a difference.
+        with torch.autocast(text.device.type, enabled=False):
+            return torch.einsum("td,vnd->tvn", text.float(), frames.float())
 
     def weights(self, sims: torch.Tensor) -> torch.Tensor:
         """Frame weights A of pairs.

@@ -104,7 +104,8 @@ class CaptionModel(GenerativeModel):
         texts = [self.prompt + caption for caption in captions]
         ids, mask, labels = self.decoder_words(texts, self.max_text_len, tokens.device)
         labels[:, : len(self.prompt_ids())] = -100
-        logits, _ = self.decoder(ids, mask, self.decoder.bert.read(tokens))
+        cross = self.decoder.bert.read(tokens, absorb=self.fast.absorb_kv)
+        logits, _ = self.decoder(ids, mask, cross)
         return {"loss_lm": language_model_loss(logits, labels, self.label_smoothing)}
 
     @torch.no_grad()

@@ -82,7 +82,8 @@ def draw_pairs(
         Pairs: The positives, then a medium a text, then a text a medium; up to 3R pairs.
     """
     generator = torch.Generator().manual_seed(seed)
-    logits = batch.text.float() @ batch.visual.float().t() / temperature.float()
+    with torch.autocast(batch.text.device.type, enabled=False):
+        logits = batch.text.float() @ batch.visual.float().t() / temperature.float()
     media = draw_negatives(logits, batch.ids, batch.ids, generator)[rows]
     texts = draw_negatives(logits.t(), batch.ids, batch.ids, generator)[rows]
     has_media, has_text = media >= 0, texts >= 0

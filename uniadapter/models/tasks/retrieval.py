@@ -166,7 +166,9 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
         Returns:
             tuple: Tokens (T, L, D) and features (T, E) of length 1, float32.
         """
-        tokens, _ = self.text(input_ids, attention_mask, first_only=class_only)
+        # Callers that want all tokens may look at those of padding as well.
+        pack = class_only and self.fast.pack_texts
+        tokens, _ = self.text(input_ids, attention_mask, first_only=class_only, pack=pack)
         return tokens, F.normalize(self.text_proj(tokens[:, 0]).float(), dim=-1)
 
     def frame_sims(
@@ -224,8 +226,16 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, cross: CrossInput
     ) -> torch.Tensor:
         ids, only = self._marked(input_ids), self.fast.class_tokens
-        hidden, _ = self.text(ids, attention_mask, cross, first_only=only)
-        return self.itm_head(hidden[:, 0])
+        hidden, _ = self.text(
+            ids, attention_mask, cross, first_only=only, pack=self.fast.pack_texts
+        )
+        return self._matching_logits(hidden[:, 0])
+
+    def _matching_logits(self, cls: torch.Tensor) -> torch.Tensor:
+        """Logits (P, 2), at least float32: in half precision near ones would tie."""
+        with torch.autocast(cls.device.type, enabled=False):
+            logits = self.itm_head(cls.to(self.itm_head.weight.dtype))
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
     def _marked(self, input_ids: torch.Tensor) -> torch.Tensor:
         """Texts with ``[ENC]`` in the place of ``[CLS]``."""

@@ -23,6 +23,7 @@ class TextScoring:
     _match: Callable[..., torch.Tensor]
     _weigh: Callable[..., CrossInput]
     _marked: Callable[[torch.Tensor], torch.Tensor]
+    _matching_logits: Callable[[torch.Tensor], torch.Tensor]
 
     def attend_texts(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor
@@ -101,4 +102,4 @@ class TextScoring:
         packing = Packing.of(lengths)
         if attended is None:
             attended = self.text.attend_first(self._marked(input_ids), packing)[0]
-        return self.itm_head(self.text.forward_packed(attended[None], packing, cross))
+        return self._matching_logits(self.text.forward_packed(attended[None], packing, cross))

@@ -118,10 +118,11 @@ class VQAModel(GenerativeModel):
         Returns:
             Tensor: Question states (B, L, D).
         """
-        cross = self.text.read(self.encode_frames(pixels).flatten(1, 2))
+        tokens = self.encode_frames(pixels).flatten(1, 2)
+        cross = self.text.read(tokens, absorb=self.fast.absorb_kv)
         input_ids = input_ids.clone()
         input_ids[:, 0] = self.enc_token_id
-        return self.text(input_ids, attention_mask, cross)[0]
+        return self.text(input_ids, attention_mask, cross, pack=self.fast.pack_texts)[0]
 
     def forward(
         self,

@@ -62,6 +62,9 @@ class CrossInput:
             their biases (paper eq. 8), or on the finished keys only (released code).
         recompute (bool): Whether the backward pass projects, gathers and weighs keys and values
             anew, so that neither they nor copies a pair are kept.
+        absorb (bool): Whether states may be read without projecting them where that takes fewer
+            operations, see :meth:`CrossAttention.absorbed`.
+        packing (Packing, optional): How the texts are packed, where each reads its own medium.
     """
 
     states: torch.Tensor | None = None
@@ -73,6 +76,8 @@ class CrossInput:
     weights: torch.Tensor | None = None
     weigh_states: bool = False
     recompute: bool = False
+    absorb: bool = False
+    packing: Packing | None = None
 
     def with_weights(self, weights: torch.Tensor | None, weigh_states: bool) -> CrossInput:
         """Return a copy with other frame weights (P, S)."""
@@ -103,6 +108,14 @@ class _Projections(nn.Module):
 def _merge(x: torch.Tensor) -> torch.Tensor:
     """Join heads (B, H, L, D/H) into (B, L, D)."""
     return x.transpose(1, 2).flatten(2)
+
+
+def _apart(x: torch.Tensor, packing: Packing | None) -> torch.Tensor:
+    return x if packing is None else packing.unpack(x)
+
+
+def _together(x: torch.Tensor, packing: Packing | None) -> torch.Tensor:
+    return x if packing is None else packing.pack(x)
 
 
 def first_tokens(x: torch.Tensor, mask: torch.Tensor | Packing | None) -> torch.Tensor:
@@ -183,23 +196,86 @@ class CrossAttention(_Projections):
         """Attend from texts to states.
 
         Args:
-            x (Tensor): Queries of shape (P, L, D).
+            x (Tensor): Queries of shape (P, L, D), or of packed texts (1, T, D).
             kv (KeyValue): Projected states of V media.
             cross (CrossInput): Which medium a text reads, mask and frame weights.
 
         Returns:
-            Tensor: (P, L, D).
+            Tensor: Of the shape of ``x``.
         """
-        query = self.heads(self.query(x))
+        query = self.heads(_apart(self.query(x), cross.packing))
         if kv.key.shape[0] == 1 and (query.shape[0] > 1 or cross.weights is not None):
-            return _merge(self._one_medium(query, kv, cross))
-        return _merge(self._pairwise(query, kv, cross))
+            out = self._one_medium(query, kv, cross)
+        else:
+            out = self._pairwise(query, kv, cross)
+        return _together(_merge(out), cross.packing)
+
+    def absorbs(self, x: torch.Tensor, cross: CrossInput) -> bool:
+        """Whether :meth:`absorbed` is possible and takes fewer operations than projecting.
+
+        Args:
+            x (Tensor): Queries (P, L, D), or of packed texts (1, T, D).
+            cross (CrossInput): What they read.
+        """
+        states, packing = cross.states, cross.packing
+        if not cross.absorb or states is None or cross.weights is not None:
+            return False
+        pairs, length = x.shape[:2] if packing is None else packing.mask.shape
+        if cross.owner is not None or len(states) != pairs:
+            return False
+        # Multiplications a text and a column of the hidden state.
+        count, width = states.shape[1:]
+        head_size = x.shape[-1] // self.num_heads
+        return length * (width + count * width // head_size) < count * (width + length)
+
+    def absorbed(self, x: torch.Tensor, states: torch.Tensor, cross: CrossInput) -> torch.Tensor:
+        """Attend from texts to states that are not projected: text p reads medium p.
+
+        The weights go to the texts' side: ``q.(Wk s + bk) = (q Wk).s + q.bk``, and the values'
+        weights to the weighted mean of the states. Text p costs ``L (W + S W H / D)``
+        multiplications a column rather than ``S (W + L)``: fewer for a short text and a large
+        medium. No key or value is ever held. It takes a weight matrix apart by heads, as
+        DeepSeek-V2 does with the cached states of its attention (arXiv:2405.04434, section 2.1).
+
+        Args:
+            x (Tensor): Queries (P, L, D), or of packed texts (1, T, D).
+            states (Tensor): (P, S, W).
+            cross (CrossInput): Mask and further terms, without frame weights.
+
+        Returns:
+            Tensor: Of the shape of ``x``, what :meth:`forward` gives for the projected states.
+        """
+        query = self.query(x) / math.sqrt(x.shape[-1] // self.num_heads)
+        query = self.heads(_apart(query, cross.packing))
+        pairs, _, length, _ = query.shape
+        # (H, P * L, D/H): a matrix product a head, whatever the number of texts.
+        by_head = query.transpose(0, 1).flatten(1, 2)
+        carried = by_head @ self.key.weight.unflatten(0, (self.num_heads, -1))
+        carried = carried.unflatten(1, (pairs, length)).transpose(0, 1).flatten(1, 2)
+        logits = (carried @ states.transpose(1, 2)).unflatten(1, (self.num_heads, length))
+        if cross.delta is not None:
+            logits = logits + query @ self.heads(cross.delta[0]).transpose(-1, -2)
+        if cross.mask is not None:
+            logits = logits.masked_fill(~cross.mask[:, None, None], float("-inf"))
+        probs = F.dropout(logits.softmax(-1), self.dropout_p)
+        mean = probs.flatten(1, 2).to(states.dtype) @ states
+        mean = mean.unflatten(1, (self.num_heads, length)).transpose(0, 1).flatten(1, 2)
+        out = mean @ self.value.weight.unflatten(0, (self.num_heads, -1)).transpose(1, 2)
+        out = out.unflatten(1, (pairs, length)).transpose(0, 1)
+        # Dropout scales what is left of the probabilities, so their sum multiplies the bias. The
+        # keys' bias is the same for all states of a query, which the softmax takes out.
+        total = probs.sum(-1, keepdim=True).to(out.dtype)
+        out = out + total * self.value.bias.view(1, self.num_heads, 1, -1)
+        if cross.delta is not None:
+            value = self.heads(cross.delta[1])
+            out = out + probs.to(value.dtype) @ value
+        return _together(_merge(out), cross.packing)
 
     def _pairwise(self, query: torch.Tensor, kv: KeyValue, cross: CrossInput) -> torch.Tensor:
         """Text p reads medium owner[p]; query (P, H, L, D/H)."""
         key, value, mask = kv.key, kv.value, cross.mask
         if cross.owner is not None:
-            key, value = key[cross.owner], value[cross.owner]
+            key, value = (t.index_select(0, cross.owner) for t in (key, value))
             mask = None if mask is None else mask[cross.owner]
         if cross.weights is not None:
             factor = cross.weights[:, None, :, None].to(key.dtype)

@@ -107,6 +107,7 @@ class BertModel(nn.Module):
         states: torch.Tensor,
         mask: torch.Tensor | None = None,
         owner: torch.Tensor | None = None,
+        absorb: bool = False,
     ) -> CrossInput:
         """Prepare states for cross-attention; they are projected inside each layer.
 
@@ -114,6 +115,8 @@ class BertModel(nn.Module):
             states (Tensor): (V, S, W).
             mask (Tensor, optional): (V, S), 0 or False where a state is padding.
             owner (Tensor, optional): (P,) long: which medium a text reads.
+            absorb (bool): Let layers read the states without projecting them where that takes
+                fewer operations. Defaults to False.
 
         Returns:
             CrossInput: To be passed as ``cross``.
@@ -134,6 +137,7 @@ class BertModel(nn.Module):
             delta_zero=zero,
             owner=owner,
             mask=None if mask is None else mask.bool(),
+            absorb=absorb,
         )
 
     def project(self, cross: CrossInput) -> CrossInput:
@@ -170,6 +174,7 @@ class BertModel(nn.Module):
         causal: bool = False,
         past: list[Delta] | None = None,
         first_only: bool = False,
+        pack: bool = False,
     ) -> tuple[torch.Tensor, list[Delta]]:
         """Encode texts.
 
@@ -181,16 +186,22 @@ class BertModel(nn.Module):
             past (list, optional): Self-attention keys and values of earlier tokens, one a layer.
             first_only (bool): Compute only the first token in the last layer, where nothing else is
                 read of the output. Defaults to False.
+            pack (bool): Compute nothing for padding, where all of it is on the right; its states
+                are zero then. Keys and values are packed as well. Defaults to False.
 
         Returns:
             tuple: Hidden states (B, L, D), or (B, 1, D) with ``first_only``, and the keys and
             values of all tokens, one a layer.
 
         Raises:
-            ValueError: If ``first_only`` meets a causal or cached run.
+            ValueError: If ``first_only`` or ``pack`` meets a causal or cached run.
         """
-        if first_only and (causal or past is not None):
-            raise ValueError("first_only is for whole texts, not for causal or cached runs.")
+        if (first_only or pack) and (causal or past is not None):
+            name = "first_only" if first_only else "pack"
+            raise ValueError(f"{name} is for whole texts, not for causal or cached runs.")
+        packing = Packing.of_mask(attention_mask) if pack else None
+        if packing is not None:
+            return self._packed(input_ids, packing, cross, first_only)
         offset = 0 if past is None else past[0][0].shape[2]
         x = self.embeddings(input_ids, offset)
         mask = self._self_mask(attention_mask, x.shape[1], offset, causal, x.device)
@@ -200,6 +211,20 @@ class BertModel(nn.Module):
             x, present = self._run(i, x, mask, cross, None if past is None else past[i], last)
             presents.append(present)
         return x, presents
+
+    def _packed(
+        self, input_ids: torch.Tensor, packing: Packing, cross: CrossInput | None, first_only: bool
+    ) -> tuple[torch.Tensor, list[Delta]]:
+        """As :meth:`forward`, of texts (B, L) without their padding."""
+        x = packing.pack(self.embeddings(input_ids))
+        if cross is not None:
+            cross = replace(cross, packing=packing)
+        presents = []
+        for i in range(self.num_layers):
+            last = first_only and i == self.num_layers - 1
+            x, present = self._run(i, x, packing, cross, None, last)
+            presents.append(present)
+        return x.transpose(0, 1) if first_only else packing.unpack(x), presents
 
     def _run(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -119,6 +120,8 @@ class BertLayer(nn.Module):
     def _read(self, query: torch.Tensor, cross: CrossInput, index: int) -> torch.Tensor:
         """Cross-attention, on keys and values that are projected here unless they are given."""
         attention = self.crossattention.self
+        if attention.absorbs(query, cross):
+            return attention.absorbed(query, cross.states, cross)
         if cross.projected is not None:
             kv = cross.projected[index]
         else:
@@ -148,4 +151,6 @@ class BertLayer(nn.Module):
             tuple: Output (B, L, D) and the self-attention's keys and values.
         """
         query, present = self.attend(x, mask, past, first_only)
+        if first_only and cross is not None and cross.packing is not None:
+            cross = replace(cross, packing=cross.packing.only_first())
         return self.complete(query, cross, index), present

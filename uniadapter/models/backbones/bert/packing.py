@@ -3,8 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+
+
+class _Pick(torch.autograd.Function):
+    """Rows (T, ...) of ``x`` (R, ...); no row is picked twice, so gradients need no sums."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(rows)
+        ctx.count = len(x)
+        return x.index_select(0, rows)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return _Place.apply(gradient, ctx.saved_tensors[0], ctx.count), None
+
+
+class _Place(torch.autograd.Function):
+    """The inverse of :class:`_Pick`: ``x`` (T, ...) at its rows among ``count``, zeros around."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, rows: torch.Tensor, count: int) -> torch.Tensor:
+        ctx.save_for_backward(rows)
+        return x.new_zeros(count, *x.shape[1:]).index_copy_(0, rows, x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        return _Pick.apply(gradient, ctx.saved_tensors[0]), None, None
 
 
 @dataclass(frozen=True)
@@ -18,14 +46,14 @@ class Packing:
         text (Tensor): (T,) long, the text each token belongs to.
         position (Tensor): (T,) long, its position in that text.
         first (Tensor): (P,) long, where each text begins in the row.
-        index (Tensor): (P, L) long, the row of each token, 0 where a text has ended.
+        place (Tensor): (T,) long, where each token stands among P * L padded ones.
         mask (Tensor): (P, L) bool, False where a text has ended.
     """
 
     text: torch.Tensor
     position: torch.Tensor
     first: torch.Tensor
-    index: torch.Tensor
+    place: torch.Tensor
     mask: torch.Tensor
 
     @staticmethod
@@ -44,16 +72,25 @@ class Packing:
         first = lengths.cumsum(0) - lengths
         mask = positions[None] < lengths[:, None]
         text, position = mask.nonzero(as_tuple=True)
-        index = (first[:, None] + positions) * mask
-        return cls(text, position, first, index, mask)
+        return cls(text, position, first, text * mask.shape[1] + position, mask)
+
+    @classmethod
+    def of_mask(cls, attention_mask: torch.Tensor | None) -> Packing | None:
+        """Pack texts by their mask (P, L); None unless there is padding, all of it on the right."""
+        if attention_mask is None:
+            return None
+        lengths = cls.lengths(attention_mask)
+        full = attention_mask.shape[1]
+        return None if lengths is None or bool((lengths == full).all()) else cls.of(lengths)
 
     def pack(self, x: torch.Tensor) -> torch.Tensor:
         """Turn (P, L, ...) into the row (1, T, ...)."""
-        return x[self.text, self.position][None]
+        return _Pick.apply(x.flatten(0, 1), self.place)[None]
 
     def unpack(self, x: torch.Tensor) -> torch.Tensor:
-        """Turn the row (1, T, ...) into (P, L, ...), with anything behind a text's end."""
-        return x[0][self.index]
+        """Turn the row (1, T, ...) into (P, L, ...), zero behind a text's end."""
+        padded = _Place.apply(x[0], self.place, self.mask.numel())
+        return padded.unflatten(0, self.mask.shape)
 
     def only_first(self) -> Packing:
         """The packing of the texts' first tokens alone."""
