@@ -28,6 +28,8 @@ class FastPaths:
             more operations.
         absorb_kv (bool): Where one short text reads a large medium (VQA and VideoQA), take the
             weights of keys and values to the text's side rather than project every visual token.
+        predicted_only (bool): Project the decoder's states to the vocabulary only where a word is
+            to be predicted: neither at padding nor in a prompt.
         contrast_at_once (bool): Take the contrastive loss's gradients in the forward pass, so that
             the queue's candidates and logits are not kept for the backward pass.
     """
@@ -40,6 +42,7 @@ class FastPaths:
     share_kv: bool = True
     recompute_kv: bool = True
     absorb_kv: bool = True
+    predicted_only: bool = True
     contrast_at_once: bool = True
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from uniadapter.models.adapters.state import (
     trained_state_dict,
 )
 from uniadapter.models.backbones.bert.attention import CrossAttention
+from uniadapter.models.fast import FastPaths
 from uniadapter.models.tasks.vqa import read_answer_list
 from uniadapter.registry import MODELS
 from uniadapter.structures import MultimodalSample
@@ -112,33 +114,54 @@ def test_every_trained_tensor_of_vqa_gets_a_gradient(vocab):
     }
 
 
+def one_step(kind: str, vocab: str, fast: Any) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    texts = [["red", "two big ball"], ["green"], ["two", "red", "red ball"]]
+    samples = [
+        MultimodalSample(metainfo={"answers": t, "answer_weights": [1 / len(t)] * len(t)})
+        for t in texts
+    ]
+    for sample, caption in zip(samples, ("a big red ball", "red", "two ball"), strict=True):
+        sample.set_metainfo({"text": caption})
+    options = {"prompt": "a picture of "} if kind == "CaptionModel" else {}
+    model = build(kind, vocab, fast=fast, **options).train()
+    # 20 of the visual tokens to 4 or 5 words: few enough for the weights to change sides.
+    loss = model(**questions(model, frames=16), data_samples=samples, mode="loss")["loss_lm"]
+    loss.backward()
+    return loss.detach(), {n: p.grad for n, p in model.named_parameters() if p.requires_grad}
+
+
+@pytest.mark.parametrize("name", ["absorb_kv", "pack_texts", "predicted_only", None])
 @pytest.mark.parametrize("kind", ["VQAModel", "CaptionModel"])
-def test_a_step_without_projecting_the_medium_equals_the_plain_one(kind, vocab, monkeypatch):
-    sample = MultimodalSample(
-        metainfo={"answers": ["red"], "answer_weights": [1.0], "text": "a big red ball"}
-    )
+def test_a_step_with_fast_paths_equals_the_plain_one(kind, name, vocab, monkeypatch):
     absorbed = CrossAttention.absorbed
     calls: list[int] = []
     monkeypatch.setattr(
         CrossAttention, "absorbed", lambda *args: calls.append(1) or absorbed(*args)
     )
-    steps = []
-    for fast in ({"absorb_kv": False}, True):
-        assert not calls
-        model = build(kind, vocab, fast=fast, prompt="") if kind == "CaptionModel" else None
-        model = model or build(kind, vocab, fast=fast)
-        batch = questions(model, frames=16)
-        loss = model.train()(**batch, data_samples=[sample] * 3, mode="loss")["loss_lm"]
-        loss.backward()
-        trained = {n: p.grad for n, p in model.named_parameters() if p.requires_grad}
-        steps.append((loss.detach(), trained))
-    assert len(calls) == 2
-    torch.testing.assert_close(steps[1][0], steps[0][0], rtol=1e-4, atol=1e-4)
-    for name, gradient in steps[0][1].items():
+    want, want_gradients = one_step(kind, vocab, False)
+    assert not calls
+    others = {field.name: field.name == name for field in fields(FastPaths)}
+    got, gradients = one_step(kind, vocab, others if name else True)
+    # Both of the tower's layers.
+    assert len(calls) == (2 if name in ("absorb_kv", None) else 0)
+    torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4)
+    for parameter, gradient in want_gradients.items():
         scale = gradient.abs().max().clamp(min=1e-3)
         torch.testing.assert_close(
-            steps[1][1][name] / scale, gradient / scale, atol=1e-3, rtol=0, msg=name
+            gradients[parameter] / scale, gradient / scale, atol=1e-3, rtol=0, msg=parameter
         )
+
+
+@pytest.mark.parametrize("k_test", [3, 100])
+def test_ranking_with_fast_paths_equals_the_plain_one(k_test, vocab):
+    scores = []
+    for fast in (False, True):
+        model = build("VQAModel", vocab, k_test=k_test, fast=fast).eval()
+        batch = questions(model)
+        with torch.no_grad():
+            states = model.encode_question(**batch)
+            scores.append(model.rank_answers(states, batch["attention_mask"], ANSWERS))
+    torch.testing.assert_close(scores[1], scores[0], rtol=1e-4, atol=1e-4)
 
 
 def test_ranking_is_the_log_likelihood_of_each_answer(vocab):

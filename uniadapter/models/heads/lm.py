@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from ..backbones.bert import BertDecoder, CrossInput
 
 
 def language_model_loss(
@@ -32,3 +37,42 @@ def language_model_loss(
         reduction="mean" if reduction == "mean" else "none",
     )
     return loss if reduction == "mean" else loss.view(labels.shape[0], -1).sum(1)
+
+
+def decoder_loss(
+    decoder: BertDecoder,
+    words: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+    cross: CrossInput,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+    predicted_only: bool = True,
+) -> torch.Tensor:
+    """Run a decoder on words and take the loss of the next ones.
+
+    Args:
+        decoder (BertDecoder): The decoder.
+        words (tuple): Ids (B, L), mask (B, L) and labels (B, L), see :func:`language_model_loss`.
+        cross (CrossInput): What the decoder reads.
+        label_smoothing (float): See :func:`language_model_loss`. Defaults to 0.
+        reduction (str): See :func:`language_model_loss`. Defaults to ``'mean'``.
+        predicted_only (bool): Run the vocabulary's projection, which is as large as several layers,
+            only where a word is to be predicted. Defaults to True.
+
+    Returns:
+        Tensor: What :func:`language_model_loss` returns.
+    """
+    ids, mask, labels = words
+    if not predicted_only:
+        logits, _ = decoder(ids, mask, cross)
+        return language_model_loss(logits, labels, label_smoothing, reduction)
+    wanted = F.pad(labels[:, 1:] != -100, (0, 1))
+    logits, _ = decoder(ids, mask, cross, wanted=wanted)
+    loss = F.cross_entropy(
+        logits.float(),
+        labels[:, 1:][wanted[:, :-1]],
+        label_smoothing=label_smoothing,
+        reduction="mean" if reduction == "mean" else "none",
+    )
+    if reduction == "mean":
+        return loss
+    return loss.new_zeros(len(ids)).index_add(0, wanted.nonzero()[:, 0], loss)

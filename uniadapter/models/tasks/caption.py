@@ -10,7 +10,7 @@ from uniadapter.registry import MODELS
 
 from ..adapters.base import check_choice
 from ..generation import generate
-from ..heads import language_model_loss
+from ..heads import decoder_loss
 from .generative import GenerativeModel
 
 
@@ -105,8 +105,9 @@ class CaptionModel(GenerativeModel):
         ids, mask, labels = self.decoder_words(texts, self.max_text_len, tokens.device)
         labels[:, : len(self.prompt_ids())] = -100
         cross = self.decoder.bert.read(tokens, absorb=self.fast.absorb_kv)
-        logits, _ = self.decoder(ids, mask, cross)
-        return {"loss_lm": language_model_loss(logits, labels, self.label_smoothing)}
+        words, only = (ids, mask, labels), self.fast.predicted_only
+        loss = decoder_loss(self.decoder, words, cross, self.label_smoothing, "mean", only)
+        return {"loss_lm": loss}
 
     @torch.no_grad()
     def caption(self, tokens: torch.Tensor) -> list[str]:

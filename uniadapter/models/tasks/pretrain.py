@@ -9,7 +9,7 @@ import torch
 from uniadapter.registry import MODELS
 
 from ..backbones import BertDecoder
-from ..heads import language_model_loss
+from ..heads import decoder_loss
 from .retrieval import RetrievalModel
 
 
@@ -56,6 +56,12 @@ class BlipPretrainModel(RetrievalModel):
         words[:, 0] = self.dec_token_id
         labels = words.masked_fill(attention_mask == 0, -100)
         cross = self.decoder.bert.read(tokens.flatten(1, 2))
-        logits, _ = self.decoder(words, attention_mask, cross)
-        losses["loss_lm"] = language_model_loss(logits, labels, self.label_smoothing)
+        losses["loss_lm"] = decoder_loss(
+            self.decoder,
+            (words, attention_mask, labels),
+            cross,
+            self.label_smoothing,
+            "mean",
+            self.fast.predicted_only,
+        )
         return losses

@@ -14,7 +14,7 @@ from uniadapter.utils.answer_list import read_answer_list
 from ..adapters.base import check_choice
 from ..backbones.bert import BertModel
 from ..generation import generate
-from ..heads import language_model_loss
+from ..heads import decoder_loss
 from .generative import GenerativeModel
 
 _ROWS_AT_A_TIME = 256
@@ -196,10 +196,10 @@ class VQAModel(GenerativeModel):
         counts = torch.tensor([len(texts) for texts in answers], device=states.device)
         owner = torch.arange(len(answers), device=states.device).repeat_interleave(counts)
         flat = [text for texts in answers for text in texts]
-        ids, answer_mask, labels = self.decoder_words(flat, self.max_answer_len, states.device)
+        words = self.decoder_words(flat, self.max_answer_len, states.device)
         cross = self.decoder.bert.read(states, mask, owner)
-        logits, _ = self.decoder(ids, answer_mask, cross)
-        loss = language_model_loss(logits, labels, self.label_smoothing, reduction="sum")
+        only = self.fast.predicted_only
+        loss = decoder_loss(self.decoder, words, cross, self.label_smoothing, "sum", only)
         share = loss.new_tensor([weight for shares in weights for weight in shares])
         return {"loss_lm": (loss * share).sum() / len(answers)}
 
@@ -258,9 +258,9 @@ class VQAModel(GenerativeModel):
         for start in range(0, len(flat), _ROWS_AT_A_TIME):
             part = slice(start, start + _ROWS_AT_A_TIME)
             rows = flat[part]
-            logits, _ = self.decoder(
-                ids[rows], answer_mask[rows], replace(cross, owner=owner[part])
-            )
-            scores.append(-language_model_loss(logits, labels[rows], reduction="sum"))
+            words = (ids[rows], answer_mask[rows], labels[rows])
+            own = replace(cross, owner=owner[part])
+            only = self.fast.predicted_only
+            scores.append(-decoder_loss(self.decoder, words, own, 0.0, "sum", only))
         full = torch.full((len(states), len(answers)), float("-inf"), device=states.device)
         return full.scatter(1, chosen, torch.cat(scores).view_as(chosen))

@@ -58,6 +58,7 @@ class BertDecoder(nn.Module):
         attention_mask: torch.Tensor | None = None,
         cross: CrossInput | None = None,
         past: list[Delta] | None = None,
+        wanted: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, list[Delta]]:
         """Predict the next word at every position.
 
@@ -66,11 +67,16 @@ class BertDecoder(nn.Module):
             attention_mask (Tensor, optional): (B, past + L), 0 where a token is padding.
             cross (CrossInput, optional): What cross-attention reads.
             past (list, optional): Cached self-attention keys and values, one a layer.
+            wanted (Tensor, optional): (B, L) bool, True at the N positions whose logits are
+                wanted. None: all.
 
         Returns:
-            tuple: Logits (B, L, vocab_size) and the updated cache.
+            tuple: Logits (B, L, vocab_size), or (N, vocab_size) with ``wanted``, row by row; and
+            the updated cache.
         """
         hidden, presents = self.bert(input_ids, attention_mask, cross, causal=True, past=past)
+        if wanted is not None:
+            hidden = hidden[wanted]
         head = self.cls["predictions"]
         weight = self.bert.embeddings.word_embeddings.weight
         return F.linear(head.transform(hidden), weight, head.bias), presents
