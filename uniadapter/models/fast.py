@@ -20,7 +20,8 @@ class FastPaths:
         first_layer_once (bool): Compute each text's self-attention of the first layer once for the
             whole evaluation; it does not depend on the medium.
         pack_texts (bool): Where texts are encoded or matched in training, and questions always, run
-            them behind each other without padding.
+            them behind each other without padding; with ``share_kv`` the texts of one medium share
+            one attention.
         share_kv (bool): In training, project keys and values of a medium once for its positive and
             negative pairs. False: once a pair.
         recompute_kv (bool): In training of retrieval, project keys and values and gather them for

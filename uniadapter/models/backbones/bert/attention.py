@@ -64,7 +64,8 @@ class CrossInput:
             anew, so that neither they nor copies a pair are kept.
         absorb (bool): Whether states may be read without projecting them where that takes fewer
             operations, see :meth:`CrossAttention.absorbed`.
-        packing (Packing, optional): How the texts are packed, where each reads its own medium.
+        packing (Packing, optional): How the texts are packed, where they don't all read the only
+            medium; with an owner by medium.
     """
 
     states: torch.Tensor | None = None
@@ -78,6 +79,17 @@ class CrossInput:
     recompute: bool = False
     absorb: bool = False
     packing: Packing | None = None
+
+    def packed(self, packing: Packing) -> CrossInput:
+        """Return a copy for packed texts."""
+        if self.owner is not None:
+            kept = self.states if self.projected is None else self.projected[0].key
+            packing = packing.by_medium(self.owner, 0 if kept is None else len(kept))
+        return replace(self, packing=packing)
+
+    def of_first_tokens(self) -> CrossInput:
+        """Return a copy for the texts' first tokens alone, where they are packed."""
+        return self if self.packing is None else self.packed(self.packing.only_first())
 
     def with_weights(self, weights: torch.Tensor | None, weigh_states: bool) -> CrossInput:
         """Return a copy with other frame weights (P, S)."""
@@ -204,7 +216,9 @@ class CrossAttention(_Projections):
             Tensor: Of the shape of ``x``.
         """
         query = self.heads(_apart(self.query(x), cross.packing))
-        if kv.key.shape[0] == 1 and (query.shape[0] > 1 or cross.weights is not None):
+        if cross.owner is not None and cross.packing is not None:
+            out = self._by_medium(query, kv, cross, cross.packing)
+        elif kv.key.shape[0] == 1 and (query.shape[0] > 1 or cross.weights is not None):
             out = self._one_medium(query, kv, cross)
         else:
             out = self._pairwise(query, kv, cross)
@@ -271,6 +285,18 @@ class CrossAttention(_Projections):
             out = out + probs.to(value.dtype) @ value
         return _together(_merge(out), cross.packing)
 
+    def _by_medium(
+        self, query: torch.Tensor, kv: KeyValue, cross: CrossInput, packing: Packing
+    ) -> torch.Tensor:
+        """The texts of each medium side by side, (V, H, Q, D/H): keys and values have no copies."""
+        if cross.weights is None:
+            mask = None if cross.mask is None else cross.mask[:, None, None]
+            return F.scaled_dot_product_attention(
+                query, kv.key, kv.value, attn_mask=mask, dropout_p=self.dropout_p
+            )
+        of_tokens = cross.weights.index_select(0, packing.text)
+        return self._weighted(query, kv, cross, packing.unpack(of_tokens[None]))
+
     def _pairwise(self, query: torch.Tensor, kv: KeyValue, cross: CrossInput) -> torch.Tensor:
         """Text p reads medium owner[p]; query (P, H, L, D/H)."""
         key, value, mask = kv.key, kv.value, cross.mask
@@ -305,21 +331,21 @@ class CrossAttention(_Projections):
             # Packed texts bring a factor for each token, padded ones a factor for each text.
             repeats = folded.shape[2] // cross.weights.shape[0]
             weights = cross.weights.repeat_interleave(repeats, dim=0)
-            out = self._weighted(folded, kv, cross, weights)
+            out = self._weighted(folded, kv, cross, weights[None])
         return out.squeeze(0).unflatten(1, (pairs, length)).transpose(0, 1)
 
     def _weighted(
         self, query: torch.Tensor, kv: KeyValue, cross: CrossInput, weights: torch.Tensor
     ) -> torch.Tensor:
-        """Attention with a factor (Q, S) on the logits; query (1, H, Q, D/H).
+        """Attention with a factor (V, Q, S) on the logits; query (V, H, Q, D/H).
 
         ``q.(A k) = A (q.k)``; with the factor on the states, ``q.(A k0 + b) = A (q.k0) + const``,
         where the constant leaves the softmax unchanged, and values alike.
         """
-        _, heads, length, _ = query.shape
+        media, heads, length, _ = query.shape
         states = kv.key.shape[2]
         limit = _LOGITS_AT_ONCE.get(query.device.type, _LOGITS_AT_ONCE_ELSEWHERE)
-        step = max(1, limit // (heads * states))
+        step = max(1, limit // (media * heads * states))
         key = kv.key - kv.key_zero if cross.weigh_states else kv.key
         value = kv.value - kv.value_zero if cross.weigh_states else kv.value
         key = key.transpose(-1, -2)
@@ -328,7 +354,7 @@ class CrossAttention(_Projections):
         outs = []
         for start in range(0, length, step):
             part = slice(start, start + step)
-            factor = weights[None, None, part]
+            factor = weights[:, None, part]
             logits = (query[:, :, part] @ key) * factor
             if hidden is not None:
                 logits = logits.masked_fill(hidden, float("-inf"))

@@ -199,7 +199,9 @@ class BertModel(nn.Module):
         if (first_only or pack) and (causal or past is not None):
             name = "first_only" if first_only else "pack"
             raise ValueError(f"{name} is for whole texts, not for causal or cached runs.")
-        packing = Packing.of_mask(attention_mask) if pack else None
+        # Packed texts of one medium share an attention, whether or not there is padding.
+        shared = cross is not None and cross.owner is not None
+        packing = Packing.of_mask(attention_mask, not shared) if pack else None
         if packing is not None:
             return self._packed(input_ids, packing, cross, first_only)
         offset = 0 if past is None else past[0][0].shape[2]
@@ -217,8 +219,7 @@ class BertModel(nn.Module):
     ) -> tuple[torch.Tensor, list[Delta]]:
         """As :meth:`forward`, of texts (B, L) without their padding."""
         x = packing.pack(self.embeddings(input_ids))
-        if cross is not None:
-            cross = replace(cross, packing=packing)
+        cross = None if cross is None else cross.packed(packing)
         presents = []
         for i in range(self.num_layers):
             last = first_only and i == self.num_layers - 1

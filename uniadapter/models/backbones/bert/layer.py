@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -151,6 +150,6 @@ class BertLayer(nn.Module):
             tuple: Output (B, L, D) and the self-attention's keys and values.
         """
         query, present = self.attend(x, mask, past, first_only)
-        if first_only and cross is not None and cross.packing is not None:
-            cross = replace(cross, packing=cross.packing.only_first())
+        if first_only and cross is not None:
+            cross = cross.of_first_tokens()
         return self.complete(query, cross, index), present

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -75,13 +75,35 @@ class Packing:
         return cls(text, position, first, text * mask.shape[1] + position, mask)
 
     @classmethod
-    def of_mask(cls, attention_mask: torch.Tensor | None) -> Packing | None:
-        """Pack texts by their mask (P, L); None unless there is padding, all of it on the right."""
-        if attention_mask is None:
+    def of_mask(cls, attention_mask: torch.Tensor | None, padded_only: bool) -> Packing | None:
+        """Pack texts by their mask (P, L); None unless all padding is on the right.
+
+        With ``padded_only`` None as well where there is no padding at all.
+        """
+        lengths = None if attention_mask is None else cls.lengths(attention_mask)
+        if lengths is None or (padded_only and bool((lengths == lengths.max()).all())):
             return None
-        lengths = cls.lengths(attention_mask)
-        full = attention_mask.shape[1]
-        return None if lengths is None or bool((lengths == full).all()) else cls.of(lengths)
+        return cls.of(lengths)
+
+    def by_medium(self, owner: torch.Tensor, media: int) -> Packing:
+        """The same row, taken apart into the tokens that read each medium rather than texts.
+
+        Args:
+            owner (Tensor): (P,) long, the medium each text reads.
+            media (int): Their number V.
+
+        Returns:
+            Packing: :meth:`unpack` gives (V, Q, ...) with a medium's tokens side by side.
+        """
+        medium = owner[self.text]
+        counts = torch.bincount(medium, minlength=media)
+        order = medium.argsort(stable=True)
+        place = torch.empty_like(order)
+        before = (counts.cumsum(0) - counts)[medium[order]]
+        place[order] = torch.arange(len(order), device=order.device) - before
+        positions = torch.arange(int(counts.max()), device=owner.device)
+        mask = positions[None] < counts[:, None]
+        return replace(self, place=medium * mask.shape[1] + place, mask=mask)
 
     def pack(self, x: torch.Tensor) -> torch.Tensor:
         """Turn (P, L, ...) into the row (1, T, ...)."""
