@@ -158,7 +158,18 @@ def test_a_profile_splits_a_step():
     assert "ours, all" in table
 
 
+def test_a_compiled_model_is_measured(config, monkeypatch):
+    compiled = []
+    # Without inductor, which needs a C++ compiler.
+    monkeypatch.setattr(tool.torch, "compile", lambda call: compiled.append(call) or call)
+    assert run_one(config, "--precision", "fp32", "--compile")["loss"] > 0
+    assert len(compiled) == 1
+
+
 def test_a_profile_needs_rows(capsys):
     with pytest.raises(SystemExit):
         tool.main(["configs/uniadapter/coco_r128.py", "--profile"])
     assert "--profile needs --rows" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        tool.main(["--rows", "image", "--compile"])
+    assert "--compile needs a config" in capsys.readouterr().err

@@ -55,6 +55,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--text-length", type=int, default=TEXT_LENGTH, help="tokens a text")
     parser.add_argument("--precision", choices=(*PRECISIONS, "both"), default="both")
     parser.add_argument("--frozen-bf16", action="store_true", help="store frozen weights in bf16")
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="with torch.compile, as the config key compile=True; needs a C++ compiler",
+    )
     parser.add_argument("--steps", type=int, default=3, help="measured steps")
     parser.add_argument("--warmup", type=int, default=1, help="steps before the measured ones")
     parser.add_argument("--threads", type=int, help="threads of torch (default: torch's own)")
@@ -75,6 +80,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error("name either a config or --rows")
     if args.profile and args.rows is None:
         parser.error("--profile needs --rows")
+    if args.compile and args.rows is not None:
+        parser.error("--compile needs a config: the rows are not compiled")
     for name in ("batch_size", "frames", "text_length", "steps", "img_size", "threads"):
         value = getattr(args, name)
         if value is not None and value < 1:
@@ -99,6 +106,7 @@ def variant_of(args: argparse.Namespace) -> Variant:
         mode=args.mode,
         precision="bf16" if args.precision == "bf16" else "fp32",
         frozen_bf16=args.frozen_bf16,
+        compiled=args.compile,
         batch_size=args.batch_size,
         frames=args.frames,
         img_size=args.img_size,

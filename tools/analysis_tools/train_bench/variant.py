@@ -38,6 +38,7 @@ class Variant:
             gradients (retrieval: both encoders; VQA: answers; captioning: beam search).
         precision (str): ``'fp32'`` or ``'bf16'`` autocast.
         frozen_bf16 (bool): Store the frozen weights in bf16, see ``cast_frozen``.
+        compiled (bool): Run the model through torch.compile, as MMEngine's key ``compile=True``.
         naive (bool): Run the naive reference with this model's weights (retrieval, fp32).
         batch_size (int): Media a step.
         frames (int): Frames a medium.
@@ -52,6 +53,7 @@ class Variant:
     mode: str = "loss"
     precision: str = "fp32"
     frozen_bf16: bool = False
+    compiled: bool = False
     naive: bool = False
     batch_size: int = 2
     frames: int = 8
@@ -151,6 +153,8 @@ class Stepper:
                 self.wrapper = build_optim_wrapper(self.model, cfg.optim_wrapper)
         if variant.frozen_bf16:
             cast_frozen(self.model, "bfloat16")
+        if variant.compiled:
+            self.model.forward = torch.compile(self.model.forward)
 
     def _autocast(self) -> AbstractContextManager:
         if self.variant.precision == "fp32":
