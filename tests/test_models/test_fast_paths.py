@@ -178,10 +178,52 @@ def test_packing_and_unpacking():
     assert Packing.lengths(torch.zeros(1, 3)) is None
 
 
-def test_first_only_refuses_causal_runs():
+def test_packing_by_medium_puts_a_mediums_tokens_side_by_side():
+    packing = Packing.of(torch.tensor([3, 1, 2]))
+    grid = packing.by_medium(torch.tensor([1, 0, 1]), 3)
+    row = torch.arange(1.0, 7).view(1, 6, 1)
+    apart = grid.unpack(row)
+    assert apart[..., 0].tolist() == [[4, 0, 0, 0, 0], [1, 2, 3, 5, 6], [0, 0, 0, 0, 0]]
+    assert torch.equal(grid.mask, apart[..., 0] > 0)
+    assert torch.equal(grid.pack(apart), row)
+    assert grid.text.tolist() == [0, 0, 0, 1, 2, 2]
+
+
+def test_texts_are_packed_where_it_is_of_use():
+    padded, full = torch.tensor([[1, 1, 0], [1, 1, 1]]), torch.ones(2, 3)
+    assert Packing.of_mask(None, True) is None
+    assert Packing.of_mask(full, True) is None
+    assert Packing.of_mask(padded.flip(1), False) is None
+    for mask, padded_only in ((padded, True), (padded, False), (full, False)):
+        assert Packing.of_mask(mask, padded_only).mask.tolist() == mask.bool().tolist()
+
+
+def test_gradients_of_packing_equal_finite_differences():
+    packing = Packing.of(torch.tensor([2, 1])).by_medium(torch.tensor([1, 0]), 2)
+    row = torch.randn(1, 3, 2, dtype=torch.double, requires_grad=True)
+    padded = torch.randn(2, 2, 2, dtype=torch.double, requires_grad=True)
+    for run, x in ((packing.unpack, row), (packing.pack, padded)):
+        assert torch.autograd.gradcheck(run, x)
+        assert torch.autograd.gradgradcheck(run, x)
+
+
+@pytest.mark.parametrize("switch", ["first_only", "pack"])
+def test_whole_texts_are_asked_for(switch):
     model = tiny_model()
-    with pytest.raises(ValueError, match="first_only is for whole texts"):
-        model.text(torch.ones(1, 3, dtype=torch.long), causal=True, first_only=True)
+    with pytest.raises(ValueError, match=f"{switch} is for whole texts"):
+        model.text(torch.ones(1, 3, dtype=torch.long), causal=True, **{switch: True})
+
+
+@pytest.mark.parametrize("pack", [False, True])
+def test_padding_computes_nothing_where_texts_are_packed(pack, monkeypatch):
+    model, batch = build({"pack_texts": pack}, adapter=adapter_cfg()).train(), tiny_batch()
+    rows = []
+    dense = model.text.encoder.layer[0].intermediate.dense
+    dense.register_forward_hook(lambda _, inputs, __: rows.append(inputs[0].shape[:-1].numel()))
+    model.encode_text(batch["input_ids"], batch["attention_mask"], class_only=True)
+    mask = batch["attention_mask"]
+    assert mask.sum() < mask.numel()
+    assert rows == [int(mask.sum()) if pack else mask.numel()]
 
 
 def test_switches_are_read_from_the_config():

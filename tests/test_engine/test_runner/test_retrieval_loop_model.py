@@ -19,11 +19,15 @@ K_TEST = 3
 
 
 class WordSplit(Split):
-    """Noise videos of three frames with one to three captions of the tiny vocabulary."""
+    """Noise videos of three frames with one to three captions of the tiny vocabulary.
+
+    No caption comes twice: ties at the end of a shortlist are cut by rounding.
+    """
 
     def texts(self, index: int) -> list[str]:
         color, shape = list(COLORS)[index % 4], SHAPES[index % 3]
         texts = [f"a {color} {shape}", f"{shape} moves", f"a {shape} a {color} {shape} moves a"]
+        texts = [text + " moves" * index for text in texts]
         return texts[: 1 + index % 3]
 
     def __getitem__(self, index: int) -> dict:

@@ -175,6 +175,25 @@ def test_frame_sims_are_cosines_or_dot_products():
     torch.testing.assert_close(paper[2, 1, 0], text_cls[2] @ cls[1, 0])
 
 
+@pytest.mark.parametrize("variant", ["released", "paper"])
+def test_autocast_leaves_similarities_and_logits_in_float32(variant):
+    batch = tiny_batch(frames=FRAMES)
+    model = randomize(tiny_model(adapter=adapter_cfg(), pfa=pfa_cfg(variant))).eval()
+    tokens = torch.randn(3, FRAMES, 5, 32)
+    features = torch.nn.functional.normalize(torch.randn(3, FRAMES, 16), dim=-1)
+    inputs = (tokens[:, :, 0], features, torch.randn(3, 32), features[:, 0])
+    want = model.frame_sims(*inputs)
+    cls = torch.randn(3, 32)
+    logits = model._matching_logits(cls)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(model.frame_sims(*inputs), want)
+        assert torch.equal(model._matching_logits(cls), logits)
+        states, _, frames = model.encode_visual(batch["pixels"])
+        scores = model.match(batch["input_ids"], batch["attention_mask"], states, want[0])
+        assert scores.dtype == torch.float32
+    assert model.double()._matching_logits(cls.double()).dtype == torch.double
+
+
 def test_wrong_options_name_key_and_remedy():
     with pytest.raises(ValueError, match=r"pfa.variant='ours' is unknown: choose from"):
         FrameAwareAttention("ours")

@@ -267,6 +267,10 @@ class CrossAttention(_Projections):
         carried = by_head @ self.key.weight.unflatten(0, (self.num_heads, -1))
         carried = carried.unflatten(1, (pairs, length)).transpose(0, 1).flatten(1, 2)
         logits = (carried @ states.transpose(1, 2)).unflatten(1, (self.num_heads, length))
+        if self.key.bias.requires_grad:
+            # The same for all states of a query, which the softmax takes out: for the gradient's
+            # sake, as of a bias that is added to the keys.
+            logits = logits + (query * self.key.bias.view(1, self.num_heads, 1, -1)).sum(-1, True)
         if cross.delta is not None:
             logits = logits + query @ self.heads(cross.delta[0]).transpose(-1, -2)
         if cross.mask is not None:
@@ -276,8 +280,7 @@ class CrossAttention(_Projections):
         mean = mean.unflatten(1, (self.num_heads, length)).transpose(0, 1).flatten(1, 2)
         out = mean @ self.value.weight.unflatten(0, (self.num_heads, -1)).transpose(1, 2)
         out = out.unflatten(1, (pairs, length)).transpose(0, 1)
-        # Dropout scales what is left of the probabilities, so their sum multiplies the bias. The
-        # keys' bias is the same for all states of a query, which the softmax takes out.
+        # Dropout scales what is left of the probabilities, so their sum multiplies the bias.
         total = probs.sum(-1, keepdim=True).to(out.dtype)
         out = out + total * self.value.bias.view(1, self.num_heads, 1, -1)
         if cross.delta is not None:
