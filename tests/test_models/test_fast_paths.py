@@ -6,6 +6,8 @@ from dataclasses import fields
 
 import pytest
 import torch
+from peft import LoraConfig
+from peft.tuners.lora import Linear as LoraLinear
 from torch.testing import assert_close
 
 from tests.helpers import tiny_retrieval_cfg
@@ -110,6 +112,22 @@ def test_stochastic_depth_is_not_shared():
     model = tiny_model(visual=visual, adapter=None)
     assert model.train().visual.frozen_layers() == 1
     assert model.eval().visual.frozen_layers() == 2
+
+
+@pytest.mark.parametrize("lora", [False, True])
+def test_the_class_token_alone_is_that_of_all_tokens(lora):
+    visual = tiny_model().visual.eval()
+    attn = visual.layers[-1].attn
+    if lora:
+        attn.qkv = LoraLinear(attn.qkv, LoraConfig(r=2), "default", r=2)
+        torch.nn.init.normal_(attn.qkv.lora_B["default"].weight)
+    images = tiny_batch()["pixels"][:, 0]
+    with torch.no_grad():
+        want = visual(images)[:, :1]
+        assert_close(visual(images, class_only=True), want, atol=1e-5, rtol=1e-5)
+        if lora:
+            attn.qkv.enable_adapters(False)
+            assert not torch.allclose(visual(images)[:, :1], want, atol=1e-3)
 
 
 @pytest.mark.parametrize("pfa", PFA, ids=["none", "released", "paper"])

@@ -94,9 +94,12 @@ def measure_alone(variant: Variant, steps: int, warmup: int) -> dict[str, Any]:
     Returns:
         dict: ``seconds_per_step`` (median), ``cpu_seconds_per_step`` (median of the threads' sum,
         which other load on the machine hardly changes), ``peak_gib`` (resident memory of the whole
-        process), ``loss`` of the last step, and what was run.
+        process; ``start_gib`` before and ``built_gib`` after the model is built), ``loss`` of the
+        last step, and what was run.
     """
+    start_bytes = peak_bytes()
     stepper = Stepper(variant)
+    built_bytes = peak_bytes()
     seconds, cpu_seconds, loss = [], [], 0.0
     for step in range(warmup + steps):
         start, cpu_start = time.perf_counter(), time.process_time()
@@ -111,6 +114,8 @@ def measure_alone(variant: Variant, steps: int, warmup: int) -> dict[str, Any]:
         "seconds_per_step": round(statistics.median(seconds), 3),
         "cpu_seconds_per_step": round(statistics.median(cpu_seconds), 3),
         "peak_gib": round(peak_bytes() / 2**30, 3),
+        "start_gib": round(start_bytes / 2**30, 3),
+        "built_gib": round(built_bytes / 2**30, 3),
         "loss": loss,
         "batch_size": variant.batch_size,
         "frames": variant.frames,

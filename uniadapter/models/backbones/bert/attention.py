@@ -237,6 +237,9 @@ class CrossAttention(_Projections):
         pairs, length = x.shape[:2] if packing is None else packing.mask.shape
         if cross.owner is not None or len(states) != pairs:
             return False
+        # Another module in the place of a projection (peft's LoRA) has more than a weight.
+        if type(self.key) is not nn.Linear or type(self.value) is not nn.Linear:
+            return False
         # Multiplications a text and a column of the hidden state.
         count, width = states.shape[1:]
         head_size = x.shape[-1] // self.num_heads
