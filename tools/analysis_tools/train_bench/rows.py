@@ -110,7 +110,8 @@ def measure_case(
     del steppers
     for name, variant in variants.items():
         print(f"peak memory of {name!r}", file=sys.stderr)
-        results[name]["peak_gib"] = measure_apart(variant, 1, 1, threads)["peak_gib"]
+        alone = measure_apart(variant, 1, 1, threads)
+        results[name].update({key: alone[key] for key in ("peak_gib", "start_gib", "built_gib")})
         print(f"{results[name]['peak_gib']} GiB", file=sys.stderr)
     return results
 
