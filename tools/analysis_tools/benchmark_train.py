@@ -58,7 +58,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--compile",
         action="store_true",
-        help="with torch.compile, as the config key compile=True; needs a C++ compiler",
+        help="with torch.compile, as CompileHook; needs a C++ compiler",
     )
     parser.add_argument("--steps", type=int, default=3, help="measured steps")
     parser.add_argument("--warmup", type=int, default=1, help="steps before the measured ones")

@@ -38,7 +38,7 @@ class Variant:
             gradients (retrieval: both encoders; VQA: answers; captioning: beam search).
         precision (str): ``'fp32'`` or ``'bf16'`` autocast.
         frozen_bf16 (bool): Store the frozen weights in bf16, see ``cast_frozen``.
-        compiled (bool): Run the model through torch.compile, as MMEngine's key ``compile=True``.
+        compiled (bool): Run the model through torch.compile, as ``CompileHook`` does.
         naive (bool): Run the naive reference with this model's weights (retrieval, fp32).
         batch_size (int): Media a step.
         frames (int): Frames a medium.

@@ -1,6 +1,7 @@
 """Hooks."""
 
 from .alpha_ramp import AlphaRampHook
+from .compile import CompileHook
 from .epoch_seed import EpochSeedHook, seed_worker
 from .frozen_precision import FrozenPrecisionHook
 from .media_fault import MediaFaultHook
@@ -9,6 +10,7 @@ from .trainable_report import TrainableReportHook
 
 __all__ = [
     "AlphaRampHook",
+    "CompileHook",
     "EpochSeedHook",
     "FrozenPrecisionHook",
     "MediaFaultHook",

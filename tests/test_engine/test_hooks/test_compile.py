@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from tests.helpers import tiny_retrieval_cfg
+from tests.model_helpers import adapter_cfg, tiny_batch, tiny_model
+from uniadapter.engine.hooks import CompileHook
+
+
+class _Logger:
+    def info(self, message: str) -> None:
+        self.message = message
+
+
+def test_a_compiled_step_equals_the_plain_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    traced = []
+    compile_ = torch.compile
+    monkeypatch.setattr(
+        torch, "compile", lambda call, **kw: traced.append(kw) or compile_(call, **kw)
+    )
+    steps = []
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        text = {**tiny_retrieval_cfg()["text"], "dropout": 0.0, "attention_dropout": 0.0}
+        model = tiny_model(adapter=adapter_cfg(), text=text)
+        runner = SimpleNamespace(model=model.train(), logger=_Logger())
+        # Traced by dynamo, run without a C++ compiler.
+        hook = CompileHook(backend="eager")
+        plain = model.forward
+        if compiled:
+            hook.before_train(runner)
+        losses = model(**tiny_batch(), mode="loss")
+        sum(losses.values()).backward()
+        steps.append([*losses.values(), *(p.grad for p in model.adapter.parameters())])
+        if compiled:
+            assert model(**{**tiny_batch(), "mode": "tensor"})
+            hook.after_train(runner)
+            assert model.forward == plain
+    assert traced == [{"backend": "eager", "dynamic": None}]
+    torch.testing.assert_close(steps[1], steps[0], atol=1e-5, rtol=1e-4)
+
+
+def test_an_unknown_backend_is_refused() -> None:
+    runner = SimpleNamespace(model=tiny_model(), logger=_Logger())
+    with pytest.raises(ValueError, match="CompileHook.backend='gcc': choose from"):
+        CompileHook(backend="gcc").before_train(runner)
