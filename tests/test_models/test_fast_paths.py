@@ -231,7 +231,7 @@ def test_whole_texts_are_asked_for(switch):
 
 
 @pytest.mark.parametrize("pack", [False, True])
-def test_padding_computes_nothing_where_texts_are_packed(pack, monkeypatch):
+def test_padding_computes_nothing_where_texts_are_packed(pack):
     model, batch = build({"pack_texts": pack}, adapter=adapter_cfg()).train(), tiny_batch()
     rows = []
     dense = model.text.encoder.layer[0].intermediate.dense

@@ -21,14 +21,14 @@ class FastPaths:
             whole evaluation; it does not depend on the medium.
         pack_texts (bool): Where texts are encoded or matched in training, and questions always, run
             them behind each other without padding; with ``share_kv`` the texts of one medium share
-            one attention.
+            one attention, without copies of its keys and values.
         share_kv (bool): In training, project keys and values of a medium once for its positive and
             negative pairs. False: once a pair.
-        recompute_kv (bool): In training of retrieval, project keys and values and gather them for
-            the pairs again in the backward pass rather than keep them: less memory, and about 4 %
-            more operations.
-        absorb_kv (bool): Where one short text reads a large medium (VQA and VideoQA), take the
-            weights of keys and values to the text's side rather than project every visual token.
+        recompute_kv (bool): In training of retrieval, project keys and values again in the backward
+            pass rather than keep them: less memory, 4 to 5 % more operations.
+        absorb_kv (bool): Where one short text reads a large medium (VQA, VideoQA, training of
+            captions), take the weights of keys and values to the text's side rather than project
+            every visual token.
         predicted_only (bool): Project the decoder's states to the vocabulary only where a word is
             to be predicted: neither at padding nor in a prompt.
         contrast_at_once (bool): Take the contrastive loss's gradients in the forward pass, so that

@@ -124,7 +124,7 @@ def one_step(kind: str, vocab: str, fast: Any) -> tuple[torch.Tensor, dict[str, 
         sample.set_metainfo({"text": caption})
     options = {"prompt": "a picture of "} if kind == "CaptionModel" else {}
     model = build(kind, vocab, fast=fast, **options).train()
-    # 20 of the visual tokens to 4 or 5 words: few enough for the weights to change sides.
+    # 80 visual tokens to a few words: few enough for the weights to change sides.
     loss = model(**questions(model, frames=16), data_samples=samples, mode="loss")["loss_lm"]
     loss.backward()
     return loss.detach(), {n: p.grad for n, p in model.named_parameters() if p.requires_grad}

@@ -43,8 +43,10 @@ def _phases(stepper: Stepper) -> dict[str, Callable[[], Any]]:
         wrapper.step()
         wrapper.zero_grad()
 
-    return {"losses": losses, "backward": lambda: wrapper.backward(state["loss"]),
-            "optimizer": optimizer}  # fmt: skip
+    def backward() -> None:
+        wrapper.backward(state["loss"])
+
+    return {"losses": losses, "backward": backward, "optimizer": optimizer}
 
 
 def profile_variant(variant: Variant, steps: int, warmup: int) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
@@ -43,7 +45,7 @@ class CompileHook(Hook):
         self._plain = model.forward
         compiled = torch.compile(model.forward, backend=self.backend, dynamic=self.dynamic)
 
-        def forward(*args, **kwargs):  # type: ignore[no-untyped-def]
+        def forward(*args: Any, **kwargs: Any) -> Any:
             return (compiled if model.training else self._plain)(*args, **kwargs)
 
         model.forward = forward

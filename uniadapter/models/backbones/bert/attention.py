@@ -80,11 +80,22 @@ class CrossInput:
     absorb: bool = False
     packing: Packing | None = None
 
+    def media(self) -> int:
+        """Their number V.
+
+        Raises:
+            ValueError: If there are neither states nor projected keys and values.
+        """
+        if self.states is not None:
+            return len(self.states)
+        if not self.projected:
+            raise ValueError("CrossInput needs states or projected keys and values.")
+        return len(self.projected[0].key)
+
     def packed(self, packing: Packing) -> CrossInput:
         """Return a copy for packed texts."""
         if self.owner is not None:
-            kept = self.states if self.projected is None else self.projected[0].key
-            packing = packing.by_medium(self.owner, 0 if kept is None else len(kept))
+            packing = packing.by_medium(self.owner, self.media())
         return replace(self, packing=packing)
 
     def of_first_tokens(self) -> CrossInput:
