@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from tests.helpers import write_vocab, write_world
+
+# The core suite draws the same inputs every time, so that a failure is the change's own; the deep
+# one (`bash tools/run_tests.sh --all`) draws others every time. A test that sets its number of
+# examples keeps it, unless it scales it with `draws` of tests/helpers.py.
+_COMMON = {
+    "deadline": None,
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
+}
+settings.register_profile("core", derandomize=True, database=None, **_COMMON)
+settings.register_profile("deep", max_examples=500, print_blob=True, **_COMMON)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "core"))
 
 # The test processes share the machine's cores.
 torch.set_num_threads(1)

@@ -23,6 +23,13 @@ VOCAB_SIZE = len(WORDS) + 2
 IMAGE_SIZE = 32
 
 
+def draws(core: int, deep: int | None = None) -> int:
+    """Number of examples of a property: few in the core suite, 20 times as many in the deep one."""
+    if os.environ.get("HYPOTHESIS_PROFILE") == "deep":
+        return 20 * core if deep is None else deep
+    return core
+
+
 def write_vocab(path: Path) -> Path:
     """Write the vocabulary of the tiny models."""
     path.write_text("\n".join(WORDS) + "\n", encoding="utf-8")
