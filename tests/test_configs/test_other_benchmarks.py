@@ -56,6 +56,20 @@ def test_the_released_vqa_model_has_a_pair_for_each_tower(rank: int) -> None:
 
 
 @pytest.mark.parametrize("rank", [128, 512])
+@pytest.mark.parametrize("name", ["vqav2", "msrvttqa", "released_vqa"])
+def test_answers_are_ranked_by_the_loss_of_training(name: str, rank: int) -> None:
+    model = Config.fromfile(str(ROOT / f"configs/uniadapter/{name}_r{rank}.py")).model
+    assert model.inference == "rank"
+    assert model.rank_label_smoothing == model.label_smoothing == 0.1
+
+
+@pytest.mark.parametrize("name", ["tiny/vqav2_r32", "tiny/msrvttqa_r32", "easy_vqa/r64"])
+def test_the_small_configs_rank_by_likelihood(name: str) -> None:
+    model = Config.fromfile(str(ROOT / f"configs/{name}.py")).model
+    assert model.get("rank_label_smoothing", 0.0) == 0.0
+
+
+@pytest.mark.parametrize("rank", [128, 512])
 def test_the_released_vqa_checkpoint_fits(rank: int) -> None:
     cfg = Config.fromfile(str(ROOT / f"configs/uniadapter/released_vqa_r{rank}.py"))
     shapes, _ = key_list("uniadapter_vqa", rank)

@@ -31,4 +31,6 @@ model = dict(
     adapter=dict(type='UniAdapter', bottleneck=512, scale=0.1),
     inference='rank',
     k_test=128,
+    # Ranked by the loss it trains with, as BLIP and the released code do.
+    rank_label_smoothing=0.1,
     label_smoothing=0.1)

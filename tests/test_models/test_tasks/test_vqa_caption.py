@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from uniadapter.models.adapters.state import (
@@ -180,6 +182,63 @@ def test_ranking_is_the_log_likelihood_of_each_answer(vocab):
                 log_probs = model.decoder(ids, None, cross)[0].log_softmax(-1)
                 expected = log_probs[0, :-1].gather(1, ids[0, 1:, None]).sum()
                 torch.testing.assert_close(got[i, j], expected, rtol=1e-4, atol=1e-4)
+
+
+def blips_ranking(
+    model: Any, states: torch.Tensor, mask: torch.Tensor, smoothing: float
+) -> torch.Tensor:
+    """BLIP's ``rank_answer`` for one question after the other, the answers padded together."""
+    ids, answer_mask = model.tokenizer(ANSWERS, None)
+    ids[:, 0] = model.dec_token_id
+    targets = ids.masked_fill(answer_mask == 0, -100)
+    criterion = torch.nn.CrossEntropyLoss(reduction="none", label_smoothing=smoothing)
+    rows = []
+    for i, length in enumerate(mask.sum(1).tolist()):
+        seen = states[i : i + 1, :length]
+        start = torch.full((1, 1), model.dec_token_id)
+        logits, _ = model.decoder(start, None, model.decoder.bert.read(seen))
+        first = logits[0, 0].softmax(0)[ids[:, 1]].tolist()
+        order = sorted(range(len(ANSWERS)), key=lambda a: (-first[a], a))
+        row = torch.full((len(ANSWERS),), -torch.inf)
+        for a in order[: model.k_test]:
+            cross = model.decoder.bert.read(seen)
+            logits, _ = model.decoder(ids[a : a + 1], answer_mask[a : a + 1], cross)
+            row[a] = -criterion(logits[0, :-1], targets[a, 1:]).sum()
+        rows.append(row)
+    return torch.stack(rows)
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    smoothing=st.sampled_from([0.0, 0.1]) | st.floats(0, 0.99),
+    k_test=st.integers(1, 8),
+    fast=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_ranking_by_the_smoothed_loss_is_blips(vocab, smoothing, k_test, fast, seed):
+    model = build("VQAModel", vocab, k_test=k_test, rank_label_smoothing=smoothing, fast=fast)
+    model.eval()
+    batch = questions(model)
+    mask = batch["attention_mask"]
+    generator = torch.Generator().manual_seed(seed)
+    states = torch.randn(3, mask.shape[1], 32, generator=generator)
+    with torch.no_grad():
+        got = model.rank_answers(states, mask, ANSWERS)
+        want = blips_ranking(model, states, mask, smoothing)
+    torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4)
+
+
+def test_smoothing_changes_the_ranking_only_where_it_is_set(vocab):
+    plain = build("VQAModel", vocab).eval()
+    smoothed = build("VQAModel", vocab, rank_label_smoothing=0.1).eval()
+    assert plain.rank_label_smoothing == 0.0
+    batch = questions(plain)
+    with torch.no_grad():
+        states, mask = plain.encode_question(**batch), batch["attention_mask"]
+        first, second = (m.rank_answers(states, mask, ANSWERS) for m in (plain, smoothed))
+    assert (first - second).abs().min() > 1e-3
+    with pytest.raises(ValueError, match="rank_label_smoothing=1"):
+        build("VQAModel", vocab, rank_label_smoothing=1)
 
 
 def test_k_test_keeps_the_best_first_words(vocab):

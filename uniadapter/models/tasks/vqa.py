@@ -36,6 +36,9 @@ class VQAModel(GenerativeModel):
             ``'rank'``.
         answer_list (str | list[str], optional): Candidates of ``'rank'``, or their JSON file.
         k_test (int): Candidates by their first word that are scored in full. Defaults to 128.
+        rank_label_smoothing (float): Label smoothing of the scores that rank candidates. 0 ranks
+            by log-likelihood; BLIP and the released UniAdapter rank by the loss they train with,
+            0.1. Defaults to 0.
         max_answer_len (int): Tokens of an answer in training. Defaults to 10.
         generation (dict, optional): Defaults to beam 3, at most 10 tokens, at least 1.
         **kwargs: Arguments of :class:`GenerativeModel`.
@@ -54,6 +57,7 @@ class VQAModel(GenerativeModel):
         inference: str = "rank",
         answer_list: str | list[str] | None = None,
         k_test: int = 128,
+        rank_label_smoothing: float = 0.0,
         max_answer_len: int = 10,
         generation: dict | None = None,
         **kwargs: Any,
@@ -63,6 +67,10 @@ class VQAModel(GenerativeModel):
         check_choice(inference, ("rank", "generate"), "model.inference")
         if k_test < 1:
             raise ValueError(f"model.k_test={k_test} must be at least 1.")
+        if not 0 <= rank_label_smoothing < 1:
+            raise ValueError(
+                f"model.rank_label_smoothing={rank_label_smoothing} must be in [0, 1)."
+            )
         width = self.decoder.bert.encoder_width
         if width != self.text.hidden_size:
             raise ValueError(
@@ -71,6 +79,7 @@ class VQAModel(GenerativeModel):
             )
         self.inference = inference
         self.k_test = k_test
+        self.rank_label_smoothing = rank_label_smoothing
         self.max_answer_len = max_answer_len
         # A file is read when it is needed: counting parameters or loading weights does without.
         self._answer_file = answer_list if isinstance(answer_list, str | Path) else None
@@ -234,10 +243,12 @@ class VQAModel(GenerativeModel):
     def rank_answers(
         self, states: torch.Tensor, mask: torch.Tensor, answers: list[str]
     ) -> torch.Tensor:
-        """Log-likelihood of candidate answers, of the ``k_test`` best by their first word.
+        """Score candidate answers, of the ``k_test`` best by their first word's probability.
 
-        Keys and values of the question's states are projected once a question, however many
-        candidates are scored.
+        A score is the negative loss of the answer, summed over its tokens, with
+        ``rank_label_smoothing``: at 0 the log-likelihood. Of candidates with the same first word
+        the earlier ones are shortlisted first. Keys and values of the question's states are
+        projected once a question, however many candidates are scored.
 
         Args:
             states (Tensor): Question states (B, L, D).
@@ -245,13 +256,15 @@ class VQAModel(GenerativeModel):
             answers (list[str]): A candidates.
 
         Returns:
-            Tensor: (B, A) summed log-probabilities, -inf for candidates left out.
+            Tensor: (B, A) scores, -inf for candidates left out.
         """
         ids, answer_mask, labels = self.decoder_words(answers, None, states.device)
         cross = self.decoder.bert.project(self.decoder.bert.read(states, mask))
         prompt = torch.full((len(states), 1), self.dec_token_id, device=states.device)
         first = self.decoder(prompt, None, cross)[0][:, 0].float().log_softmax(-1)
-        chosen = first[:, ids[:, 1]].topk(min(self.k_test, len(answers)), dim=1).indices
+        # topk may break ties either way; a stable sort keeps the list's order.
+        order = first[:, ids[:, 1]].sort(dim=1, descending=True, stable=True).indices
+        chosen = order[:, : self.k_test]
         owner = torch.arange(len(states), device=states.device).repeat_interleave(chosen.shape[1])
         flat = chosen.flatten()
         scores = []
@@ -260,7 +273,7 @@ class VQAModel(GenerativeModel):
             rows = flat[part]
             words = (ids[rows], answer_mask[rows], labels[rows])
             own = replace(cross, owner=owner[part])
-            only = self.fast.predicted_only
-            scores.append(-decoder_loss(self.decoder, words, own, 0.0, "sum", only))
+            smoothing, only = self.rank_label_smoothing, self.fast.predicted_only
+            scores.append(-decoder_loss(self.decoder, words, own, smoothing, "sum", only))
         full = torch.full((len(states), len(answers)), float("-inf"), device=states.device)
         return full.scatter(1, chosen, torch.cat(scores).view_as(chosen))
