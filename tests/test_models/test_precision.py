@@ -9,7 +9,17 @@ import torch
 from mmengine.logging import MMLogger
 from mmengine.optim import AmpOptimWrapper
 
-from tests.model_helpers import adapter_cfg, one_seed, randomize, tiny_batch, tiny_model
+from tests.helpers import tiny_retrieval_cfg
+from tests.model_helpers import (
+    adapter_cfg,
+    one_seed,
+    outputs,
+    randomize,
+    same,
+    seeded_model,
+    tiny_batch,
+    tiny_model,
+)
 from uniadapter.engine.hooks import FrozenPrecisionHook
 from uniadapter.models.adapters.state import backbone_fingerprint
 from uniadapter.models.precision import cast_frozen
@@ -35,6 +45,70 @@ def test_a_step_is_that_of_autocast_bit_for_bit():
     assert got_gradients.keys() == want_gradients.keys()
     assert all(torch.equal(got_gradients[n], g) for n, g in want_gradients.items())
     assert all(g.dtype == torch.float32 for g in got_gradients.values())
+
+
+def random_biases(model):
+    """Biases of a new model are zero, and a rounded zero is a zero."""
+    generator = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.5)
+    return model
+
+
+RELEASED = {"variant": "released", "kv_rank": 4}
+OWN = {"query_residual": "own", "sharing": "none", "layers": [2]}
+
+
+@pytest.mark.parametrize("options", [None, {}, RELEASED, OWN])
+@pytest.mark.parametrize("fast", [True, False, {"share_kv": False}])
+@pytest.mark.parametrize("pfa", [None, "released", "paper"])
+def test_frame_weights_fast_paths_and_adapters_change_no_bit(pfa, fast, options):
+    cfg = {
+        "adapter": None if options is None else adapter_cfg(**options),
+        "pfa": None if pfa is None else {"type": "FrameAwareAttention", "variant": pfa},
+        "fast": fast,
+    }
+    plain, cast = (random_biases(randomize(tiny_model(**cfg), std=0.1)) for _ in range(2))
+    cast_frozen(cast, "bfloat16")
+    with torch.autocast("cpu", torch.bfloat16):
+        assert same(outputs(cast.eval(), tiny_batch()), outputs(plain.eval(), tiny_batch()))
+    want, want_gradients = step(plain)
+    got, got_gradients = step(cast)
+    assert all(torch.equal(got[name], want[name]) for name in want)
+    assert all(torch.equal(got_gradients[n], g) for n, g in want_gradients.items())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("options", [{}, RELEASED])
+def test_questions_and_answers_change_no_bit(options, fast, dtype):
+    parts = tiny_retrieval_cfg(adapter=adapter_cfg(**options), fast=fast)
+    cfg = {key: parts[key] for key in ("visual", "text", "adapter", "fast")}
+    cfg |= {"type": "VQAModel", "decoder": {**parts["text"], "type": "BertDecoder"}}
+    plain, cast = (random_biases(randomize(seeded_model(cfg), std=0.1)).eval() for _ in range(2))
+    cast_frozen(cast, str(dtype).removeprefix("torch."))
+    batch = tiny_batch()
+    texts = batch["input_ids"], batch["attention_mask"]
+    with torch.no_grad(), torch.autocast("cpu", dtype):
+        want, got = (model.encode_question(batch["pixels"], *texts) for model in (plain, cast))
+        assert torch.equal(got, want)
+        want, got = (
+            model.decoder(texts[0], texts[1], model.decoder.bert.read(want, texts[1]))[0]
+            for model in (plain, cast)
+        )
+    assert torch.equal(got, want)
+
+
+def test_biases_and_shared_matrices_are_kept():
+    model = tiny_model(adapter=adapter_cfg())
+    tied = model.text.encoder.layer[0].output.dense
+    model.text.another_use = torch.nn.ParameterList([tied.weight])
+    model.finish()
+    cast_frozen(model, "bfloat16")
+    assert tied.weight.dtype == torch.float32
+    assert all(p.dtype == torch.float32 for n, p in model.named_parameters() if "bias" in n)
 
 
 def test_the_fingerprint_is_that_of_the_weights_before():

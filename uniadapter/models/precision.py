@@ -10,15 +10,24 @@ from torch import nn
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def _matrices(model: Any) -> list[nn.Module]:
-    """Frozen linear and convolutional modules of the towers: what autocast would cast."""
-    return [
-        module
-        for tower in model.towers().values()
-        for module in tower.modules()
-        if isinstance(module, nn.Linear | nn.Conv2d)
-        and not any(p.requires_grad for p in module.parameters(recurse=False))
-    ]
+def _matrices(model: Any) -> list[nn.Parameter]:
+    """Frozen weights of linear and convolutional modules of the towers: what autocast would cast.
+
+    Biases stay in float32: attention also reads some of them outside their module (an all-zero
+    state projects to the bias, and frame weights and absorbed values add it to sums), where
+    autocast does not round them. So does a matrix that a module of another kind uses as well.
+    """
+    found: dict[int, nn.Parameter] = {}
+    others: set[int] = set()
+    for tower in model.towers().values():
+        for module in tower.modules():
+            is_matrix = isinstance(module, nn.Linear | nn.Conv2d)
+            for name, parameter in module.named_parameters(recurse=False):
+                if not is_matrix or name != "weight":
+                    others.add(id(parameter))
+                elif not parameter.requires_grad:
+                    found[id(parameter)] = parameter
+    return [parameter for key, parameter in found.items() if key not in others]
 
 
 def cast_frozen(model: Any, dtype: str) -> int:
@@ -26,8 +35,8 @@ def cast_frozen(model: Any, dtype: str) -> int:
 
     Autocast rounds the same weights to the same type in every call and keeps that copy for the
     backward pass; results are those of autocast, bit for bit, without the copies. The
-    fingerprint of the backbone is taken before. Norms, embeddings and whatever is trained stay as
-    they are. From then on the model runs under autocast of this type by itself.
+    fingerprint of the backbone is taken before. Biases, norms, embeddings and whatever is trained
+    stay as they are. From then on the model runs under autocast of this type by itself.
 
     Args:
         model (VisionLanguageModel): A model with its final weights: it refuses to load others.
@@ -50,18 +59,15 @@ def cast_frozen(model: Any, dtype: str) -> int:
                 f"anew to have them in {dtype}."
             )
         return 0
-    modules = _matrices(model)
-    if not modules:
+    matrices = _matrices(model)
+    if not matrices:
         return 0
     model.frozen_fingerprint = backbone_fingerprint(model)
-    count = 0
-    for module in modules:
-        for parameter in module.parameters(recurse=False):
-            parameter.data = parameter.data.to(DTYPES[dtype])
-            count += parameter.numel()
+    for parameter in matrices:
+        parameter.data = parameter.data.to(DTYPES[dtype])
     model.frozen_dtype = DTYPES[dtype]
     model.register_load_state_dict_pre_hook(_refuse_frozen)
-    return count
+    return sum(parameter.numel() for parameter in matrices)
 
 
 def _refuse_frozen(model: Any, state: dict[str, torch.Tensor], prefix: str, *_: Any) -> None:
