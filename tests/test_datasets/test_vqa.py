@@ -187,6 +187,27 @@ def test_answers_outside_the_list(
         assert (yes["answers"], yes["answer_weights"]) == (["yes"], [pytest.approx(0.7)])
 
 
+@pytest.mark.parametrize("outside", ["keep", "drop", "raise"])
+@pytest.mark.parametrize("listed", [["yes", "no"], ["YES", "No"], None])
+def test_spellings_of_one_answer_share_its_weight(
+    root: Path, logged: list[str], outside: str, listed: list[str] | None
+) -> None:
+    questions = {**QUESTIONS, "questions": QUESTIONS["questions"][:1]}
+    given = ["Yes", "yes", "YES", "yes ", "no"]
+    entry = annotation(questions["questions"][0]["question_id"], given)
+    options = {"answer_list": listed, "outside": outside} if listed else {}
+    item = infos(build(root, questions, {"annotations": [entry]}, **options))[0]
+    # As the list spells it, else as most annotators did.
+    assert item["answers"] == (listed or ["yes", "no"])
+    assert item["answer_weights"] == [pytest.approx(0.8), pytest.approx(0.2)]
+    assert logged == []
+
+
+def test_a_list_with_one_answer_twice_is_refused(root: Path) -> None:
+    with pytest.raises(ValueError, match=r"\[0\]='yes' and \[1\]='Yes' have the same tokens"):
+        build(root, QUESTIONS, ANNOTATIONS, answer_list=["yes", "Yes"])
+
+
 def test_answers_outside_the_list_are_counted_in_testing(root: Path, logged: list[str]) -> None:
     dataset = build(root, QUESTIONS, ANNOTATIONS, answer_list=["cat"], test_mode=True)
     assert len(dataset) == 3

@@ -27,6 +27,15 @@ def test_formats_are_counted_together(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "1 of 3 answers, those of 60.00% of 5 questions" in capsys.readouterr().out
 
 
+def test_spellings_are_counted_together(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    one = [{"answer": a} for a in ("no", "no", "Yes", "yes", "YES", "yes", "t-shirt", "T - shirt")]
+    several = [{"answers": ["no", "no", "T-shirt", "t - Shirt", "t-shirt"]}]
+    out = tmp_path / "answers.json"
+    main([write(tmp_path / "a.json", one + several), "--out", str(out), "--min-count", "3"])
+    assert json.loads(out.read_text()) == ["yes", "t-shirt"]
+    assert "2 of 3 answers, those of 77.78% of 9 questions" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("content", "options", "message"),
     [

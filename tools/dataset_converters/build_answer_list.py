@@ -2,8 +2,10 @@
 
 Reads MSRVTT-QA's train_qa.json, official annotations of VQAv2, BLIP's vqa_train.json and this
 package's JSON-lines files of questions; several files are counted together. The most frequent
-answers come first. Of a question with several annotators the answer most of them gave counts
-(VQAv2 names it itself); BLIP's 3,128 answers of VQAv2 are not rebuilt by this, bring its file.
+answers come first; those that the tokenizer makes the same of (yes and Yes, t-shirt and t - shirt)
+are counted together and stand under their most frequent spelling. Of a question with several
+annotators the answer most of them gave counts (VQAv2 names it itself); BLIP's 3,128 answers of
+VQAv2 are not rebuilt by this, bring its file.
 """
 
 from __future__ import annotations
@@ -11,13 +13,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from uniadapter.datasets.readers import read_json, read_json_lines, require_file, require_texts
-from uniadapter.utils.answer_list import rank_answers_by_count
+from uniadapter.utils.answer_list import count_answers, rank_answers_by_count
+from uniadapter.utils.words import words_of
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -53,7 +55,8 @@ def answer_of(entry: Any, where: str) -> str:
     keys = [key for key in known if isinstance(entry, dict) and key in entry]
     if not keys:
         raise ValueError(f"{where}: one of the keys {known} is needed.")
-    return Counter(require_texts(entry, keys[0], where)).most_common(1)[0][0]
+    counts = count_answers(require_texts(entry, keys[0], where))
+    return max(counts, key=lambda answer: counts[answer], default="")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -66,10 +69,10 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(f"error: {error}")
     Path(args.out).parent.mkdir(parents=True, exist_ok=True)
     Path(args.out).write_text(json.dumps(kept, ensure_ascii=False) + "\n", encoding="utf-8")
-    chosen = set(kept)
-    covered = sum(answer in chosen for answer in answers)
+    chosen = {words_of(answer) for answer in kept}
+    covered = sum(words_of(answer) in chosen for answer in answers)
     print(
-        f"{args.out}: {len(kept)} of {len(set(answers))} answers, those of "
+        f"{args.out}: {len(kept)} of {len(set(map(words_of, answers)))} answers, those of "
         f"{covered / len(answers):.2%} of {len(answers)} questions"
     )
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mmengine.logging import print_log
 
-from ..utils.answer_list import read_answer_list
+from ..utils.answer_list import count_answers, read_answer_list
+from ..utils.words import words_of
 from .base import BaseMediaDataset
 
 _OUTSIDE = ("keep", "drop", "raise")
@@ -44,9 +44,12 @@ class Question:
     prefix: str = "media"
 
     def shares(self) -> dict[str, float]:
-        """Weight of each different answer that is not blank: its share of all annotators'."""
-        given = [answer.strip() for answer in self.answers or ()]
-        counts = Counter(answer for answer in given if answer)
+        """Weight of each different answer that is not blank: its share of all annotators'.
+
+        Answers that a tokenizer makes the same of (``yes`` and ``Yes``) are one.
+        """
+        given = self.answers or ()
+        counts = count_answers(given)
         return {answer: self.weight * count / len(given) for answer, count in counts.items()}
 
 
@@ -57,6 +60,10 @@ class BaseQuestionDataset(BaseMediaDataset):
     ``answer_weights`` (each one's share of the annotators). A test item has ``text`` and, where the
     annotations have them, ``gt_answers`` (every annotator's), ``question_type`` and
     ``answer_type``. Both have ``question_id`` and ``question``, which stays as it was written.
+
+    Answers are compared by what the tokenizer makes of them, with each other and with the list:
+    ``yes``, ``Yes`` and ``YES`` are one answer with the weight of all three, spelled as in
+    ``answer_list`` or, where it isn't there, as most annotators did.
 
     In training every question needs an answer. Blank answers among others get no weight, and how
     many there are is logged.
@@ -95,7 +102,12 @@ class BaseQuestionDataset(BaseMediaDataset):
                 f"{type(self).__name__}: outside={outside!r} needs an answer_list to compare with."
             )
         self.outside = outside
-        self._known = None if answer_list is None else set(read_answer_list(answer_list))
+        # The candidates by their words, spelled as in the list.
+        self._known = (
+            None
+            if answer_list is None
+            else {words_of(answer): answer for answer in read_answer_list(answer_list)}
+        )
         super().__init__(*args, **kwargs)
 
     @abstractmethod
@@ -112,7 +124,7 @@ class BaseQuestionDataset(BaseMediaDataset):
         self._require_items(questions, "question")
         _refuse_repeated_ids(questions)
         media = self._media_of(questions)
-        shares = [question.shares() for question in questions]
+        shares = [self._spelled(question.shares()) for question in questions]
         if self._known is not None:
             self._log_outside(shares)
         items = []
@@ -143,6 +155,11 @@ class BaseQuestionDataset(BaseMediaDataset):
                 found[prefix, name] = {**info, "media_id": len(found)}
         return found
 
+    def _spelled(self, shares: dict[str, float]) -> dict[str, float]:
+        """Answers of the list under the list's spelling."""
+        known = self._known or {}
+        return {known.get(words_of(answer), answer): share for answer, share in shares.items()}
+
     def _training_answers(self, question: Question, answers: dict[str, float]) -> dict[str, float]:
         if not answers:
             raise ValueError(
@@ -151,7 +168,8 @@ class BaseQuestionDataset(BaseMediaDataset):
             )
         if self._known is None or self.outside == "keep":
             return answers
-        kept = {answer: share for answer, share in answers.items() if answer in self._known}
+        known = self._known
+        kept = {answer: share for answer, share in answers.items() if words_of(answer) in known}
         if len(kept) < len(answers) and self.outside == "raise":
             outside = next(answer for answer in answers if answer not in kept)
             raise ValueError(
@@ -161,7 +179,7 @@ class BaseQuestionDataset(BaseMediaDataset):
         return kept
 
     def _log_outside(self, shares: Sequence[dict[str, float]]) -> None:
-        known = self._known or set()
+        known = set((self._known or {}).values())
         answered = [answers for answers in shares if answers]
         without = sum(not known & set(answers) for answers in answered)
         outside = sum(answer not in known for answers in answered for answer in answers)
@@ -174,7 +192,7 @@ class BaseQuestionDataset(BaseMediaDataset):
             )
 
     def _log_left_out(self, questions: Sequence[Question], kept: int) -> None:
-        blank = sum(not answer.strip() for q in questions for answer in q.answers or ())
+        blank = sum(not words_of(answer) for q in questions for answer in q.answers or ())
         if blank:
             print_log(f"{self.split_name}: {blank} blank answers get no weight.", "current", 30)
         if kept < len(questions):

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers
+from tokenizers import Tokenizer, decoders
 from tokenizers.models import WordPiece
 from torch import Tensor
 
+from ..utils.words import NORMALIZER, PRE_TOKENIZER, WRITTEN_TOKENS, without_surrogates
+
 _PACKAGED = Path(__file__).resolve().parent.parent / "assets" / "bert-base-uncased-vocab.txt"
-_REQUIRED = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class BertTokenizer:
@@ -47,12 +46,10 @@ class BertTokenizer:
         self.enc_token_id = len(vocabulary) + 1
         self.vocab_size = len(vocabulary) + 2
         self._backend = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]"))
-        self._backend.normalizer = normalizers.BertNormalizer(
-            clean_text=True, handle_chinese_chars=True, strip_accents=None, lowercase=True
-        )
-        self._backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        self._backend.normalizer = NORMALIZER
+        self._backend.pre_tokenizer = PRE_TOKENIZER
         self._backend.decoder = decoders.WordPiece(prefix="##")
-        self._backend.add_special_tokens(list(_REQUIRED))
+        self._backend.add_special_tokens(list(WRITTEN_TOKENS))
 
     def encode(self, text: str, max_length: int | None = None) -> list[int]:
         """Return ``[CLS]`` tokens ``[SEP]`` as ids, at most ``max_length`` of them.
@@ -66,9 +63,7 @@ class BertTokenizer:
             raise ValueError(f"A text must be a string, got {type(text).__name__}: {text!r}.")
         if max_length is not None and max_length < 2:
             raise ValueError(f"max_length must leave room for [CLS] and [SEP], got {max_length}.")
-        # Half of a surrogate pair, as a broken JSON escape leaves it, is no character;
-        # U+FFFD is what BERT drops in its place.
-        text = _SURROGATE.sub("\ufffd", text)
+        text = without_surrogates(text)
         # One text at a time: encode_batch starts threads, which a later fork by the data loader
         # does not survive.
         ids = self._backend.encode(text, add_special_tokens=False).ids
@@ -111,7 +106,7 @@ class BertTokenizer:
             ValueError: For an id outside the vocabulary.
         """
         extra = {self.dec_token_id: "[DEC]", self.enc_token_id: "[ENC]"}
-        special = {*_REQUIRED, *extra.values()}
+        special = {*WRITTEN_TOKENS, *extra.values()}
         tokens = []
         for index in ids.tolist() if isinstance(ids, Tensor) else ids:
             token = extra.get(index) or (self._backend.id_to_token(index) if index >= 0 else None)
@@ -137,10 +132,10 @@ def _read_vocabulary(path: Path) -> dict[str, int]:
                     f"{vocabulary[token] + 1} already; remove one."
                 )
             vocabulary[token] = number
-    missing = [token for token in _REQUIRED if token not in vocabulary]
+    missing = [token for token in WRITTEN_TOKENS if token not in vocabulary]
     if missing:
         raise ValueError(
             f"{path}: the special tokens {missing} are missing; a vocabulary has one token a line "
-            f"and contains {list(_REQUIRED)}."
+            f"and contains {list(WRITTEN_TOKENS)}."
         )
     return vocabulary

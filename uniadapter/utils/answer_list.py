@@ -1,52 +1,114 @@
-"""Lists of candidate answers: reading them, and building them from training answers."""
+"""Lists of candidate answers: reading them, and building them from training answers.
+
+Answers are compared by what the tokenizer makes of them (:func:`.words.words_of`): ``yes`` and
+``Yes``, ``t-shirt`` and ``t - shirt``, ``café`` and ``cafe`` are one answer to a model.
+"""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 
 from mmengine.fileio import load
 
+from .words import words_of
 
-def read_answer_list(source: str | Path | Sequence[str]) -> list[str]:
+
+def read_answer_list(
+    source: str | Path | Sequence[str], key: Callable[[str], Hashable] = words_of
+) -> list[str]:
     """Read a list of candidate answers.
 
     Args:
         source (str | Path | Sequence[str]): The answers or a JSON file that holds them.
+        key (Callable): What two answers must not share. Defaults to their words; who knows the
+            vocabulary names the tokens.
 
     Returns:
-        list[str]: The answers in their order.
+        list[str]: The answers in their order, spelled as they stand there.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the list is empty, or an answer is blank, no text or stands in it twice.
+        ValueError: If the list is empty, an answer is blank or no text, or two answers have the
+            same tokens: neither training nor ranking could tell them apart.
     """
     name = "answer_list"
     if isinstance(source, str | Path):
         name = str(source)
-        if not Path(source).is_file():
-            raise FileNotFoundError(
-                f"{source} does not exist: set model.answer_list to a JSON list of answers; "
-                "tools/dataset_converters/build_answer_list.py writes one."
-            )
-        try:
-            source = load(str(source))
-        except json.JSONDecodeError as error:
-            raise ValueError(
-                f"{name}: line {error.lineno}: not valid JSON ({error.msg})."
-            ) from None
+        source = _load_list(source)
     if not isinstance(source, list | tuple) or not source:
         raise ValueError(f"{name} must be a list with at least one answer.")
-    answers = list(source)
-    for index, answer in enumerate(answers):
-        if not isinstance(answer, str) or not answer.strip():
+    first: dict[Hashable, int] = {}
+    for index, answer in enumerate(source):
+        if not isinstance(answer, str) or not words_of(answer):
             raise ValueError(f"{name}[{index}]={answer!r} is no answer: write a text.")
-    if len(set(answers)) != len(answers):
-        twice = sorted(answer for answer, count in Counter(answers).items() if count > 1)[:3]
-        raise ValueError(f"{name} holds answers twice, such as {twice}: name each once.")
-    return answers
+        other = first.setdefault(key(answer), index)
+        if other != index:
+            raise ValueError(
+                f"{name} holds answers twice: [{other}]={source[other]!r} and "
+                f"[{index}]={answer!r} have the same tokens, so that no model can tell them "
+                "apart. Remove one; tools/dataset_converters/build_answer_list.py counts them "
+                "together."
+            )
+    return list(source)
+
+
+def drop_twins(
+    answers: Sequence[str], key: Callable[[str], Hashable]
+) -> tuple[list[str], list[tuple[str, str]]]:
+    """Leave out answers whose tokens an earlier one has.
+
+    Args:
+        answers (Sequence[str]): The answers.
+        key (Callable): What two answers must not share.
+
+    Returns:
+        tuple: The answers that stay, and what was left out, each after the answer it equals.
+    """
+    kept: dict[Hashable, str] = {}
+    left_out = []
+    for answer in answers:
+        tokens = key(answer)
+        if tokens in kept:
+            left_out.append((kept[tokens], answer))
+        else:
+            kept[tokens] = answer
+    return list(kept.values()), left_out
+
+
+def _load_list(path: str | Path) -> list[str]:
+    if not Path(path).is_file():
+        raise FileNotFoundError(
+            f"{path} does not exist: set model.answer_list to a JSON list of answers; "
+            "tools/dataset_converters/build_answer_list.py writes one."
+        )
+    try:
+        return load(str(path))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: line {error.lineno}: not valid JSON ({error.msg}).") from None
+
+
+def count_answers(answers: Iterable[str]) -> dict[str, int]:
+    """Count answers, those with the same words together.
+
+    Args:
+        answers (Iterable[str]): Answers, repeats and all; blank ones don't count.
+
+    Returns:
+        dict[str, int]: How often each was given, in the order of their first appearance and under
+        the most frequent of its spellings (the first of them, where several are).
+    """
+    given = Counter(answer.strip() for answer in answers)
+    spellings: dict[tuple[str, ...], list[str]] = {}
+    for answer in given:
+        if words := words_of(answer):
+            spellings.setdefault(words, []).append(answer)
+    return {
+        max(same, key=given.__getitem__): sum(given[answer] for answer in same)
+        for same in spellings.values()
+    }
 
 
 def rank_answers_by_count(
@@ -55,7 +117,7 @@ def rank_answers_by_count(
     """Candidate answers from training answers, the frequent ones first.
 
     Args:
-        answers (Iterable[str]): Training answers, repeats and all; blank ones don't count.
+        answers (Iterable[str]): Training answers, counted as :func:`count_answers` does.
         top (int, optional): Keep this many; None keeps all.
         min_count (int): Keep those that were given at least this often. Defaults to 1.
 
@@ -67,7 +129,7 @@ def rank_answers_by_count(
     """
     if min_count < 1 or (top is not None and top < 1):
         raise ValueError(f"top={top} and min_count={min_count} must be at least 1.")
-    counts = Counter(answer.strip() for answer in answers if answer.strip())
+    counts = count_answers(answers)
     kept = [answer for answer, count in counts.items() if count >= min_count]
     kept.sort(key=lambda answer: (-counts[answer], answer))
     if not kept:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+from uniadapter.utils.words import words_of
+
 from .vqa_text import clean_answer, normalise_answer
 
 # So many of the other annotators must have given an answer for it to count fully.
@@ -19,7 +21,7 @@ def consensus_accuracy(prediction: str, answers: Sequence[str]) -> float:
 
     Every annotator is left out in turn; the answer scores min(matches among the others / 3, 1), and
     the mean over the turns is its accuracy. All answers are normalised first, unless the
-    annotators all gave literally the same one.
+    annotators all gave the same one but for the white space at its ends.
 
     Args:
         prediction: The model's answer.
@@ -37,21 +39,25 @@ def consensus_accuracy(prediction: str, answers: Sequence[str]) -> float:
             f", got {len(answers)}: {list(answers)!r}. Use QAExactMatch where a question has one "
             "answer."
         )
-    normal_form = normalise_answer if len(set(answers)) > 1 else clean_answer
+    given = [clean_answer(answer) for answer in answers]
+    normal_form = normalise_answer if len(set(given)) > 1 else clean_answer
     wanted = normal_form(prediction)
-    matches = [normal_form(answer) == wanted for answer in answers]
+    matches = [normal_form(answer) == wanted for answer in given]
     total = sum(matches)
     return sum(min((total - own) / _FULL_AGREEMENT, 1.0) for own in matches) / len(matches)
 
 
 def exact_match(prediction: str, answer: str) -> bool:
-    """Whether two answers are equal but for letter case and the space at their ends.
+    """Whether two answers are the same to an uncased tokenizer.
+
+    Letter case, accents and blanks don't count, blanks beside punctuation included: a model that
+    writes ``t - shirt`` has said ``t-shirt``, as it can't write it in another way.
 
     Args:
         prediction: The model's answer.
         answer: The right answer.
     """
-    return prediction.strip().lower() == answer.strip().lower()
+    return words_of(prediction) == words_of(answer)
 
 
 def video_question_type(question: str) -> str:

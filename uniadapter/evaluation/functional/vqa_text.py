@@ -50,6 +50,8 @@ def _apostrophes() -> dict[str, str]:
 _APOSTROPHES = _apostrophes()
 _DIGIT_COMMA_DIGIT = re.compile(r"\d,\d")
 _PERIOD = re.compile(r"\.(?!\d)")
+# The published code hands a flag of its regular expression to where a count is read.
+_PERIODS_TAKEN_OUT = int(re.UNICODE)
 
 
 def strip_punctuation(text: str) -> str:
@@ -58,7 +60,7 @@ def strip_punctuation(text: str) -> str:
     A mark disappears where it stands beside a space somewhere in the answer, and everywhere when
     the answer has a comma between digits (``'100,978'`` becomes ``'100978'``); otherwise it becomes
     a space (``'black-and-white'`` becomes ``'black and white'``). A period stays only before a
-    digit. Apostrophes and colons stay.
+    digit, or after the 32nd that was taken out. Apostrophes and colons stay.
 
     Args:
         text: The answer.
@@ -71,7 +73,7 @@ def strip_punctuation(text: str) -> str:
     for mark in _PUNCTUATION:
         beside_space = f"{mark} " in text or f" {mark}" in text
         result = result.replace(mark, "" if has_number or beside_space else " ")
-    return _PERIOD.sub("", result)
+    return _PERIOD.sub("", result, count=_PERIODS_TAKEN_OUT)
 
 
 def normalise_words(text: str) -> str:

@@ -167,7 +167,8 @@ class QAExactMatch(_AnswerMetric):
 
     Data samples carry ``question_id``, ``pred_answer``, ``gt_answers`` (a string, or a list with
     one string) and, for figures by question type, ``question_type`` or ``question``, whose first
-    word (what, who, how, when, where) is its type. Letter case and space at the ends don't count.
+    word (what, who, how, when, where) is its type. Answers are compared as an uncased tokenizer
+    reads them, see :func:`.exact_match`.
 
     Args:
         submission_file: JSON file to write, a list of ``question_id`` and ``answer``.

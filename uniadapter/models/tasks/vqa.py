@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Hashable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
 
 from uniadapter.registry import MODELS
-from uniadapter.utils.answer_list import read_answer_list
+from uniadapter.utils.answer_list import drop_twins, read_answer_list
+from uniadapter.utils.words import words_of
 
 from ..adapters.base import check_choice
 from ..backbones.bert import BertModel
@@ -34,7 +38,8 @@ class VQAModel(GenerativeModel):
         decoder (dict): Config of the decoder; its ``encoder_width`` is the text tower's width.
         inference (str): ``'rank'`` scores the answer list, ``'generate'`` writes. Defaults to
             ``'rank'``.
-        answer_list (str | list[str], optional): Candidates of ``'rank'``, or their JSON file.
+        answer_list (str | list[str], optional): Candidates of ``'rank'``, or their JSON file; no
+            two may have the same tokens.
         k_test (int): Candidates by their first word that are scored in full. Defaults to 128.
         rank_label_smoothing (float): Label smoothing of the scores that rank candidates. 0 ranks
             by log-likelihood; BLIP and the released UniAdapter rank by the loss they train with,
@@ -85,7 +90,12 @@ class VQAModel(GenerativeModel):
         self._answer_file = answer_list if isinstance(answer_list, str | Path) else None
         self._answers = None if answer_list is None or self._answer_file else list(answer_list)
         if self._answers is not None:
-            self._answers = read_answer_list(self._answers)
+            self._answers = read_answer_list(self._answers, self._tokens_of)
+
+    def _tokens_of(self, answer: str) -> Hashable:
+        """What is the same for answers that the model can't tell apart."""
+        tokenizer = getattr(self.data_preprocessor, "tokenizer", None)
+        return words_of(answer) if tokenizer is None else tuple(tokenizer.encode(answer))
 
     @property
     def answer_list(self) -> list[str] | None:
@@ -93,10 +103,10 @@ class VQAModel(GenerativeModel):
 
         Raises:
             FileNotFoundError: If the config names a file that does not exist.
-            ValueError: If the file holds no list of different answers.
+            ValueError: If the file holds no list of answers that differ in their tokens.
         """
         if self._answers is None and self._answer_file is not None:
-            self._answers = read_answer_list(self._answer_file)
+            self._answers = read_answer_list(self._answer_file, self._tokens_of)
         return self._answers
 
     def init_weights(self) -> None:
@@ -109,10 +119,22 @@ class VQAModel(GenerativeModel):
         return {"answer_list": self.answer_list}
 
     def set_adapter_extras(self, extras: dict[str, Any]) -> None:
-        """Take the answer list of a saved adapter, unless the config names one that exists."""
+        """Take the answer list of a saved adapter, unless the config names one that exists.
+
+        Of answers with the same tokens, which earlier versions let pass, the first stays.
+        """
         named = self._answer_file is not None and Path(self._answer_file).is_file()
-        if self._answers is None and not named and extras.get("answer_list"):
-            self._answers = read_answer_list(extras["answer_list"])
+        if self._answers is not None or named or not extras.get("answer_list"):
+            return
+        answers, left_out = drop_twins(extras["answer_list"], self._tokens_of)
+        self._answers = read_answer_list(answers, self._tokens_of)
+        if left_out:
+            print_log(
+                f"The adapter's answer_list has {len(left_out)} answers with the tokens of another "
+                f"one, which no model can tell apart; left out: {left_out[:3]} (first stays).",
+                "current",
+                logging.WARNING,
+            )
 
     def encode_question(
         self, pixels: torch.Tensor, input_ids: torch.Tensor, attention_mask: torch.Tensor
