@@ -31,6 +31,9 @@ class TrainedEMA(nn.Module):
         for name in self.names:
             value = model.get_parameter(name).detach().clone()
             self.register_buffer(self._buffer(name), value)
+        # Whoever loads weights, and from wherever: averages of the random weights that the model
+        # was built with would take thousands of steps to forget them.
+        model.register_load_state_dict_post_hook(_follow_loaded)
 
     @staticmethod
     def _buffer(name: str) -> str:
@@ -62,6 +65,22 @@ class TrainedEMA(nn.Module):
         """
         with _evaluating(model):
             return functional_call(model, self.averages(), args, kwargs)
+
+
+@torch.no_grad()
+def _follow_loaded(model: nn.Module, incompatible: Any) -> None:
+    """Set averages to loaded parameters where the file had the parameter and no average."""
+    missing = set(incompatible.missing_keys)
+    parameters = model.named_parameters(remove_duplicate=False)
+    # A tied tensor has several names, and one of them in the file is enough.
+    loaded = {id(parameter) for name, parameter in parameters if name not in missing}
+    for prefix, ema in model.named_modules():
+        if not isinstance(ema, TrainedEMA):
+            continue
+        for name, average in ema.averages().items():
+            parameter = model.get_parameter(name)
+            if id(parameter) in loaded and f"{prefix}.{ema._buffer(name)}" in missing:
+                average.copy_(parameter)
 
 
 @contextmanager

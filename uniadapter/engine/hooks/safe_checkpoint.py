@@ -15,6 +15,7 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 from torch import nn
 
+from uniadapter.engine.runner.optimizer_state import match_optimizer, optimizer_names
 from uniadapter.engine.runner.resume import check_matches, check_resumable, find_resumable
 from uniadapter.registry import HOOKS
 from uniadapter.utils.safe_io import atomic_write, to_plain
@@ -30,6 +31,7 @@ class SafeCheckpointHook(CheckpointHook):
       numbers become Python ones.
     * Frozen backbone tensors that ``model.pretrained`` restores are left out; the fingerprint of
       the backbone stands in for them and is checked when the file is loaded.
+    * Optimizer states are saved with the names of their parameters and resumed by them.
     * Resuming checks names and shapes, and falls back from a damaged last checkpoint to the one
       before it. Keep at least two (``max_keep_ckpts``) for that.
     * The adapter alone (safetensors and JSON) is exported beside each checkpoint.
@@ -112,6 +114,16 @@ class SafeCheckpointHook(CheckpointHook):
                 f"{getattr(model, 'pretrained', None)!r} is {self._backbone(model)}. Set "
                 "`model.pretrained` to the file it was trained on."
             )
+        if exact and "optimizer" in checkpoint:
+            runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+            checkpoint["optimizer"] = match_optimizer(
+                checkpoint["optimizer"],
+                checkpoint.get("optimizer_names"),
+                runner.optim_wrapper,
+                model,
+                state,
+                path,
+            )
         if hasattr(model, "set_adapter_extras"):
             model.set_adapter_extras(meta.get("adapter_extras", {}))  # type: ignore[operator]
 
@@ -135,6 +147,8 @@ class SafeCheckpointHook(CheckpointHook):
                 for name, value in checkpoint["state_dict"].items()
                 if name not in gone
             )
+        if "optimizer" in checkpoint:
+            checkpoint["optimizer_names"] = optimizer_names(runner.optim_wrapper, model)
         hub = checkpoint["message_hub"]
         hub["log_scalars"] = {}
         info = {name: _plain_or_none(name, value) for name, value in hub["runtime_info"].items()}
