@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,24 @@ def unknown_names(state: Iterable[str], known: Collection[str]) -> list[str]:
     return sorted(name for name in state if name not in known and not name.startswith(_PARTS))
 
 
+def has_place(name: str, shape: torch.Size, own: torch.Size) -> bool:
+    """Whether a tensor can be loaded under a name of the model.
+
+    Args:
+        name (str): The name.
+        shape (torch.Size): Shape of the tensor.
+        own (torch.Size): Shape of the model's.
+
+    Returns:
+        bool: True for equal shapes, and for position embeddings of any square of patches and one
+        class token: the visual tower interpolates them while loading.
+    """
+    if shape == own or not name.endswith("pos_embed"):
+        return shape == own
+    square = len(shape) == 3 and math.isqrt(max(shape[1] - 1, 0)) ** 2 == shape[1] - 1 > 0
+    return square and (shape[0], shape[2]) == (own[0], own[2])
+
+
 def load_pretrained(model: Any, path: str | Path) -> None:
     """Load towers and heads; adapter, momentum and queue of the model stay as they are.
 
@@ -106,7 +125,7 @@ def load_pretrained(model: Any, path: str | Path) -> None:
     shapes = [
         f"{name}: file {tuple(tensor.shape)}, model {tuple(own[name].shape)}"
         for name, tensor in chosen.items()
-        if tensor.shape != own[name].shape and not name.endswith("pos_embed")
+        if not has_place(name, tensor.shape, own[name].shape)
     ]
     if shapes:
         raise ValueError(

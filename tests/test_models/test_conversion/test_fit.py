@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.test_models.test_conversion.states import meta_model, pool_state, weight_shapes
-from uniadapter.models.conversion.fit import fit_to_model, resize_pos_embed
+from uniadapter.models.conversion.fit import fit_to_model
 from uniadapter.models.conversion.keys import Report, State
 
 
@@ -18,21 +18,19 @@ def blip_state() -> State:
     return pool_state(weight_shapes(meta_model()))
 
 
-def test_position_embeddings_follow_the_image_size(blip_state: State) -> None:
+def test_position_embeddings_keep_their_own_grid(blip_state: State) -> None:
     model = meta_model(visual={"type": "BlipViT", "arch": "b", "img_size": 384})
     fitted, report = fit(blip_state, model)
-    resized = fitted["visual.pos_embed"]
-    assert resized.shape == (1, 577, 768)
-    assert torch.equal(resized[:, 0], blip_state["visual.pos_embed"][:, 0])
-    grid = blip_state["visual.pos_embed"][:, 1:].unflatten(1, (14, 14)).permute(0, 3, 1, 2)
-    by_hand = torch.nn.functional.interpolate(grid, (24, 24), mode="bicubic", align_corners=False)
-    torch.testing.assert_close(resized[:, 1:], by_hand.flatten(2).transpose(1, 2))
-    assert "visual.pos_embed interpolated from 197 to 577 tokens" in report.notes
+    assert fitted["visual.pos_embed"] is blip_state["visual.pos_embed"]
+    (note,) = (note for note in report.notes if "pos_embed" in note)
+    assert "keeps the source's 14 x 14 patches" in note
+    assert note.endswith("interpolates them to 24 x 24")
 
 
-def test_position_embeddings_that_are_no_square_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"pos_embed of shape \(1, 200, 768\) is no square"):
-        resize_pos_embed(torch.zeros(1, 200, 768), meta_model())
+@pytest.mark.parametrize("shape", [(1, 200, 768), (1, 197, 32), (1, 1, 768), (197, 768)])
+def test_other_position_embeddings_are_refused(blip_state: State, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"visual\.pos_embed: file .*, config \(1, 197, 768\)"):
+        fit({**blip_state, "visual.pos_embed": torch.zeros(shape)}, meta_model())
 
 
 def test_a_file_without_adapter_leaves_the_adapter_new(blip_state: State) -> None:

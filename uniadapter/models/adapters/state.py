@@ -14,7 +14,7 @@ from torch import nn
 
 from uniadapter.utils.safe_io import atomic_write
 
-from ..pretrained import read_safetensors
+from ..pretrained import has_place, read_safetensors
 
 CONFIG_NAME = "adapter_config.json"
 WEIGHTS_NAME = "adapter_model.safetensors"
@@ -183,7 +183,7 @@ def check_state(path: str | Path, state: dict[str, torch.Tensor], model: nn.Modu
     lines += [
         f"{name}: file {tuple(state[name].shape)}, model {tuple(wanted[name].shape)}"
         for name in sorted(set(wanted) & set(state))
-        if state[name].shape != wanted[name].shape
+        if not has_place(name, state[name].shape, wanted[name].shape)
     ]
     if lines:
         more = f"\n  ... and {len(lines) - 10} more" if len(lines) > 10 else ""

@@ -13,6 +13,7 @@ from uniadapter.registry import MODELS
 from uniadapter.utils.compat import mmpretrain_models
 
 from ..prefix_cache import PrefixCache
+from ..pretrained import has_place
 from ..slots import Slot
 
 _ViT = mmpretrain_models().VisionTransformer
@@ -135,6 +136,22 @@ class BlipViT(_ViT):  # type: ignore[misc, valid-type]
 
     def init_weights(self) -> None:
         """Keep the weights as they are: construction has initialised them."""
+
+    def _prepare_pos_embed(self, state_dict: dict, prefix: str, *args: Any, **kwargs: Any) -> None:
+        """Interpolate position embeddings of another image size before they are loaded.
+
+        In the tower's own precision: mmpretrain rounds the result to that of the file.
+        """
+        name = f"{prefix}pos_embed"
+        if name in state_dict and state_dict[name].shape != self.pos_embed.shape:
+            file, own = state_dict[name].shape, self.pos_embed.shape
+            if not has_place(name, file, own):
+                raise ValueError(
+                    f"{name} of shape {tuple(file)} is no square of patches and one class token of "
+                    f"width {own[-1]}: the weights are not of this tower."
+                )
+            state_dict[name] = state_dict[name].to(self.pos_embed.dtype)
+        super()._prepare_pos_embed(state_dict, prefix, *args, **kwargs)
 
     def train(self, mode: bool = True) -> BlipViT:
         """Set the mode and return the tower (mmpretrain's own method returns None)."""

@@ -25,6 +25,7 @@ SOURCES: dict[str, Layout] = {
     layout.name: layout for layout in (OFFICIAL, RELEASED, HUGGINGFACE, MMPRETRAIN)
 }
 TARGETS = ("blip", "uniadapter")
+_GRID = "visual.pos_embed"
 _TRAINING_STATE = ("ema.", "queue.", "step")
 
 
@@ -117,9 +118,14 @@ def _read_own(path: Path, config: Config) -> tuple[State, State]:
     model = init_model(config, path)
     names = weight_names(model)
     state = {name: tensor for name, tensor in model.state_dict().items() if name in names}
-    training: State = {}
-    if path.is_file():
-        training = {n: t for n, t in read_state_dict(path).items() if n.startswith(_TRAINING_STATE)}
+    content = read_state_dict(path) if path.is_file() else {}
+    training = {n: t for n, t in content.items() if n.startswith(_TRAINING_STATE)}
+    # Loading interpolated them; the official code does so itself and wants the source's grid.
+    grid = content.get(_GRID)
+    if grid is None and model.pretrained is not None:
+        grid = read_state_dict(model.pretrained).get(_GRID)
+    if grid is not None:
+        state[_GRID] = grid.to(state[_GRID].dtype)
     return state, training
 
 

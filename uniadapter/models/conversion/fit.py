@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ..pretrained import has_place
 from .keys import Report, State
 
 
@@ -46,7 +47,7 @@ def _shape_errors(state: State, wanted: State) -> list[str]:
     differing = {
         name: (tensor.shape, wanted[name].shape)
         for name, tensor in state.items()
-        if tensor.shape != wanted[name].shape
+        if not has_place(name, tensor.shape, wanted[name].shape)
     }
     said = [_ranks(name, *shapes) for name, shapes in differing.items()]
     options = list(dict.fromkeys(text for text in said if text is not None))
@@ -54,34 +55,25 @@ def _shape_errors(state: State, wanted: State) -> list[str]:
         return options
     return [
         f"{name}: file {tuple(file)}, config {tuple(own)}"
+        + (" (no square of patches and one class token)" if _no_square(name, file, own) else "")
         for name, (file, own) in differing.items()
     ]
 
 
-def resize_pos_embed(pos_embed: torch.Tensor, model: Any) -> torch.Tensor:
-    """Interpolate position embeddings to the image size of a model (bicubic, as BLIP).
+def _no_square(name: str, file: torch.Size, own: torch.Size) -> bool:
+    return name.endswith("pos_embed") and file[-1:] == own[-1:]
 
-    Args:
-        pos_embed (Tensor): (1, 1 + g * g, D), the class token first.
-        model (VisionLanguageModel): The model.
 
-    Returns:
-        Tensor: (1, 1 + G * G, D); the same tensor if the sizes agree.
-
-    Raises:
-        ValueError: If the patches are no square.
-    """
-    side = math.isqrt(pos_embed.shape[1] - 1)
-    if side * side != pos_embed.shape[1] - 1:
-        raise ValueError(
-            f"visual.pos_embed of shape {tuple(pos_embed.shape)} is no square of patches and one "
-            "class token: the file is not of a BLIP model."
+def _note_grid(state: State, wanted: State, report: Report) -> None:
+    """Say that position embeddings keep the source's grid where the model's is another."""
+    name = "visual.pos_embed"
+    if name in state and state[name].shape != wanted[name].shape:
+        grids = [math.isqrt(tensors[name].shape[1] - 1) for tensors in (state, wanted)]
+        theirs, ours = (f"{side} x {side}" for side in grids)
+        report.notes.append(
+            f"{name} keeps the source's {theirs} patches; loading into the config's model "
+            f"interpolates them to {ours}"
         )
-    target = tuple(model.visual.patch_resolution)
-    if target == (side, side):
-        return pos_embed
-    visual = model.visual
-    return visual.resize_pos_embed(pos_embed, (side, side), target, "bicubic", 1)
 
 
 def _refuse_unfitting(path: str, unfitting: list[str], state: State, model: Any) -> None:
@@ -142,17 +134,11 @@ def fit_to_model(state: State, report: Report, model: Any, path: str) -> State:
             f"{path} lacks {len(missing)} tensors that {type(model).__name__} needs, in {parts}, "
             f"such as {sorted(missing)[:3]}: choose a checkpoint of this task or another --config."
         )
-    if "visual.pos_embed" in chosen:
-        before = chosen["visual.pos_embed"]
-        chosen["visual.pos_embed"] = after = resize_pos_embed(before, model)
-        if after.shape != before.shape:
-            report.notes.append(
-                f"visual.pos_embed interpolated from {before.shape[1]} to {after.shape[1]} tokens"
-            )
     errors = _shape_errors(chosen, wanted)
     if errors:
         raise ValueError(
             f"{path} does not fit the config:\n  " + "\n  ".join(errors[:8]) + "\n"
             "Change the config, or override it with --cfg-options."
         )
+    _note_grid(chosen, wanted, report)
     return chosen
