@@ -28,9 +28,10 @@ def test_prints_and_saves_the_merged_config(
     child = tmp_path / "child.py"
     child.write_text(f"_base_ = [{str(CONFIG)!r}]\ntrain_dataloader = dict(batch_size=3)\n")
     saved = tmp_path / "out" / "merged.py"
-    tool.main([str(child), "--save-path", str(saved), "--cfg-options", "data_root=elsewhere/"])
+    option = "train_dataloader.dataset.data_root=elsewhere/"
+    tool.main([str(child), "--save-path", str(saved), "--cfg-options", option])
     printed = capsys.readouterr().out
-    assert "data_root = 'elsewhere/'" in printed
+    assert "data_root='elsewhere/'" in printed
     assert "_base_" not in printed
     merged = Config.fromfile(str(saved))
     assert merged.train_dataloader.batch_size == 3
@@ -42,7 +43,7 @@ def test_prints_and_saves_the_merged_config(
     [
         (["none.py"], r"none\.py does not exist"),
         ([str(CONFIG), "--save-path", "merged.txt"], "must end in one of"),
-        ([str(CONFIG), "--cfg-options", "dat_root=x"], "Did you mean `data_root`"),
+        ([str(CONFIG), "--cfg-options", "tran_dataloader=x"], "Did you mean `train_dataloader`"),
     ],
 )
 def test_bad_arguments(tool: ModuleType, arguments: list[str], message: str) -> None:

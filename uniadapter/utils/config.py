@@ -6,29 +6,17 @@ A config file is a program: it runs when it is read. Only open configs from peop
 from __future__ import annotations
 
 import difflib
-import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.runner import Runner
+
+from .config_variables import RUNNER_KEYS, check_file_variables, places_of, runner_key_hint
 
 # Dictionaries without a `type` whose keys go to a constructor, which refuses the unknown ones.
 _JUDGED_SECTIONS = frozenset(
     {"train_dataloader", "val_dataloader", "test_dataloader", "randomness", "sampler"}
-)
-# Keys that MMEngine's runner reads from the config without being arguments of its constructor.
-_RUNNER_CONFIG_KEYS = frozenset(
-    {
-        "activation_checkpointing",
-        "auto_scale_lr",
-        "compile",
-        "custom_imports",
-        "find_unused_parameters",
-        "model_wrapper_cfg",
-        "sync_bn",
-    }
 )
 
 
@@ -45,7 +33,8 @@ def load_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None) 
 
     Raises:
         FileNotFoundError: If the file or one of its ``_base_`` files does not exist.
-        ValueError: If the file cannot be read as a config, or an override names an unknown key.
+        ValueError: If the file cannot be read as a config, a file that inherits assigns a variable
+            that nothing reads, or an override names an unknown key.
     """
     file = Path(path)
     if not file.is_file():
@@ -63,6 +52,7 @@ def load_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None) 
         raise ValueError(
             f"Config file {file} cannot be read: {type(error).__name__}: {error}"
         ) from error
+    check_file_variables(file, cfg)
     if cfg_options:
         apply_cfg_options(cfg, cfg_options)
     return cfg
@@ -73,17 +63,22 @@ def apply_cfg_options(cfg: Config, cfg_options: Mapping[str, Any]) -> None:
 
     A new key may be added to a dictionary with a ``type`` (its constructor refuses what it does
     not know) and at the top level where MMEngine's runner knows it; any other unknown key is an
-    error, because it would be ignored in silence.
+    error, because it would be ignored in silence. So is a variable of the config file
+    (``data_root``): what was made of it has its own keys, and the error names them.
 
     Args:
         cfg: The config.
         cfg_options: Overrides by dotted key.
 
     Raises:
-        ValueError: If a key does not exist.
+        ValueError: If a key does not exist, or two overrides contradict one another.
     """
     for key in cfg_options:
+        if not all(key.split(".")):
+            raise ValueError(f"--cfg-options {key}: a part between the dots is empty.")
+        _check_variable(cfg, key)
         _check_key(cfg, key)
+    _check_overlap(list(cfg_options))
     cfg.merge_from_dict(dict(cfg_options))
 
 
@@ -96,7 +91,7 @@ def _check_key(cfg: Config, key: str) -> None:
         if isinstance(node, Mapping):
             judged = judged or "type" in node or (depth == 1 and parts[0] in _JUDGED_SECTIONS)
             if part not in node:
-                known_to_runner = depth == 0 and part in _known_to_runner()
+                known_to_runner = depth == 0 and part in RUNNER_KEYS
                 if not judged and not known_to_runner:
                     raise ValueError(_unknown_key(key, part, prefix, node))
                 return
@@ -117,14 +112,32 @@ def _check_key(cfg: Config, key: str) -> None:
             )
 
 
-def _known_to_runner() -> frozenset[str]:
-    return _RUNNER_CONFIG_KEYS | frozenset(inspect.signature(Runner.__init__).parameters)
+def _check_variable(cfg: Config, key: str) -> None:
+    name, _, rest = key.partition(".")
+    if name in RUNNER_KEYS or name not in cfg:
+        return
+    places = [f"{p}.{rest}" if rest else p for p in places_of(cfg._cfg_dict, name, cfg[name])]
+    remedy = f" Set what was made of it: {', '.join(places)}." if places else runner_key_hint(name)
+    raise ValueError(
+        f"--cfg-options {key}: `{name}` is a variable of the config file; it was used while the "
+        f"file was read, and nothing reads it afterwards.{remedy}"
+    )
+
+
+def _check_overlap(keys: Sequence[str]) -> None:
+    for key in keys:
+        for other in keys:
+            if other.startswith(f"{key}."):
+                raise ValueError(
+                    f"--cfg-options {key} and {other} set the same value: leave one of them out."
+                )
 
 
 def _unknown_key(key: str, part: str, prefix: str, node: Mapping[str, Any]) -> str:
-    names = [str(name) for name in node]
+    names = [str(name) for name in node if prefix or name in RUNNER_KEYS]
     close = difflib.get_close_matches(part, names, n=1)
     hint = f" Did you mean `{close[0]}`?" if close else ""
+    hint = hint if prefix or close else runner_key_hint(part)
     where = f"`{prefix}`" if prefix else "the config"
     return (
         f"--cfg-options {key}: {where} has no key `{part}`.{hint} "

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+from mmengine.hooks import Hook
 
 from tests.helpers import ROOT, tiny_run_cfg
-from uniadapter.engine.runner.build import build_runner, check_types
+from uniadapter.engine.runner.build import build_runner
+from uniadapter.engine.runner.check_options import check_options
 from uniadapter.utils.config import load_config
 from uniadapter.utils.setup_env import register_all_modules
 
@@ -23,7 +25,7 @@ def cfg(tiny_world: Path) -> Config:
 
 
 def test_known_types_pass(cfg: Config):
-    check_types(cfg)
+    check_options(cfg)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +45,67 @@ def test_known_types_pass(cfg: Config):
 def test_unknown_types_name_their_key(cfg: Config, key: str, kind: str, hint: str):
     cfg.merge_from_dict({key: kind})
     with pytest.raises(ValueError, match=rf"{key}='{kind}' is not registered\. .*{hint}"):
-        check_types(cfg)
+        check_options(cfg)
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("train_dataloader.batchsize", r"Did you mean 'batch_size'\?"),
+        (
+            "train_dataloader.dataset.anno_file",
+            r"of RetrievalJsonDataset\. Did you mean 'ann_file'",
+        ),
+        ("train_dataloader.dataset.pipeline.0.num_frame", r"of LoadVideo\. Did you mean 'num_fram"),
+        ("train_dataloader.sampler.shufle", r"of DefaultSampler\. Did you mean 'shuffle'"),
+        ("train_cfg.max_epoch", r"of EpochBasedTrainLoop\. Did you mean 'max_epochs'"),
+        ("val_cfg.ktest", r"of RetrievalValLoop\. Did you mean 'k_test'"),
+        ("test_evaluator.name", r"of RetrievalMetric\. Did you mean 'names'"),
+        ("optim_wrapper.clip_grads", r"of OptimWrapper\. Did you mean 'clip_grad'"),
+        ("optim_wrapper.optimizer.learning_rate", r"of AdamW\."),
+        ("param_scheduler.0.Tmax", r"of CosineAnnealingLR\. Did you mean 'T_max'"),
+        ("default_hooks.checkpoint.intervall", r"of SafeCheckpointHook\. Did you mean 'interval'"),
+        ("default_hooks.timer.interval", "of IterTimerHook"),
+        ("env_cfg.cudnn_bench", "Did you mean 'cudnn_benchmark'"),
+        ("env_cfg.mp_cfg.opencv_threads", "Did you mean 'opencv_num_threads'"),
+        ("randomness.sede", "Did you mean 'seed'"),
+        ("auto_scale_lr.base_batchsize", "Did you mean 'base_batch_size'"),
+        ("log_processor.windowsize", r"of LogProcessor\. Did you mean 'window_size'"),
+    ],
+)
+def test_options_that_nothing_reads_name_their_key(cfg: Config, key: str, message: str):
+    cfg.merge_from_dict({key: 1})
+    with pytest.raises(ValueError, match=rf"{key} is no option.*{message}"):
+        check_options(cfg)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "default_hooks.checkpoint.save_best",
+        "default_hooks.checkpoint.export_adapter",
+        "default_hooks.logger.priority",
+        "train_dataloader.prefetch_factor",
+        "optim_wrapper.accumulative_counts",
+        "optim_wrapper.optimizer.betas",
+        "param_scheduler.0.end",
+        "env_cfg.dist_cfg.timeout",
+        "env_cfg.resource_limit",
+        "randomness.deterministic",
+        "compile.backend",
+    ],
+)
+def test_options_that_the_config_did_not_have_pass(cfg: Config, key: str):
+    cfg.merge_from_dict({key: 1})
+    check_options(cfg)
+
+
+def test_a_hook_of_the_user_s_own_judges_its_options(cfg: Config):
+    class Mine(Hook):
+        def __init__(self, size: int, **others: int) -> None: ...
+
+    cfg.custom_hooks = [{"type": Mine, "size": 1, "anything": 2}]
+    check_options(cfg)
 
 
 def test_a_config_without_a_model_is_no_run():
@@ -56,4 +118,4 @@ def test_a_config_without_a_model_is_no_run():
 )
 def test_types_of_the_repository_are_registered(path: Path):
     register_all_modules()
-    check_types(load_config(path))
+    check_options(load_config(path))
