@@ -1,8 +1,43 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from uniadapter.models.adapters import UniAdapter
 from uniadapter.models.adapters.base import check_choice, parse_layers
+from uniadapter.models.slots import Slot
+
+DEPTH = 7
+
+
+def written(numbers, draw):
+    """One of the ways to write a choice of layers."""
+    if len(numbers) == DEPTH and draw(st.booleans()):
+        return None
+    ordered = draw(st.permutations(sorted(numbers)))
+    if draw(st.booleans()):
+        return draw(st.sampled_from([list, tuple]))(ordered)
+    runs = [[ordered[0], ordered[0]]]
+    for number in ordered[1:]:
+        if number == runs[-1][1] + 1 and draw(st.booleans()):
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
+
+
+@given(st.data())
+def test_choices_of_layers_are_compared_by_what_they_choose(data):
+    sets = st.sets(st.integers(1, DEPTH), min_size=1)
+    one, other = data.draw(sets), data.draw(sets)
+    slots = {name: [Slot(4) for _ in range(DEPTH)] for name in ("visual", "text")}
+    adapter = UniAdapter(slots, 2, towers=["visual", "text"])
+    first, second, third = (
+        adapter.normalise("layers", written(numbers, data.draw)) for numbers in (one, one, other)
+    )
+    assert first == second
+    assert (first == third) == (one == other)
 
 
 @pytest.mark.parametrize(

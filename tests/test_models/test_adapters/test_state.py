@@ -11,17 +11,21 @@ from torch import nn
 
 from tests.helpers import tiny_retrieval_cfg
 from tests.model_helpers import adapter_cfg, outputs, randomize, same, tiny_batch, tiny_model
+from uniadapter.models.adapters import state as state_module
 from uniadapter.models.adapters.state import (
     CONFIG_NAME,
     WEIGHTS_NAME,
     backbone_fingerprint,
     check_state,
     count_parameters,
+    heads_fingerprint,
     load_adapter,
     save_adapter,
     set_trainable,
     trained_state_dict,
 )
+from uniadapter.models.adapters.uniadapter import UniAdapter
+from uniadapter.registry import MODELS
 
 
 def fresh(**options):
@@ -130,6 +134,104 @@ def test_the_fingerprint_is_independent_of_the_image_size():
 def test_another_rank_or_option_is_an_error_that_says_which(saved, options, match):
     with pytest.raises(ValueError, match=match):
         load_adapter(fresh(**options), saved[1])
+
+
+@pytest.mark.parametrize(
+    ("file", "model"),
+    [
+        (None, "1-2"),
+        ("1,2", [2, 1]),
+        ([1, 2], None),
+        ("2", [2]),
+        ("1", (1,)),
+    ],
+)
+@pytest.mark.parametrize("option", ["layers", "shared_layers"])
+def test_one_choice_of_layers_written_in_two_ways_is_one_adapter(option, file, model, tmp_path):
+    written = fresh(**{option: file})
+    save_adapter(written, tmp_path)
+    other = fresh(**{option: model}, towers=["cross", "visual", "text"])
+    load_adapter(other, tmp_path)
+    assert same(outputs(other, tiny_batch()), outputs(written, tiny_batch()))
+
+
+def test_an_option_that_the_file_lacks_had_its_default(saved):
+    path = saved[1] / CONFIG_NAME
+    config = json.loads(path.read_text())
+    for option in ("dropout", "learnable_scale", "scale"):
+        del config["options"][option]
+    path.write_text(json.dumps(config))
+    load_adapter(fresh(), saved[1])
+    with pytest.raises(ValueError, match=r"adapter\.scale: file 0\.1, model 0\.2"):
+        load_adapter(fresh(scale=0.2), saved[1])
+
+
+def test_an_option_of_a_later_version_is_named(saved):
+    path = saved[1] / CONFIG_NAME
+    config = json.loads(path.read_text())
+    config["options"] |= {"later": 3, "layers": "1-9"}
+    path.write_text(json.dumps(config))
+    with pytest.raises(
+        ValueError,
+        match=r"later: file 3, unknown to this UniAdapter\n.*layers: file '1-9', model None",
+    ):
+        load_adapter(fresh(), saved[1])
+
+
+@MODELS.register_module()
+class TiltedAdapter(UniAdapter):
+    """A method of another project that adds an option."""
+
+    def __init__(self, slots, tilt=(1, 2), **options):
+        super().__init__(slots, **options)
+        self.options["tilt"] = tilt
+
+
+def test_a_method_that_extends_another_has_the_defaults_of_both(tmp_path):
+    def model(**options):
+        cfg = {**adapter_cfg(**options), "type": "TiltedAdapter"}
+        return randomize(tiny_model(adapter=cfg))
+
+    config_path = save_adapter(model(layers="1-2"), tmp_path) / CONFIG_NAME
+    load_adapter(model(), tmp_path)
+    with pytest.raises(ValueError, match=r"adapter\.tilt: file \[1, 2\], model \(2, 1\)"):
+        load_adapter(model(tilt=(2, 1)), tmp_path)
+    config = json.loads(config_path.read_text())
+    config["options"] = {"bottleneck": 8}
+    config_path.write_text(json.dumps(config))
+    load_adapter(model(), tmp_path)
+
+
+def frozen_heads(seed=0, **overrides):
+    """A model of the backbone of ``tiny_model()`` with frozen heads of its own."""
+    model = tiny_model(train_heads=False, **overrides)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for head in model.heads().values():
+            head.weight.copy_(torch.randn(head.weight.shape, generator=generator))
+    return model
+
+
+def test_other_frozen_heads_are_an_error(tmp_path):
+    folder = save_adapter(randomize(frozen_heads()), tmp_path)
+    load_adapter(frozen_heads(), folder)
+    with pytest.raises(ValueError, match=r"frozen heads of other weights.*set model\.pretrained"):
+        load_adapter(frozen_heads(seed=1), folder)
+    load_adapter(frozen_heads(seed=1), folder, check_backbone=False)
+
+
+def test_a_file_that_does_not_say_its_frozen_heads_is_loaded_with_a_warning(tmp_path, monkeypatch):
+    folder = save_adapter(randomize(frozen_heads()), tmp_path)
+    path = folder / CONFIG_NAME
+    config = json.loads(path.read_text())
+    del config["frozen_heads_sha256"]
+    path.write_text(json.dumps(config))
+    said = []
+    monkeypatch.setattr(state_module, "print_log", lambda message, *_: said.append(message))
+    load_adapter(frozen_heads(seed=1), folder)
+    assert len(said) == 1
+    assert "does not say on which frozen heads it was trained" in said[0]
+    assert heads_fingerprint(tiny_model()) is None
 
 
 def test_another_method_is_an_error(saved):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 from collections.abc import Iterable
 from typing import Any
 
 from torch import nn
+
+from uniadapter.utils.safe_io import to_plain
 
 from ..slots import SlotMap
 
@@ -73,6 +77,33 @@ class Adapter(nn.Module):
     def method(self) -> str:
         """Name of the method, the class name it is registered under."""
         return type(self).__name__
+
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """Defaults of the method's options, those of its base classes included."""
+        found: dict[str, Any] = {}
+        for kind in reversed(cls.__mro__):
+            if "__init__" in vars(kind):
+                parameters = inspect.signature(vars(kind)["__init__"]).parameters.values()
+                found.update({p.name: p.default for p in parameters if p.default is not p.empty})
+        return found
+
+    def normalise(self, option: str, value: Any) -> Any:
+        """The form in which an option is compared with that of a file.
+
+        A subclass overrides it for options that can be written in several ways.
+
+        Args:
+            option (str): Name of the option.
+            value (Any): Its value, of the config or of a file.
+
+        Returns:
+            Any: The same for values that make the same adapter.
+
+        Raises:
+            ValueError: If the value is none of the option's.
+        """
+        return json.loads(json.dumps(to_plain(value)))
 
     def components(self) -> dict[str, list[nn.Parameter]]:
         """Parameters by component (``'adapter'`` at least), each parameter in one of them."""

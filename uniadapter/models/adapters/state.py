@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
 from safetensors.torch import save
 from torch import nn
 
-from uniadapter.utils.safe_io import atomic_write
+from uniadapter.utils.safe_io import atomic_write, to_plain
 
 from ..pretrained import has_place, read_safetensors
 
@@ -77,10 +79,29 @@ def backbone_fingerprint(model: nn.Module) -> str:
     """
     if getattr(model, "frozen_fingerprint", None):
         return str(model.frozen_fingerprint)
+    return _digest_frozen(model.towers())  # type: ignore[operator]
+
+
+def heads_fingerprint(model: nn.Module) -> str | None:
+    """SHA-256 over the tensors of frozen heads, which an adapter's file does not hold.
+
+    Args:
+        model (VisionLanguageModel): The model.
+
+    Returns:
+        str: Hexadecimal digest; None if the model trains its heads or has none.
+    """
+    heads: dict[str, nn.Module] = model.heads()  # type: ignore[operator]
+    frozen = any(not p.requires_grad for head in heads.values() for p in head.parameters())
+    return _digest_frozen(heads) if frozen else None
+
+
+def _digest_frozen(parts: dict[str, nn.Module]) -> str:
+    """SHA-256 over what is not trained of modules, but for position embeddings."""
     digest = hashlib.sha256()
-    for prefix, tower in sorted(model.towers().items()):  # type: ignore[operator]
-        trained = {name for name, p in tower.named_parameters() if p.requires_grad}
-        for name, tensor in sorted(tower.state_dict().items()):
+    for prefix, part in sorted(parts.items()):
+        trained = {name for name, p in part.named_parameters() if p.requires_grad}
+        for name, tensor in sorted(part.state_dict().items()):
             if name == "pos_embed" or name in trained:
                 continue
             digest.update(f"{prefix}.{name}{tuple(tensor.shape)}".encode())
@@ -94,7 +115,7 @@ def _describe(model: Any) -> dict[str, Any]:
     adapter = model.adapter
     return {
         "method": "none" if adapter is None else adapter.method,
-        "options": {} if adapter is None else adapter.options,
+        "options": {} if adapter is None else to_plain(adapter.options),
         "task": type(model).__name__,
         "towers": {
             name: {"parameters": sum(p.numel() for p in tower.parameters())}
@@ -120,6 +141,7 @@ def save_adapter(model: nn.Module, folder: str | Path) -> Path:
         "format_version": FORMAT_VERSION,
         **_describe(model),
         "backbone_sha256": backbone_fingerprint(model),
+        "frozen_heads_sha256": heads_fingerprint(model),
         "parameters": sum(tensor.numel() for tensor in state.values()),
         "extras": model.adapter_extras(),  # type: ignore[operator]
     }
@@ -149,16 +171,67 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 
 def _differences(config: dict[str, Any], model: Any) -> list[str]:
-    """What the file says that the model does not, in words."""
+    """What the file says that the model does not, in words.
+
+    An option that the file lacks, because it is newer than the file, had its default.
+    """
     own = _describe(model)
     if config["method"] != own["method"]:
         return [f"method: file {config['method']!r}, model {own['method']!r}"]
-    keys = sorted(set(config["options"]) | set(own["options"]))
-    return [
-        f"adapter.{key}: file {config['options'].get(key)!r}, model {own['options'].get(key)!r}"
-        for key in keys
-        if config["options"].get(key) != own["options"].get(key)
-    ]
+    if model.adapter is None:
+        return []
+    defaults = model.adapter.defaults()
+    lines = []
+    for key in sorted(set(config["options"]) | set(own["options"])):
+        if key not in config["options"] and key not in defaults:
+            lines.append(f"adapter.{key}: the file has none, model {own['options'][key]!r}")
+            continue
+        if key not in own["options"] and key not in defaults:
+            value = config["options"][key]
+            lines.append(f"adapter.{key}: file {value!r}, unknown to this {own['method']}")
+            continue
+        file, ours = (
+            {**defaults, **options}[key] for options in (config["options"], own["options"])
+        )
+        if not _same_option(model.adapter, key, file, ours):
+            lines.append(f"adapter.{key}: file {file!r}, model {ours!r}")
+    return lines
+
+
+def _same_option(adapter: Any, key: str, file: Any, ours: Any) -> bool:
+    """Whether two values of an option make the same adapter."""
+    try:
+        return bool(adapter.normalise(key, file) == adapter.normalise(key, ours))
+    except (TypeError, ValueError):
+        # The file's value is none of the option's, such as layers that this model does not have.
+        return False
+
+
+def _check_frozen(folder: Path, config: dict[str, Any], model: nn.Module) -> None:
+    """Refuse a model whose frozen weights are not those the adapter was trained on."""
+    own = backbone_fingerprint(model)
+    if own != config["backbone_sha256"]:
+        raise ValueError(
+            f"{folder} was trained on a backbone with other weights (sha256 "
+            f"{config['backbone_sha256'][:12]}..., here {own[:12]}...): "
+            "set model.pretrained to the weights it was trained from."
+        )
+    heads = heads_fingerprint(model)
+    if heads is None:
+        return
+    if config.get("frozen_heads_sha256") is None:
+        print_log(
+            f"{folder} does not say on which frozen heads it was trained (train_heads=False): see "
+            "that model.pretrained holds the heads it was trained with, or save the adapter again.",
+            "current",
+            logging.WARNING,
+        )
+    elif heads != config["frozen_heads_sha256"]:
+        raise ValueError(
+            f"{folder} was trained with frozen heads of other weights (train_heads=False; sha256 "
+            f"{config['frozen_heads_sha256'][:12]}..., here {heads[:12]}...): set model.pretrained "
+            "to the weights it was trained from."
+        )
 
 
 def check_state(path: str | Path, state: dict[str, torch.Tensor], model: nn.Module) -> None:
@@ -199,7 +272,8 @@ def load_adapter(model: nn.Module, path: str | Path, check_backbone: bool = True
     Args:
         model (VisionLanguageModel): A model of the same method, options and backbone weights.
         path (str | Path): The folder, or the safetensors file in it.
-        check_backbone (bool): Compare the backbone's fingerprint. Defaults to True.
+        check_backbone (bool): Compare the fingerprints of the backbone and of frozen heads.
+            Defaults to True.
 
     Raises:
         FileNotFoundError: If one of the two files is missing.
@@ -220,11 +294,7 @@ def load_adapter(model: nn.Module, path: str | Path, check_backbone: bool = True
         raise FileNotFoundError(f"{weights} is missing beside {CONFIG_NAME}: copy both files.")
     state = read_safetensors(weights)
     check_state(weights, state, model)
-    if check_backbone and backbone_fingerprint(model) != config["backbone_sha256"]:
-        raise ValueError(
-            f"{folder} was trained on a backbone with other weights (sha256 "
-            f"{config['backbone_sha256'][:12]}..., here {backbone_fingerprint(model)[:12]}...): "
-            "set model.pretrained to the weights it was trained from."
-        )
+    if check_backbone:
+        _check_frozen(folder, config, model)
     model.load_state_dict(state, strict=False)
     model.set_adapter_extras(config.get("extras", {}))  # type: ignore[operator]

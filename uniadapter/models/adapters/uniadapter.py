@@ -232,6 +232,7 @@ class UniAdapter(Adapter):
         if missing:
             raise ValueError(f"adapter.towers names {missing}, which this model does not have.")
         depth = max(len(self._depths[tower]) for tower in towers)
+        self._deepest = depth
         self._chosen = parse_layers(layers, depth, "adapter.layers")
         self._sharing_layers = set(parse_layers(shared_layers, depth, "adapter.shared_layers"))
         self.layers = self._build(towers)
@@ -241,6 +242,18 @@ class UniAdapter(Adapter):
         self.kv = self._build_kv("kv")
         self.decoder_kv = self._build_kv("decoder.kv")
         self._fill()
+
+    def normalise(self, option: str, value: Any) -> Any:
+        """Layers as their numbers and towers in one order; see :meth:`Adapter.normalise`."""
+        value = super().normalise(option, value)
+        if option == "towers":
+            towers = [value] if isinstance(value, str) else value
+            return sorted(towers, key=TOWERS.index)
+        if option in ("layers", "shared_layers"):
+            indices = parse_layers(value, self._deepest, f"adapter.{option}")
+            # Whether a layer that is not adapted would share makes no difference.
+            return [index + 1 for index in indices if index in self._chosen or option == "layers"]
+        return value
 
     @staticmethod
     def _check(options: dict) -> None:
