@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from .backbones.bert import BertDecoder, CrossInput
-from .backbones.bert.attention import Delta
+from .backbones.bert.cross import Delta
 
 _NEVER = -1.0e9
 

@@ -36,7 +36,10 @@ class GalleryScorer:
         self.gallery = gallery
         self.autocast = autocast
         self.device = next(model.parameters()).device
-        self.lengths = gallery.attention_mask.sum(dim=1)
+        mask = gallery.attention_mask.bool()
+        self.lengths = mask.sum(dim=1)
+        # Beyond these a text has padding alone, on whichever side the rest of its padding is.
+        self.widths = (mask * torch.arange(1, mask.shape[1] + 1)).amax(dim=1)
         self.offsets = self.lengths.cumsum(0) - self.lengths
         self.attended = self._attend(text_batch)
 
@@ -53,8 +56,8 @@ class GalleryScorer:
         return torch.cat(parts) if parts else None
 
     def _words(self, texts: Tensor) -> tuple[Tensor, Tensor]:
-        """Word ids and mask of texts, as long as the longest of them."""
-        length = int(self.lengths[texts].max())
+        """Word ids and mask of texts, as wide as the widest of them."""
+        length = int(self.widths[texts].max())
         ids = self.gallery.input_ids[texts, :length]
         return ids.to(self.device), self.gallery.attention_mask[texts, :length].to(self.device)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from mmengine.dist import get_rank
+from mmengine.dist import get_rank, get_world_size
 from torch import nn
 from torch.nn import functional as F
 
@@ -208,6 +208,9 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
 
         Returns:
             Tensor: Logits (P, 2); column 1 means that text and medium belong together.
+
+        Raises:
+            ValueError: If texts, media and similarities don't go together.
         """
         cross = self.text.read(visual_tokens.flatten(1, 2))
         cross = self._weigh(cross, frame_sims, visual_tokens.shape[2])
@@ -217,7 +220,12 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
         self, cross: CrossInput, frame_sims: torch.Tensor | None, tokens_per_frame: int
     ) -> CrossInput:
         """Add PFA's factor for pairs with similarities (P, N)."""
-        if self.pfa is None or frame_sims is None or frame_sims.shape[-1] == 1:
+        if self.pfa is None or frame_sims is None:
+            return cross
+        frames = cross.size()[1] // tokens_per_frame
+        if frame_sims.shape[-1] != frames:
+            raise ValueError(f"{frames} frames, but frame_sims {tuple(frame_sims.shape)} (P, N).")
+        if frames == 1:
             return cross
         weights = self.pfa.token_weights(frame_sims, tokens_per_frame)
         return cross.with_weights(weights, self.pfa.weigh_states)
@@ -226,9 +234,8 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, cross: CrossInput
     ) -> torch.Tensor:
         ids, only = self._marked(input_ids), self.fast.class_tokens
-        hidden, _ = self.text(
-            ids, attention_mask, cross, first_only=only, pack=self.fast.pack_texts
-        )
+        pack = self.fast.pack_texts
+        hidden, _ = self.text(ids, attention_mask, cross, first_only=only, pack=pack)
         return self._matching_logits(hidden[:, 0])
 
     def _matching_logits(self, cls: torch.Tensor) -> torch.Tensor:
@@ -239,9 +246,8 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
 
     def _marked(self, input_ids: torch.Tensor) -> torch.Tensor:
         """Texts with ``[ENC]`` in the place of ``[CLS]``."""
-        return torch.cat(
-            (torch.full_like(input_ids[:, :1], self.enc_token_id), input_ids[:, 1:]), 1
-        )
+        first = torch.full_like(input_ids[:, :1], self.enc_token_id)
+        return torch.cat((first, input_ids[:, 1:]), 1)
 
     def forward(
         self,
@@ -335,13 +341,16 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
         momentum = self.ema.call(self, pixels, *texts, mode="features", prefix=prefix)
         tokens, visual, frames = self.encode_visual(pixels, prefix)
         text_tokens, text = self.encode_text(*texts, self.fast.class_tokens)
+        ids = gather_ragged(media_ids)
         with torch.autocast(pixels.device.type, enabled=False):
-            loss_itc = self._contrast(visual, text, momentum, media_ids)
+            loss_itc = self._contrast(visual, text, momentum, media_ids, ids)
         batch = MatchBatch(
             tokens, frames, visual, text_tokens[:, 0], text, input_ids, attention_mask, media_ids
         )
         loss_itm = self._hard_matching(batch)
-        return {"loss_itc": loss_itc, "loss_itm": loss_itm}, tokens
+        # The ranks' gradients are averaged alike, however many rows each of them has.
+        share = len(media_ids) * get_world_size() / len(ids)
+        return {"loss_itc": loss_itc * share, "loss_itm": loss_itm * share}, tokens
 
     def _contrast(
         self,
@@ -349,9 +358,10 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
         text: torch.Tensor,
         momentum: tuple[torch.Tensor, torch.Tensor],
         media_ids: torch.Tensor,
+        ids: torch.Tensor,
     ) -> torch.Tensor:
         """ITC against the momentum features of all ranks and the queue, which then takes them."""
-        visual_m, text_m, ids = (gather_ragged(t) for t in (*momentum, media_ids))
+        visual_m, text_m = (gather_ragged(t) for t in momentum)
         queue = self.queue
         candidates = (torch.cat((visual_m, queue.visual)), torch.cat((text_m, queue.text)))
         candidate_ids = torch.cat((ids, queue.ids))

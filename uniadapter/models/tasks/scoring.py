@@ -66,9 +66,25 @@ class TextScoring:
 
         Returns:
             Tensor: (T,) logits that text and medium belong together, float32.
+
+        Raises:
+            ValueError: If ``frame_sims`` or ``attended`` is not of these texts and frames.
         """
+        count, frames = len(input_ids), len(visual_tokens)
+        if frame_sims is not None and frame_sims.shape != (count, frames):
+            raise ValueError(
+                f"frame_sims of {count} texts and {frames} frames must be {(count, frames)}, got "
+                f"{tuple(frame_sims.shape)}."
+            )
         cross = self.text.read(visual_tokens.flatten(0, 1)[None])
         lengths = Packing.lengths(attention_mask) if self.fast.fold_texts else None
+        # Known on the host from here on, so that no chunk waits for the device to be cut out.
+        counts = [] if lengths is None else lengths.tolist()
+        if attended is not None and len(attended) != sum(counts):
+            raise ValueError(
+                f"attended has {len(attended)} tokens, which is not what attend_texts returns for "
+                "these texts."
+            )
         if self.fast.fold_texts:
             cross = self.text.project(cross)
         scores = []
@@ -78,8 +94,7 @@ class TextScoring:
             ids, mask = input_ids[part], attention_mask[part]
             if lengths is not None:
                 weighted = self._weigh(cross, sims, visual_tokens.shape[1])
-                offset = int(lengths[:start].sum())
-                rows = slice(offset, offset + int(lengths[part].sum()))
+                rows = slice(sum(counts[:start]), sum(counts[: part.stop]))
                 known = None if attended is None else attended[rows]
                 logits = self._match_packed(ids, lengths[part], weighted, known)
             elif self.fast.fold_texts:

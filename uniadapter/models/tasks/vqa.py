@@ -147,7 +147,9 @@ class VQAModel(GenerativeModel):
             attention_mask (Tensor): (B, L), 0 where a token is padding.
 
         Returns:
-            Tensor: Question states (B, L, D).
+            Tensor: Question states (B, L, D), as wide as ``input_ids`` however wide those are
+            padded, so that ``attention_mask`` is their mask. What stands at padding is not to be
+            read: zeros with ``fast.pack_texts``.
         """
         tokens = self.encode_frames(pixels).flatten(1, 2)
         cross = self.text.read(tokens, absorb=self.fast.absorb_kv)

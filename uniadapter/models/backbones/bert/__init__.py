@@ -1,6 +1,6 @@
 """BLIP's text tower, split by idea: embeddings, attention, layer, encoder, decoder."""
 
-from .attention import CrossInput, KeyValue
+from .cross import CrossInput, KeyValue
 from .decoder import BertDecoder
 from .encoder import BertModel
 from .packing import Packing

@@ -11,100 +11,18 @@ A row of packed texts (:class:`Packing`) is one text of T tokens to everything b
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .cross import CrossInput, Delta, KeyValue
 from .packing import Packing
 
 # Logits (heads x queries x states) that weighted attention holds at once: on a CPU what stays in
 # its cache, on a GPU what fills it.
 _LOGITS_AT_ONCE = {"cpu": 1 << 22}
 _LOGITS_AT_ONCE_ELSEWHERE = 1 << 28
-
-Delta = tuple[torch.Tensor, torch.Tensor]
-
-
-class KeyValue(NamedTuple):
-    """Projected cross-attention states of one layer.
-
-    Attributes:
-        key (Tensor): (V, H, S, D/H).
-        value (Tensor): (V, H, S, D/H).
-        key_zero (Tensor): What an all-zero state projects to, (1, H, 1, D/H).
-        value_zero (Tensor): The same for the value.
-    """
-
-    key: torch.Tensor
-    value: torch.Tensor
-    key_zero: torch.Tensor
-    value_zero: torch.Tensor
-
-
-@dataclass(frozen=True)
-class CrossInput:
-    """What the cross-attention of P texts reads, the same for every layer.
-
-    Attributes:
-        states (Tensor, optional): (V, S, W); projected inside each layer.
-        projected (list[KeyValue], optional): One a layer, instead of projecting ``states``.
-        delta (tuple, optional): Terms (key, value) of shape (V, S, D) added after projection.
-        delta_zero (tuple, optional): What ``delta`` is for an all-zero state, each (1, 1, D).
-        owner (Tensor, optional): (P,) long; text p reads medium ``owner[p]``. None: text p reads
-            medium p, or all texts read the only medium.
-        mask (Tensor, optional): (V, S) bool, False where a state is padding.
-        weights (Tensor, optional): (P, S) factor of each state for each text (PFA); (T, S), one a
-            token, when the texts are packed.
-        weigh_states (bool): Whether the factor is on the states, hence on keys and values before
-            their biases (paper eq. 8), or on the finished keys only (released code).
-        recompute (bool): Whether the backward pass projects, gathers and weighs keys and values
-            anew, so that neither they nor copies a pair are kept.
-        absorb (bool): Whether states may be read without projecting them where that takes fewer
-            operations, see :meth:`CrossAttention.absorbed`.
-        packing (Packing, optional): How the texts are packed, where they don't all read the only
-            medium; with an owner by medium.
-    """
-
-    states: torch.Tensor | None = None
-    projected: list[KeyValue] | None = None
-    delta: Delta | None = None
-    delta_zero: Delta | None = None
-    owner: torch.Tensor | None = None
-    mask: torch.Tensor | None = None
-    weights: torch.Tensor | None = None
-    weigh_states: bool = False
-    recompute: bool = False
-    absorb: bool = False
-    packing: Packing | None = None
-
-    def media(self) -> int:
-        """Their number V.
-
-        Raises:
-            ValueError: If there are neither states nor projected keys and values.
-        """
-        if self.states is not None:
-            return len(self.states)
-        if not self.projected:
-            raise ValueError("CrossInput needs states or projected keys and values.")
-        return len(self.projected[0].key)
-
-    def packed(self, packing: Packing) -> CrossInput:
-        """Return a copy for packed texts."""
-        if self.owner is not None:
-            packing = packing.by_medium(self.owner, self.media())
-        return replace(self, packing=packing)
-
-    def of_first_tokens(self) -> CrossInput:
-        """Return a copy for the texts' first tokens alone, where they are packed."""
-        return self if self.packing is None else self.packed(self.packing.only_first())
-
-    def with_weights(self, weights: torch.Tensor | None, weigh_states: bool) -> CrossInput:
-        """Return a copy with other frame weights (P, S)."""
-        return replace(self, weights=weights, weigh_states=weigh_states)
 
 
 class _Projections(nn.Module):

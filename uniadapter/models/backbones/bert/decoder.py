@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from uniadapter.registry import MODELS
 
-from .attention import CrossInput, Delta
+from .cross import CrossInput, Delta
 from .encoder import BertModel
 
 

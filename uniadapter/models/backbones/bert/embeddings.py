@@ -40,10 +40,18 @@ class BertEmbeddings(nn.Module):
             ValueError: If the sequence is longer than the position table.
         """
         end = offset + input_ids.shape[1]
-        if end > self.position_embeddings.num_embeddings:
-            raise ValueError(
-                f"A text of {end} tokens exceeds the {self.position_embeddings.num_embeddings} "
-                "positions of the text tower: lower max_text_len in the data preprocessor."
-            )
+        self.check(end)
         positions = self.position_embeddings.weight[offset:end]
         return self.dropout(self.LayerNorm(self.word_embeddings(input_ids) + positions))
+
+    def check(self, length: int) -> None:
+        """Refuse texts of more tokens than there are positions.
+
+        Raises:
+            ValueError: If ``length`` is above the position table.
+        """
+        if length > self.position_embeddings.num_embeddings:
+            raise ValueError(
+                f"A text of {length} tokens exceeds the {self.position_embeddings.num_embeddings} "
+                "positions of the text tower: lower max_text_len in the data preprocessor."
+            )

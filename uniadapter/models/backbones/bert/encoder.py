@@ -7,15 +7,17 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from uniadapter.registry import MODELS
 
 from ...slots import Slot
-from .attention import CrossInput, Delta, first_tokens
+from .attention import first_tokens
+from .cross import CrossInput, Delta
 from .embeddings import BertEmbeddings
 from .layer import BertLayer
-from .packing import Packing
+from .packing import Packing, visible
 
 
 class _Encoder(nn.Module):
@@ -122,12 +124,18 @@ class BertModel(nn.Module):
             CrossInput: To be passed as ``cross``.
 
         Raises:
-            ValueError: If the states' width is not ``encoder_width``.
+            ValueError: If the states' width is not ``encoder_width``, or the mask has another
+                shape.
         """
         if states.shape[-1] != self.encoder_width:
             raise ValueError(
                 f"Cross-attention reads states of width {self.encoder_width} (encoder_width), "
                 f"got {states.shape[-1]}."
+            )
+        if mask is not None and mask.shape != states.shape[:2]:
+            raise ValueError(
+                f"The mask of states of shape {tuple(states.shape)} must be "
+                f"{tuple(states.shape[:2])}, got {tuple(mask.shape)}."
             )
         delta = self.kv_slot(states)
         zero = None if delta is None else self.kv_slot(states.new_zeros(1, 1, states.shape[-1]))
@@ -136,7 +144,7 @@ class BertModel(nn.Module):
             delta=delta,
             delta_zero=zero,
             owner=owner,
-            mask=None if mask is None else mask.bool(),
+            mask=None if mask is None else visible(mask),
             absorb=absorb,
         )
 
@@ -159,7 +167,7 @@ class BertModel(nn.Module):
         device: torch.device,
     ) -> torch.Tensor | None:
         """Boolean mask (B or 1, 1, L or 1, past + L): True where a query sees a key."""
-        mask = None if attention_mask is None else attention_mask.bool()[:, None, None, :]
+        mask = None if attention_mask is None else visible(attention_mask)[:, None, None, :]
         if causal:
             rows = torch.arange(past, past + length, device=device)[:, None]
             seen = torch.arange(past + length, device=device)[None, :] <= rows
@@ -187,24 +195,26 @@ class BertModel(nn.Module):
             first_only (bool): Compute only the first token in the last layer, where nothing else is
                 read of the output. Defaults to False.
             pack (bool): Compute nothing for padding, where all of it is on the right; its states
-                are zero then. Keys and values are packed as well. Defaults to False.
+                are zero then. Keys and values are as wide as the longest text. Defaults to False.
 
         Returns:
             tuple: Hidden states (B, L, D), or (B, 1, D) with ``first_only``, and the keys and
             values of all tokens, one a layer.
 
         Raises:
-            ValueError: If ``first_only`` or ``pack`` meets a causal or cached run.
+            ValueError: If ``first_only`` or ``pack`` meets a causal or cached run, or a shape is
+                another one than documented.
         """
         if (first_only or pack) and (causal or past is not None):
             name = "first_only" if first_only else "pack"
             raise ValueError(f"{name} is for whole texts, not for causal or cached runs.")
+        offset = 0 if past is None else past[0][0].shape[2]
+        self._check(input_ids, attention_mask, cross, offset)
         # Packed texts of one medium share an attention, whether or not there is padding.
         shared = cross is not None and cross.owner is not None
         packing = Packing.of_mask(attention_mask, not shared) if pack else None
         if packing is not None:
             return self._packed(input_ids, packing, cross, first_only)
-        offset = 0 if past is None else past[0][0].shape[2]
         x = self.embeddings(input_ids, offset)
         mask = self._self_mask(attention_mask, x.shape[1], offset, causal, x.device)
         presents = []
@@ -214,18 +224,42 @@ class BertModel(nn.Module):
             presents.append(present)
         return x, presents
 
+    def _check(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        cross: CrossInput | None,
+        offset: int,
+    ) -> None:
+        """Refuse shapes that broadcasting would make something of, and texts that are too long."""
+        if input_ids.dim() != 2:
+            raise ValueError(f"input_ids must be (B, L), got {tuple(input_ids.shape)}.")
+        texts, length = input_ids.shape
+        if attention_mask is not None and attention_mask.shape != (texts, offset + length):
+            raise ValueError(
+                f"The attention_mask of input_ids of shape {(texts, length)} must be "
+                f"{(texts, offset + length)}, got {tuple(attention_mask.shape)}."
+            )
+        self.embeddings.check(offset + length)
+        if cross is not None:
+            cross.check(texts)
+
     def _packed(
         self, input_ids: torch.Tensor, packing: Packing, cross: CrossInput | None, first_only: bool
     ) -> tuple[torch.Tensor, list[Delta]]:
         """As :meth:`forward`, of texts (B, L) without their padding."""
-        x = packing.pack(self.embeddings(input_ids))
+        x = packing.pack(self.embeddings(packing.trim(input_ids)))
         cross = None if cross is None else cross.packed(packing)
         presents = []
         for i in range(self.num_layers):
             last = first_only and i == self.num_layers - 1
             x, present = self._run(i, x, packing, cross, None, last)
             presents.append(present)
-        return x.transpose(0, 1) if first_only else packing.unpack(x), presents
+        if first_only:
+            return x.transpose(0, 1), presents
+        states = packing.unpack(x)
+        # As wide as the texts that were given, which may be padded beyond the longest.
+        return F.pad(states, (0, 0, 0, input_ids.shape[1] - states.shape[1])), presents
 
     def _run(
         self,
@@ -246,13 +280,14 @@ class BertModel(nn.Module):
         """Embeddings and self-attention of the first layer, which depend on the texts alone.
 
         Args:
-            input_ids (Tensor): (P, L) word ids.
+            input_ids (Tensor): (P, W) word ids, W at least the longest text.
             packing (Packing): The packing of these texts.
 
         Returns:
             Tensor: Packed texts (1, T, D), to be continued by :meth:`forward_packed`.
         """
-        x = packing.pack(self.embeddings(input_ids))
+        self.embeddings.check(input_ids.shape[1])
+        x = packing.pack(self.embeddings(packing.trim(input_ids)))
         return self.encoder.layer[0].attend(x, packing)[0]
 
     def forward_packed(
@@ -267,7 +302,14 @@ class BertModel(nn.Module):
 
         Returns:
             Tensor: States of the texts' first tokens, (P, D).
+
+        Raises:
+            ValueError: If ``cross`` has several media or does not fit P texts.
         """
+        media = cross.size()[0]
+        if media != 1:
+            raise ValueError(f"Packed texts read one medium here, got {media}.")
+        cross.check(len(packing.first))
         weights = cross.weights
         # A factor for every token, but in the last layer, where every text is one token.
         of_tokens = None if weights is None else weights[packing.text]

@@ -10,14 +10,8 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from ...slots import Slot
-from .attention import (
-    AttentionOutput,
-    CrossAttention,
-    CrossInput,
-    Delta,
-    SelfAttention,
-    first_tokens,
-)
+from .attention import AttentionOutput, CrossAttention, SelfAttention, first_tokens
+from .cross import CrossInput, Delta
 from .packing import Packing
 
 

@@ -35,12 +35,29 @@ class _Place(torch.autograd.Function):
         return _Pick.apply(gradient, ctx.saved_tensors[0]), None, None
 
 
+def visible(attention_mask: torch.Tensor) -> torch.Tensor:
+    """A mask of texts or states as bool, True where a token is.
+
+    Raises:
+        ValueError: If a mask of floats holds anything but 0 and 1, as one to be added to logits.
+    """
+    if attention_mask.is_floating_point():
+        known = (attention_mask == 0) | (attention_mask == 1)
+        if not bool(known.all()):
+            raise ValueError(
+                "An attention_mask holds 1 where a token is and 0 at padding; this one of "
+                f"{attention_mask.dtype} holds other numbers, as masks do that are added to logits."
+            )
+    return attention_mask.bool()
+
+
 @dataclass(frozen=True)
 class Packing:
     """Where the tokens of P texts stand in a row of T = sum of their lengths.
 
     Everything that acts on single tokens, and attention to something all texts read alike, runs on
-    the packed row (1, T, D); only self-attention needs the texts apart.
+    the packed row (1, T, D); only self-attention needs the texts apart. Apart they are as wide as
+    the longest of them, L, however wide they were padded before: :meth:`trim` cuts those.
 
     Attributes:
         text (Tensor): (T,) long, the text each token belongs to.
@@ -58,8 +75,8 @@ class Packing:
 
     @staticmethod
     def lengths(attention_mask: torch.Tensor) -> torch.Tensor | None:
-        """Lengths (P,) of texts by their mask (P, L); None unless all padding is on the right."""
-        mask = attention_mask.bool()
+        """Lengths (P,) of texts by their mask (P, W); None unless all padding is on the right."""
+        mask = visible(attention_mask)
         lengths = mask.sum(1)
         positions = torch.arange(mask.shape[1], device=mask.device)
         packable = (mask == (positions < lengths[:, None])).all() and (lengths > 0).all()
@@ -67,7 +84,7 @@ class Packing:
 
     @classmethod
     def of(cls, lengths: torch.Tensor) -> Packing:
-        """Pack texts of the given lengths (P,), each at least 1."""
+        """Pack texts of the given lengths (P,), each at least 1; L is the longest."""
         positions = torch.arange(int(lengths.max()), device=lengths.device)
         first = lengths.cumsum(0) - lengths
         mask = positions[None] < lengths[:, None]
@@ -76,14 +93,30 @@ class Packing:
 
     @classmethod
     def of_mask(cls, attention_mask: torch.Tensor | None, padded_only: bool) -> Packing | None:
-        """Pack texts by their mask (P, L); None unless all padding is on the right.
+        """Pack texts by their mask (P, W); None unless all padding is on the right.
 
         With ``padded_only`` None as well where there is no padding at all.
         """
         lengths = None if attention_mask is None else cls.lengths(attention_mask)
-        if lengths is None or (padded_only and bool((lengths == lengths.max()).all())):
+        if attention_mask is None or lengths is None or not len(lengths):
+            return None
+        if padded_only and bool((lengths == attention_mask.shape[1]).all()):
             return None
         return cls.of(lengths)
+
+    def trim(self, texts: torch.Tensor) -> torch.Tensor:
+        """Cut padded texts (P, W) to the longest, (P, L).
+
+        Raises:
+            ValueError: If there are not P of them, or they are narrower than the longest.
+        """
+        count, longest = self.mask.shape
+        if texts.shape[0] != count or texts.shape[1] < longest:
+            raise ValueError(
+                f"A packing of {count} texts of up to {longest} tokens does not fit texts of "
+                f"shape {tuple(texts.shape)}: make it from the mask of these texts."
+            )
+        return texts[:, :longest]
 
     def by_medium(self, owner: torch.Tensor, media: int) -> Packing:
         """The same row, taken apart into the tokens that read each medium rather than texts.
@@ -94,9 +127,18 @@ class Packing:
 
         Returns:
             Packing: :meth:`unpack` gives (V, Q, ...) with a medium's tokens side by side.
+
+        Raises:
+            ValueError: If there is not one owner a text, or an owner is none of the media.
         """
+        if owner.shape != self.first.shape:
+            raise ValueError(
+                f"{len(self.first)} texts need as many owners, got {tuple(owner.shape)}."
+            )
         medium = owner[self.text]
         counts = torch.bincount(medium, minlength=media)
+        if len(counts) > media:
+            raise ValueError(f"A text reads medium {len(counts) - 1}, but there are {media} media.")
         order = medium.argsort(stable=True)
         place = torch.empty_like(order)
         before = (counts.cumsum(0) - counts)[medium[order]]
@@ -106,11 +148,29 @@ class Packing:
         return replace(self, place=medium * mask.shape[1] + place, mask=mask)
 
     def pack(self, x: torch.Tensor) -> torch.Tensor:
-        """Turn (P, L, ...) into the row (1, T, ...)."""
+        """Turn (P, L, ...) into the row (1, T, ...).
+
+        Raises:
+            ValueError: If ``x`` is of another shape: its tokens would stand elsewhere.
+        """
+        if x.shape[:2] != self.mask.shape:
+            raise ValueError(
+                f"A packing of shape {tuple(self.mask.shape)} (texts, longest text) does not fit a "
+                f"tensor of shape {tuple(x.shape)}: cut it with Packing.trim first."
+            )
         return _Pick.apply(x.flatten(0, 1), self.place)[None]
 
     def unpack(self, x: torch.Tensor) -> torch.Tensor:
-        """Turn the row (1, T, ...) into (P, L, ...), zero behind a text's end."""
+        """Turn the row (1, T, ...) into (P, L, ...), zero behind a text's end.
+
+        Raises:
+            ValueError: If the row has another number of tokens.
+        """
+        if x.shape[0] != 1 or x.shape[1] != len(self.place):
+            raise ValueError(
+                f"A packing of {len(self.place)} tokens does not fit a row of shape "
+                f"{tuple(x.shape)}."
+            )
         padded = _Place.apply(x[0], self.place, self.mask.numel())
         return padded.unflatten(0, self.mask.shape)
 
