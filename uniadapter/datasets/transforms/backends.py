@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 
-from ..media import IMAGE_EXTENSIONS
 from .base_backend import VideoBackend
-from .pictures import FramesBackend, ImageBackend
+from .pictures import FramesBackend, ImageBackend, is_picture
 from .pyav import AvBackend
 from .video_files import DecordBackend
 
@@ -24,7 +23,8 @@ def open_media(path: str, backend: str = "auto") -> VideoBackend:
     Args:
         path: File or folder.
         backend: A key of :data:`BACKENDS`, or ``'auto'``: a folder is a folder of frames, a file
-            with the extension of a picture an image, and all else a video.
+            with the extension of a picture an image, a file with an unknown one or none what its
+            first bytes say, and all else a video.
 
     Raises:
         MediaError: When it can't be opened.
@@ -34,7 +34,7 @@ def open_media(path: str, backend: str = "auto") -> VideoBackend:
         if os.path.isdir(path):
             backend = "frames"
         else:
-            backend = "image" if path.lower().endswith(IMAGE_EXTENSIONS) else "decord"
+            backend = "image" if is_picture(path) else "decord"
     if backend not in BACKENDS:
         raise ValueError(f"backend must be 'auto' or one of {list(BACKENDS)}, got {backend!r}.")
     return BACKENDS[backend](path)

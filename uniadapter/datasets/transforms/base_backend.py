@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..media import MediaError
+from ..media import MediaError, missing_medium
 
 
 class VideoBackend(ABC):
@@ -24,7 +24,7 @@ class VideoBackend(ABC):
     def __init__(self, path: str) -> None:
         self.path = path
         if not os.path.exists(path):
-            raise MediaError(path, "does not exist", "missing")
+            raise missing_medium(path)
         if os.path.isfile(path) and os.path.getsize(path) == 0:
             raise MediaError(path, "the file is empty", "empty")
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ..media import IMAGE_EXTENSIONS, MediaError
+from ..media import STILL_EXTENSIONS, VIDEO_EXTENSIONS, MediaError, missing_medium
 from .base_backend import VideoBackend, error_summary
 
 #: What the index of a folder of extracted frames is called, and the version read here.
@@ -47,9 +47,9 @@ class FramesBackend(VideoBackend):
 
 
 def _pictures(path: str) -> list[str]:
-    names = sorted(name for name in os.listdir(path) if name.lower().endswith(IMAGE_EXTENSIONS))
+    names = sorted(name for name in os.listdir(path) if name.lower().endswith(STILL_EXTENSIONS))
     if not names:
-        raise MediaError(path, f"the folder has no picture {IMAGE_EXTENSIONS}", "empty")
+        raise MediaError(path, f"the folder has no picture {STILL_EXTENSIONS}", "empty")
     return names
 
 
@@ -77,7 +77,7 @@ def read_index(path: str) -> dict[str, Any] | None:
     if not isinstance(index, dict) or index.get("version") != INDEX_VERSION:
         raise MediaError(file, f"is no index of version {INDEX_VERSION}; {remedy}")
     numbers, image = index.get("numbers"), index.get("image")
-    if not isinstance(numbers, list) or not numbers or f".{image}" not in IMAGE_EXTENSIONS:
+    if not isinstance(numbers, list) or not numbers or f".{image}" not in STILL_EXTENSIONS:
         raise MediaError(file, f"its 'numbers' or 'image' are missing or empty; {remedy}")
     return index
 
@@ -104,6 +104,22 @@ class ImageBackend(VideoBackend):
         return np.repeat(self._frame[None], len(indices), axis=0)
 
 
+def is_picture(path: str) -> bool:
+    """Whether a file is a picture, by its extension or, where that says nothing, its first bytes.
+
+    A GIF is none: it may have many frames.
+    """
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix in STILL_EXTENSIONS or suffix in VIDEO_EXTENSIONS:
+        return suffix in STILL_EXTENSIONS
+    try:
+        Image.open(path, formats=("JPEG", "PNG", "BMP", "WEBP", "TIFF")).close()
+    # Pillow reports broken pictures as several unrelated classes.
+    except Exception:
+        return False
+    return True
+
+
 def read_image(path: str) -> np.ndarray:
     """Read a picture as (H, W, 3) uint8 RGB, upright.
 
@@ -115,7 +131,7 @@ def read_image(path: str) -> np.ndarray:
         MediaError: When it can't be read whole.
     """
     if not os.path.exists(path):
-        raise MediaError(path, "does not exist", "missing")
+        raise missing_medium(path)
     if os.path.getsize(path) == 0:
         raise MediaError(path, "the file is empty", "empty")
     try:
