@@ -104,8 +104,8 @@ def test_both_directions_score_their_own_shortlists() -> None:
     assert sims is not None
     full = torch.stack([model.score_texts(tokens[v], ids, mask, sims[:, v]) for v in range(5)])
     for scores, expected, best in (
-        (t2v, full.t(), shortlist(texts, media, k)),
-        (v2t, full, shortlist(media, texts, k)),
+        (t2v, full.t(), shortlist(texts, media, k)[0]),
+        (v2t, full, shortlist(media, texts, k)[0]),
     ):
         listed = torch.zeros_like(scores, dtype=torch.bool).scatter(1, best, True)
         assert (scores[~listed] == -100).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from mmengine.dist import all_gather_object
 from torch import Tensor, nn
 
+from uniadapter.evaluation.functional import Distinct
 from uniadapter.utils.dist import gather_ragged, own_rows
 
 from .token_store import DiskTokens, select, trim_freed_memory
@@ -26,6 +28,7 @@ class Medium:
         media_id: Its index in the dataset.
         texts: Its captions.
         skipped: It could not be read, so neither it nor its captions take part.
+        content: Digest of its pixels, alike for equal media; empty if it was skipped.
     """
 
     position: int
@@ -34,6 +37,7 @@ class Medium:
     media_id: int
     texts: list[str]
     skipped: bool
+    content: bytes
 
 
 @dataclass
@@ -98,17 +102,38 @@ class Gallery:
 
     def _part(self, start: int, stop: int) -> Gallery:
         texts = ((self.text_media >= start) & (self.text_media < stop)).nonzero()[:, 0]
-        own = ((self.own_media >= start) & (self.own_media < stop)).nonzero()[:, 0]
+        return self._select(texts, torch.arange(start, stop), self.text_media[texts] - start)
+
+    def distinct(self) -> tuple[Gallery, Distinct, Distinct]:
+        """Leave out copies of texts and of media.
+
+        Returns:
+            A gallery without copies, and which of it every text and every medium of this one is.
+        """
+        # What stands under the mask plays no part.
+        words = torch.cat((self.input_ids * self.attention_mask, self.attention_mask), dim=1)
+        texts = Distinct.of(row.numpy().tobytes() for row in words)
+        media = Distinct.of(medium.content for medium in self.media)
+        if len(texts.first) == len(texts.kind) and len(media.first) == len(media.kind):
+            return self, texts, media
+        described = media.kind[self.text_media[texts.first]]
+        return self._select(texts.first, media.first, described), texts, media
+
+    def _select(self, texts: Tensor, media: Tensor, text_media: Tensor) -> Gallery:
+        """The gallery of some texts (t,) and media (m,), with the new ``text_media`` (t,)."""
+        place = torch.full((len(self.media),), -1)
+        place[media] = torch.arange(len(media))
+        own = (place[self.own_media] >= 0).nonzero()[:, 0]
         return Gallery(
-            media=self.media[start:stop],
+            media=[self.media[medium] for medium in media.tolist()],
             skipped=[],
-            text_media=self.text_media[texts] - start,
-            media_features=self.media_features[start:stop],
+            text_media=text_media,
+            media_features=self.media_features[media],
             text_features=self.text_features[texts],
             text_cls=self.text_cls[texts],
             input_ids=self.input_ids[texts],
             attention_mask=self.attention_mask[texts],
-            own_media=self.own_media[own] - start,
+            own_media=place[self.own_media[own]],
             own_tokens=select(self.own_tokens, own.tolist()) if self.own_tokens else [],
             own_frame_cls=self.own_frame_cls[own],
             own_frame_features=self.own_frame_features[own],
@@ -139,6 +164,7 @@ class GalleryEncoder:
     keep_tokens: bool = True
     tokens: list[Tensor] | DiskTokens = field(default_factory=list)
     samples: list[Any] = field(default_factory=list)
+    contents: list[bytes] = field(default_factory=list)
     visual: dict[str, list[Tensor]] = field(default_factory=dict)
     text: dict[str, list[Tensor]] = field(default_factory=dict)
 
@@ -178,6 +204,8 @@ class GalleryEncoder:
                 "in testing it must tokenise all texts of every sample, in order"
             )
         tokens, feature, frame_features = self.model.encode_visual(inputs["pixels"])
+        # While a GPU is at work on them.
+        self.contents.extend(_digest(pixels) for pixels in data_batch["inputs"])
         if self.keep_tokens:
             self.tokens.extend(tokens.to("cpu", self.dtype, copy=True).unbind(0))
             trim_freed_memory()
@@ -242,6 +270,7 @@ class GalleryEncoder:
 
     def _records(self, dataset_size: int) -> list[Medium]:
         positions = own_rows(len(self.samples)).tolist()
+        contents = iter(self.contents)
         return [
             Medium(
                 position=position,
@@ -250,9 +279,17 @@ class GalleryEncoder:
                 media_id=int(sample.get("media_id")),
                 texts=list(sample.texts),
                 skipped=bool(sample.get("skipped", False)),
+                content=b"" if sample.get("skipped", False) else next(contents),
             )
             for position, sample in zip(positions, self.samples, strict=True)
         ]
+
+
+def _digest(pixels: Tensor) -> bytes:
+    """Digest of a medium's shape, type and numbers."""
+    digest = hashlib.sha1(f"{tuple(pixels.shape)} {pixels.dtype}".encode(), usedforsecurity=False)
+    digest.update(pixels.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.digest()
 
 
 def _check_media(media: Sequence[Medium]) -> None:

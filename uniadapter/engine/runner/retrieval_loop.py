@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,10 +19,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from uniadapter.evaluation.functional import (
+    OUTSIDE_SHORTLIST,
     PairTable,
-    reranked_blocks,
+    reranked_rows,
+    score_blocks,
     shortlist,
-    similarity_blocks,
+    similarity_rows,
     texts_by_medium,
 )
 from uniadapter.registry import LOOPS
@@ -34,6 +37,9 @@ from .token_store import DiskTokens, token_store
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 _DUMPED_MEDIA = 10
+
+_RowsOf = Callable[[Tensor], Tensor]
+"""Scores (R, G) of R queries, by their indices (R,), with a gallery of G candidates."""
 
 
 class _Progress:
@@ -192,20 +198,23 @@ class _RetrievalLoop:
 
     def _evaluate(self, gallery: Gallery) -> None:
         """Stage two: score both directions and hand the rows to the evaluator."""
+        # A copy ties with its original whatever the batches, processes and order were.
+        distinct, of_texts, of_media = gallery.distinct()
         if self.k_test:
-            skipped_texts = sum(len(medium.texts) for medium in gallery.skipped)
-            num_media = len(gallery.media) + len(gallery.skipped)
-            num_texts = len(gallery.text_media) + skipped_texts
-            self._check_k_test(
-                min(num_media, num_texts), f"{num_media} media and {num_texts} texts"
-            )
-            t2v, v2t = self._reranked(gallery)
+            media = len(gallery.media) + len(gallery.skipped)
+            texts = len(gallery.text_media) + sum(len(m.texts) for m in gallery.skipped)
+            self._check_k_test(min(media, texts), f"{media} media and {texts} texts")
+            t2v, v2t = self._reranked(distinct)
         else:
-            t2v = similarity_blocks(gallery.text_features, gallery.media_features)
-            v2t = similarity_blocks(gallery.media_features, gallery.text_features)
-        directions = [(t2v, gallery.text_media[:, None].tolist()), (v2t, gallery.media_texts())]
-        for direction, (blocks, positives) in enumerate(directions):
-            for rows, scores in blocks:
+            features = distinct.text_features, distinct.media_features
+            t2v = partial(similarity_rows, *features)
+            v2t = partial(similarity_rows, *features[::-1], turned=True)
+        directions = [
+            (t2v, of_texts.kind, of_media.kind, gallery.text_media[:, None].tolist()),
+            (v2t, of_media.kind, of_texts.kind, gallery.media_texts()),
+        ]
+        for direction, (rows_of, queries, candidates, positives) in enumerate(directions):
+            for rows, scores in score_blocks(rows_of, queries, candidates):
                 self._see_block(gallery, direction, scores)
                 sample = {"direction": direction, "scores": scores, "positives": positives[rows]}
                 # On every rank alike, as RetrievalMetric expects.
@@ -214,35 +223,25 @@ class _RetrievalLoop:
     def _see_block(self, gallery: Gallery, direction: int, scores: Tensor) -> None:
         """Called with every block of rows, queries in order."""
 
-    def _reranked(
-        self, gallery: Gallery
-    ) -> tuple[Iterator[tuple[slice, Tensor]], Iterator[tuple[slice, Tensor]]]:
-        """Rows of both directions, their shortlists scored by image-text matching."""
-        num_media, num_texts = len(gallery.media), len(gallery.text_media)
-        # Skipped media may have left fewer candidates than the split has.
-        k_media, k_texts = min(self.k_test, num_media), min(self.k_test, num_texts)
-        of_texts = shortlist(gallery.text_features, gallery.media_features, k_media)
-        of_media = shortlist(gallery.media_features, gallery.text_features, k_texts)
+    def _reranked(self, gallery: Gallery) -> tuple[_RowsOf, _RowsOf]:
+        """Scores of both directions, their shortlists scored by image-text matching."""
+        texts, media = gallery.text_features, gallery.media_features
+        # Copies and skipped media may have left fewer candidates than the split has.
+        of_texts, text_lengths = shortlist(texts, media, min(self.k_test, len(media)))
+        of_media, media_lengths = shortlist(media, texts, min(self.k_test, len(texts)), turned=True)
         # All ranks must agree on the shortlists, whatever their hardware makes of near ties.
-        broadcast(of_texts)
-        broadcast(of_media)
+        for tensor in (of_texts, text_lengths, of_media, media_lengths):
+            broadcast(tensor)
         pairs = self._score_pairs(gallery, of_texts, of_media)
-        t2v = self._scores(gallery, pairs, torch.arange(num_texts)[:, None], of_texts)
-        v2t = self._scores(gallery, pairs, of_media, torch.arange(num_media)[:, None])
-        return reranked_blocks(of_texts, t2v, num_media), reranked_blocks(of_media, v2t, num_texts)
-
-    def _scores(self, gallery: Gallery, pairs: PairTable, texts: Tensor, media: Tensor) -> Tensor:
-        """ITM logit plus the weighted similarity of the given pairs."""
-        scores = pairs.lookup(texts, media)
-        if self.itc_weight:
-            for row in range(len(scores)):
-                text, medium = texts[row], media[row]
-                features = gallery.text_features[text] * gallery.media_features[medium]
-                scores[row] += self.itc_weight * features.sum(dim=-1)
-        return scores
+        t2v = pairs.lookup(torch.arange(len(texts))[:, None], of_texts)
+        v2t = pairs.lookup(of_media, torch.arange(len(media))[:, None])
+        return (
+            partial(reranked_rows, of_texts, text_lengths, t2v, len(media)),
+            partial(reranked_rows, of_media, media_lengths, v2t, len(texts)),
+        )
 
     def _score_pairs(self, gallery: Gallery, of_texts: Tensor, of_media: Tensor) -> PairTable:
-        """ITM logits of all shortlisted pairs, each scored once, where the medium's tokens are."""
+        """Scores of all shortlisted pairs, each made once, where the medium's tokens are."""
         listing = texts_by_medium(of_texts, len(gallery.media))
         scorer = GalleryScorer(self.model, gallery, self._autocast, self.text_batch)
         progress = _Progress("Re-ranking", len(gallery.own_media), self.log_seconds)
@@ -251,7 +250,8 @@ class _RetrievalLoop:
             chosen = torch.cat([listing[medium], of_media[medium]]).unique()
             texts.append(chosen)
             media.append(torch.full_like(chosen, medium))
-            scores.append(scorer.score(row, chosen))
+            similar = gallery.text_features[chosen] @ gallery.media_features[medium]
+            scores.append(scorer.score(row, chosen) + self.itc_weight * similar)
             progress.update(row + 1)
         # On a rank without media the empty parts take the others' dtype.
         columns = [torch.cat(part) if part else torch.empty(0) for part in (texts, media, scores)]
@@ -376,10 +376,11 @@ class RetrievalTestLoop(_RetrievalLoop, TestLoop):
     def _see_block(self, gallery: Gallery, direction: int, scores: Tensor) -> None:
         if self.dump is None or direction != 0:
             return
-        listed = self.k_test or len(gallery.media)
-        best = scores.topk(min(_DUMPED_MEDIA, listed, len(gallery.media)), dim=1)
-        for media, values in zip(best.indices.tolist(), best.values.tolist(), strict=True):
-            self._top.append(list(zip(media, values, strict=True)))
+        # Stable: equal media stand in the order of the gallery.
+        best = scores.sort(dim=1, descending=True, stable=True)
+        values, media = (part[:, :_DUMPED_MEDIA].tolist() for part in best)
+        for row in map(zip, media, values):
+            self._top.append([pair for pair in row if pair[1] > OUTSIDE_SHORTLIST])
 
     def _evaluate(self, gallery: Gallery) -> None:
         self._top = []

@@ -9,11 +9,23 @@ from .ranking import (
     recall_at_k,
     retrieval_measures,
 )
-from .reranking import PairTable, reranked_blocks, shortlist, similarity_blocks, texts_by_medium
+from .reranking import (
+    OUTSIDE_SHORTLIST,
+    Distinct,
+    PairTable,
+    reranked_rows,
+    score_blocks,
+    shortlist,
+    similarity_blocks,
+    similarity_rows,
+    texts_by_medium,
+)
 from .vqa_accuracy import consensus_accuracy, exact_match, mean_by_group, video_question_type
 from .vqa_text import normalise_answer
 
 __all__ = [
+    "OUTSIDE_SHORTLIST",
+    "Distinct",
     "PairTable",
     "score_captions",
     "exact_match",
@@ -23,10 +35,12 @@ __all__ = [
     "rank_of_best_positive",
     "ranks_of_best_positives",
     "recall_at_k",
-    "reranked_blocks",
+    "reranked_rows",
     "retrieval_measures",
+    "score_blocks",
     "shortlist",
     "similarity_blocks",
+    "similarity_rows",
     "texts_by_medium",
     "tokenize_caption",
     "tokenize_captions",
