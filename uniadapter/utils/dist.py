@@ -108,6 +108,30 @@ def gather_with_grad(t: Tensor, interleave: bool = True) -> Tensor:
     return _GatherWithGrad.apply(t, interleave)
 
 
+def weigh_mean(mean: Tensor, count: int) -> Tensor:
+    """Turn this rank's mean into its part of the mean over all ranks' items.
+
+    DistributedDataParallel averages gradients over the ranks. Where they have unequal numbers of
+    items (words, questions, pairs), the average of their means is another loss than that of one
+    process; the average of what this returns is that of one process.
+
+    Args:
+        mean: Mean over this rank's items, a scalar; zero where it has none.
+        count: Number of this rank's items.
+
+    Returns:
+        The mean times ``count`` and the number of ranks, divided by the items of all ranks; on one
+        rank the mean itself.
+    """
+    world = get_world_size()
+    if world == 1:
+        return mean
+    total = torch.tensor(count, device=_comm_device())
+    torch_dist.all_reduce(total)
+    # Not read on the host, which would wait for the device.
+    return mean * (count * world / total.clamp(min=1)).to(mean.device)
+
+
 class _GatherWithGrad(torch.autograd.Function):
     """Gather in the forward pass, sum and slice in the backward pass."""
 

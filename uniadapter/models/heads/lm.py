@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional as F
 
+from uniadapter.utils.dist import weigh_mean
+
 if TYPE_CHECKING:
     from ..backbones.bert import BertDecoder, CrossInput
 
@@ -54,7 +56,8 @@ def decoder_loss(
         words (tuple): Ids (B, L), mask (B, L) and labels (B, L), see :func:`language_model_loss`.
         cross (CrossInput): What the decoder reads.
         label_smoothing (float): See :func:`language_model_loss`. Defaults to 0.
-        reduction (str): See :func:`language_model_loss`. Defaults to ``'mean'``.
+        reduction (str): See :func:`language_model_loss`; a ``'mean'`` is over the words of all
+            ranks, see :func:`uniadapter.utils.dist.weigh_mean`. Defaults to ``'mean'``.
         predicted_only (bool): Run the vocabulary's projection, which is as large as several layers,
             only where a word is to be predicted. Defaults to True.
 
@@ -62,11 +65,15 @@ def decoder_loss(
         Tensor: What :func:`language_model_loss` returns.
     """
     ids, mask, labels = words
-    if not predicted_only:
-        logits, _ = decoder(ids, mask, cross)
-        return language_model_loss(logits, labels, label_smoothing, reduction)
     wanted = F.pad(labels[:, 1:] != -100, (0, 1))
-    logits, _ = decoder(ids, mask, cross, wanted=wanted)
+    logits, _ = decoder(ids, mask, cross, wanted=wanted if predicted_only else None)
+    count = len(logits) if predicted_only else int(wanted.sum())
+    if reduction == "mean" and not count:
+        # A rank without a word takes part in the mean over all ranks.
+        return weigh_mean(logits.sum() * 0.0, 0)
+    if not predicted_only:
+        loss = language_model_loss(logits, labels, label_smoothing, reduction)
+        return weigh_mean(loss, count) if reduction == "mean" else loss
     loss = F.cross_entropy(
         logits.float(),
         labels[:, 1:][wanted[:, :-1]],
@@ -74,5 +81,5 @@ def decoder_loss(
         reduction="mean" if reduction == "mean" else "none",
     )
     if reduction == "mean":
-        return loss
+        return weigh_mean(loss, count)
     return loss.new_zeros(len(ids)).index_add(0, wanted.nonzero()[:, 0], loss)

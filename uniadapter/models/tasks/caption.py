@@ -99,7 +99,7 @@ class CaptionModel(GenerativeModel):
             captions (list[str]): B captions without the prompt.
 
         Returns:
-            dict[str, Tensor]: ``loss_lm``, the mean over predicted words.
+            dict[str, Tensor]: ``loss_lm``, the mean over predicted words, those of all processes.
         """
         texts = [self.prompt + caption for caption in captions]
         ids, mask, labels = self.decoder_words(texts, self.max_text_len, tokens.device)

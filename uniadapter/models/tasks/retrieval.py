@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from uniadapter.registry import MODELS
-from uniadapter.utils.dist import gather_ragged, own_rows
+from uniadapter.utils.dist import gather_ragged, own_rows, weigh_mean
 
 from ..adapters.base import check_choice
 from ..backbones.bert import BertModel, CrossInput
@@ -370,7 +370,7 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
         at_once = self.fast.contrast_at_once
         loss = contrastive_loss(*features, media_ids, candidate_ids, self.temp, alpha, at_once)
         queue.push(visual_m, text_m, ids)
-        return loss
+        return weigh_mean(loss, len(media_ids))
 
     def _hard_matching(self, batch: MatchBatch) -> torch.Tensor:
         """ITM of the positives, a hard negative medium a text and a hard negative text a medium."""
@@ -394,4 +394,4 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
             place = torch.arange(len(media), device=device) if owner is None else owner
             cross = self._weigh(cross, sims[pairs.texts, place], states.shape[2])
         logits = self._match(batch.input_ids[pairs.texts], batch.mask[pairs.texts], cross)
-        return F.cross_entropy(logits.float(), pairs.labels)
+        return weigh_mean(F.cross_entropy(logits.float(), pairs.labels), len(pairs.labels))

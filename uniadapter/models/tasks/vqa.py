@@ -13,6 +13,7 @@ from mmengine.logging import print_log
 
 from uniadapter.registry import MODELS
 from uniadapter.utils.answer_list import drop_twins, read_answer_list
+from uniadapter.utils.dist import weigh_mean
 from uniadapter.utils.words import words_of
 
 from ..adapters.base import check_choice
@@ -215,7 +216,7 @@ class VQAModel(GenerativeModel):
 
         Returns:
             dict[str, Tensor]: ``loss_lm``: the sum over answers of weight times token-summed
-            cross-entropy, divided by B.
+            cross-entropy, divided by B (over several processes by the questions of all).
 
         Raises:
             ValueError: If a question has no answer, or not one weight an answer.
@@ -234,7 +235,8 @@ class VQAModel(GenerativeModel):
         only = self.fast.predicted_only
         loss = decoder_loss(self.decoder, words, cross, self.label_smoothing, "sum", only)
         share = loss.new_tensor([weight for shares in weights for weight in shares])
-        return {"loss_lm": (loss * share).sum() / len(answers)}
+        mean = (loss * share).sum() / len(answers)
+        return {"loss_lm": weigh_mean(mean, len(answers))}
 
     @torch.no_grad()
     def answer(self, states: torch.Tensor, mask: torch.Tensor) -> list[str]:
