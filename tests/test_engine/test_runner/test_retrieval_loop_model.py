@@ -21,7 +21,7 @@ K_TEST = 3
 class WordSplit(Split):
     """Noise videos of three frames with one to three captions of the tiny vocabulary.
 
-    No caption comes twice: ties at the end of a shortlist are cut by rounding.
+    No caption comes twice: the reference knows no copies.
     """
 
     def texts(self, index: int) -> list[str]:

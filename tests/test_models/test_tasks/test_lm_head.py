@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from tests.test_models.test_tasks.test_vqa_caption import build, vocab
+from tests.test_models.test_tasks.test_vqa_caption import build
 from uniadapter.models.adapters.state import (
     backbone_fingerprint,
     count_parameters,
@@ -16,7 +16,6 @@ from uniadapter.models.adapters.state import (
     trained_state_dict,
 )
 
-__all__ = ["vocab"]
 HEAD = "decoder.cls.predictions."
 
 

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from tests.test_models.test_tasks.conftest import WORDS
 from uniadapter.models.adapters.state import (
     count_parameters,
     load_adapter,
@@ -25,15 +26,7 @@ from uniadapter.models.tasks.vqa import read_answer_list
 from uniadapter.registry import MODELS
 from uniadapter.structures import MultimodalSample
 
-WORDS = ["red", "green", "a", "picture", "of", "ball", "what", "is", "it", "two", "big"]
 ANSWERS = ["red", "green", "red ball", "two", "two big ball", "big red ball"]
-
-
-@pytest.fixture(scope="module")
-def vocab(tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("vocab") / "vocab.txt"
-    path.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]) + "\n")
-    return str(path)
 
 
 def tower(vocab_size: int = len(WORDS) + 7) -> dict[str, Any]:

@@ -21,14 +21,14 @@ class CaptionModel(GenerativeModel):
     Args:
         visual (dict): Config of the visual tower.
         decoder (dict): Config of the decoder; its ``encoder_width`` is the visual tower's width.
-        prompt (str): Begins every caption and is not in the loss. Defaults to
-            ``'a picture of '``.
+        prompt (str): Begins every caption and is not in the loss; its words are its own, with a
+            blank at its end or without. Defaults to ``'a picture of '``.
         max_text_len (int): Tokens of a training caption, prompt included. Defaults to 40.
         generation (dict, optional): Defaults to beam 3, at most 20 tokens, at least 5.
         **kwargs: Arguments of :class:`GenerativeModel`.
 
     Raises:
-        ValueError: If an option is outside its set or the widths differ.
+        ValueError: If an option is outside its set, the widths differ or the prompt leaves no room.
     """
 
     def __init__(
@@ -46,8 +46,28 @@ class CaptionModel(GenerativeModel):
                 f"decoder.encoder_width={self.decoder.bert.encoder_width} must be the visual "
                 f"tower's width {self.visual.embed_dims}."
             )
+        if not isinstance(prompt, str):
+            raise ValueError(f"model.prompt={prompt!r} must be a string, '' for none.")
         self.prompt = prompt
         self.max_text_len = max_text_len
+        # A model without a preprocessor has no words: its parameters can be counted.
+        if getattr(self.data_preprocessor, "tokenizer", None) is not None:
+            self._check_room()
+
+    def _check_room(self) -> None:
+        """Refuse lengths that end before a caption's first word or the end behind it."""
+        begin = len(self.prompt_ids())
+        lengths = (
+            ("model.max_text_len", self.max_text_len, 2),
+            ("model.generation.max_length", self.generation.max_length, 1),
+        )
+        for key, length, behind in lengths:
+            if length < begin + behind:
+                raise ValueError(
+                    f"model.prompt={self.prompt!r} takes {begin} tokens with [DEC], and "
+                    f"{key}={length} leaves no room for a caption behind it: set it to at least "
+                    f"{begin + behind}, or shorten the prompt."
+                )
 
     def prompt_ids(self) -> list[int]:
         """Ids of ``[DEC]`` and the prompt."""
@@ -101,11 +121,11 @@ class CaptionModel(GenerativeModel):
         Returns:
             dict[str, Tensor]: ``loss_lm``, the mean over predicted words, those of all processes.
         """
-        texts = [self.prompt + caption for caption in captions]
-        ids, mask, labels = self.decoder_words(texts, self.max_text_len, tokens.device)
-        labels[:, : len(self.prompt_ids())] = -100
+        # Ids, not letters, are joined: with no blank between them, words would run together.
+        prompt = self.prompt_ids()[1:]
+        words = self.decoder_words(captions, self.max_text_len, tokens.device, prompt)
         cross = self.decoder.bert.read(tokens, absorb=self.fast.absorb_kv)
-        words, only = (ids, mask, labels), self.fast.predicted_only
+        only = self.fast.predicted_only
         loss = decoder_loss(self.decoder, words, cross, self.label_smoothing, "mean", only)
         return {"loss_lm": loss}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -81,22 +82,33 @@ class GenerativeModel(VisionLanguageModel):
         return tokenizer
 
     def decoder_words(
-        self, texts: list[str], max_length: int | None, device: torch.device
+        self,
+        texts: list[str],
+        max_length: int | None,
+        device: torch.device,
+        prompt: Sequence[int] = (),
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Tokenize texts for the decoder.
 
         Args:
             texts (list[str]): T texts.
-            max_length (int, optional): Tokens kept of each.
+            max_length (int, optional): Tokens kept of each, the prompt included.
             device (torch.device): Where the tensors go.
+            prompt (Sequence[int]): Ids between ``[DEC]`` and every text. Defaults to none.
 
         Returns:
             tuple: Ids (T, L) that begin with ``[DEC]`` and end with ``[SEP]``, mask (T, L), and
-            labels (T, L) with -100 where a token is padding.
+            labels (T, L) with -100 where a token is not to be predicted: ``[DEC]``, the prompt and
+            padding.
         """
-        ids, mask = (t.to(device) for t in self.tokenizer(texts, max_length))
-        ids[:, 0] = self.dec_token_id
-        return ids, mask, ids.masked_fill(mask == 0, -100)
+        room = None if max_length is None else max_length - len(prompt)
+        ids, mask = (t.to(device) for t in self.tokenizer(texts, room))
+        begin = torch.tensor([[self.dec_token_id, *prompt]], device=device).expand(len(texts), -1)
+        ids = torch.cat((begin, ids[:, 1:]), dim=1)
+        mask = torch.cat((torch.ones_like(begin), mask[:, 1:]), dim=1)
+        labels = ids.masked_fill(mask == 0, -100)
+        labels[:, : begin.shape[1]] = -100
+        return ids, mask, labels
 
     def read_words(self, rows: torch.Tensor) -> list[str]:
         """Turn generated ids (B, L) into texts, special tokens and padding left out."""

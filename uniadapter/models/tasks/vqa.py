@@ -45,7 +45,8 @@ class VQAModel(GenerativeModel):
         rank_label_smoothing (float): Label smoothing of the scores that rank candidates. 0 ranks
             by log-likelihood; BLIP and the released UniAdapter rank by the loss they train with,
             0.1. Defaults to 0.
-        max_answer_len (int): Tokens of an answer in training. Defaults to 10.
+        max_answer_len (int): Tokens of an answer in training, ``[DEC]`` and ``[SEP]`` included.
+            Defaults to 10.
         generation (dict, optional): Defaults to beam 3, at most 10 tokens, at least 1.
         **kwargs: Arguments of :class:`GenerativeModel`.
 
@@ -73,6 +74,11 @@ class VQAModel(GenerativeModel):
         check_choice(inference, ("rank", "generate"), "model.inference")
         if k_test < 1:
             raise ValueError(f"model.k_test={k_test} must be at least 1.")
+        if max_answer_len < 3:
+            raise ValueError(
+                f"model.max_answer_len={max_answer_len} leaves no room for a word between [DEC] "
+                "and [SEP]: set it to at least 3."
+            )
         if not 0 <= rank_label_smoothing < 1:
             raise ValueError(
                 f"model.rank_label_smoothing={rank_label_smoothing} must be in [0, 1)."
