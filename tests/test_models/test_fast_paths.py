@@ -107,6 +107,42 @@ def test_the_prefix_runs_once_for_both_models(monkeypatch):
     assert counts == {True: 1, False: 2}
 
 
+@pytest.mark.parametrize("adapter", [adapter_cfg(), adapter_cfg(layers="2"), None])
+def test_a_gradient_to_the_pixels_is_that_of_the_plain_way(adapter):
+    found = []
+    for fast in (False, True):
+        batch = tiny_batch()
+        batch["pixels"].requires_grad_()
+        losses_and_gradients(build(fast, adapter=adapter), batch)
+        found.append(batch["pixels"].grad)
+    assert found[0].abs().max() > 1e-6
+    scale = found[0].abs().max()
+    assert_close(found[1] / scale, found[0] / scale, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", [None, *NAMES])
+def test_two_passes_may_come_before_a_backward_one(name):
+    """As where a step accumulates: the second pass changes nothing that the first one kept."""
+    batches = [tiny_batch(), tiny_batch(size=4, seed=9)]
+    found = []
+    for together in (False, True):
+        fast = name is None or {other: other == name for other in NAMES}
+        # So warm that every step clamps it.
+        model = build(fast, temperature=0.7).train()
+        losses = []
+        for batch in batches:
+            losses.append(sum(model(**batch, mode="loss").values()))
+            if not together:
+                losses[-1].backward()
+        if together:
+            sum(losses).backward()
+        found.append({n: p.grad for n, p in model.named_parameters() if p.grad is not None})
+    assert set(found[0]) == set(found[1])
+    for parameter, gradient in found[0].items():
+        scale = gradient.abs().max().clamp(min=1e-3)
+        assert_close(found[1][parameter] / scale, gradient / scale, atol=1e-5, rtol=0)
+
+
 def test_stochastic_depth_is_not_shared():
     visual = {**tiny_retrieval_cfg()["visual"], "drop_path_rate": 0.5}
     model = tiny_model(visual=visual, adapter=None)

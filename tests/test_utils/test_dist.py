@@ -74,6 +74,15 @@ def _uneven(rank: int, world: int) -> None:
     assert gather_ragged(unknown).dtype == torch.long
     assert gather_ragged(torch.empty(0, 4)).shape == (0, 4)
 
+    # One row, of one number, that is a column of a wider tensor: its stride is not 1.
+    wide = torch.arange(6.0).view(1, 6) + 10 * rank
+    assert gather_ragged(wide[:, ::6]).flatten().tolist() == [0, 10, 20]
+    assert gather_ragged(wide[0, ::6]).tolist() == [0, 10, 20]
+    assert gather_ragged(wide[:, 1:5:2] if rank else wide[:0, 1:5:2]).tolist() == [
+        [11, 13],
+        [21, 23],
+    ]
+
     _check_gradients(rank, world, sizes)
 
 
@@ -102,6 +111,8 @@ def test_one_process_returns_its_own_tensor() -> None:
 def _bad_tensors(rank: int, world: int) -> None:
     with pytest.raises(ValueError, match="differ in dtype"):
         gather_ragged(torch.zeros(1, dtype=(torch.float32, torch.long)[rank]))
+    with pytest.raises(ValueError, match="int16"):
+        gather_ragged(torch.zeros(1, dtype=torch.int16))
     with pytest.raises(ValueError, match="1 to 8 dimensions"):
         gather_ragged(torch.tensor(1.0))
     with pytest.raises(ValueError, match="beyond their first dimension"):

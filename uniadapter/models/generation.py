@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from uniadapter.utils.tensors import at_least_float32
+
 from .backbones.bert import BertDecoder, CrossInput
 from .backbones.bert.cross import Delta
 
@@ -89,7 +91,7 @@ def _next_log_probs(
     logits: torch.Tensor, length: int, config: GenerationConfig, eos: int
 ) -> torch.Tensor:
     """Log-probabilities (..., V) of the next word; no end before ``min_length``."""
-    log_probs = logits[:, -1].float().log_softmax(-1)
+    log_probs = at_least_float32(logits[:, -1]).log_softmax(-1)
     if length < config.min_length:
         log_probs[:, eos] = float("-inf")
     return log_probs

@@ -22,6 +22,7 @@ from mmengine.logging import print_log
 from safetensors.torch import load, save
 
 from uniadapter.utils.safe_io import atomic_write
+from uniadapter.utils.tensors import as_bytes
 
 if TYPE_CHECKING:
     from .backbones.vit import BlipViT
@@ -306,7 +307,7 @@ def _plan(visual: BlipViT) -> str:
 
 def _bytes(tensor: torch.Tensor) -> memoryview:
     """The content of a tensor on the CPU."""
-    return tensor.contiguous().flatten().view(torch.uint8).numpy().data
+    return as_bytes(tensor).numpy().data
 
 
 def _digest(key: str, payload: bytes) -> bytes:

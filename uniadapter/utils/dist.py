@@ -16,6 +16,8 @@ import torch.distributed as torch_dist
 from mmengine.dist import get_rank, get_world_size
 from torch import Tensor
 
+from .tensors import as_bytes, at_least_float32
+
 _MAX_DIMS = 8
 _DTYPES = (
     torch.float32,
@@ -145,7 +147,7 @@ class _GatherWithGrad(torch.autograd.Function):
     @staticmethod
     def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor, None]:
         # Half precision would lose digits in the sum, and not every backend can add it.
-        total = grad.to(_comm_device(), torch.float32, copy=True).contiguous()
+        total = at_least_float32(grad).to(_comm_device(), copy=True).contiguous()
         torch_dist.all_reduce(total)
         own = total[ctx.rows.to(total.device)]  # type: ignore[attr-defined]
         return own.to(grad.device, grad.dtype).reshape(ctx.shape), None  # type: ignore[attr-defined]
@@ -161,6 +163,8 @@ def _gather_headers(t: Tensor) -> list[list[int]]:
     """Of every rank: index of the dtype, then the shape."""
     if not 1 <= t.dim() <= _MAX_DIMS:
         raise ValueError(f"gathering needs a tensor of 1 to {_MAX_DIMS} dimensions, got {t.dim()}")
+    if t.dtype not in _DTYPES:
+        raise ValueError(f"gathering knows the types {list(map(str, _DTYPES))}, got {t.dtype}")
     header = [_DTYPES.index(t.dtype), t.dim(), *t.shape, *([0] * (_MAX_DIMS - t.dim()))]
     own = torch.tensor(header, dtype=torch.long, device=_comm_device())
     headers = [torch.empty_like(own) for _ in range(get_world_size())]
@@ -191,8 +195,7 @@ def _gather(t: Tensor, interleave: bool) -> tuple[Tensor, list[int]]:
     row_bytes = math.prod(trailing) * dtype.itemsize
     padded = torch.zeros(max(sizes), row_bytes, dtype=torch.uint8, device=_comm_device())
     if t.shape[0] > 0:
-        rows = t.detach().to(padded.device).contiguous().reshape(-1).view(torch.uint8)
-        padded[: t.shape[0]] = rows.reshape(t.shape[0], row_bytes)
+        padded[: t.shape[0]] = as_bytes(t.to(padded.device)).reshape(t.shape[0], row_bytes)
     parts = [torch.empty_like(padded) for _ in sizes]
     torch_dist.all_gather(parts, padded)
     data = torch.cat([part[:n] for part, n in zip(parts, sizes, strict=True)])

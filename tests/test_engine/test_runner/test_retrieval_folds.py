@@ -43,9 +43,22 @@ def test_folds_are_splits_of_their_own(folds: int, bounds: list, k_test: int) ->
     assert found != build(StubModel(), loader(split), k_test=k_test).run()
 
 
-def test_skipped_media_belong_to_no_fold() -> None:
-    found = build(StubModel(), loader(Split(9, skipped=[1])), k_test=2, folds=2).run()
-    assert found["skipped"] == 1
+@pytest.mark.parametrize("k_test", [3, 0])
+@pytest.mark.parametrize("skipped", [[1], [0, 8], [2, 3, 5], [0, 1]])
+def test_skipped_media_leave_their_place_in_a_fold_empty(skipped: list[int], k_test: int) -> None:
+    # The shortlist is as long as a fold, before media were skipped.
+    split, bounds = Split(9, skipped=skipped), [(0, 3), (3, 6), (6, 9)]
+    found = build(StubModel(), loader(split), k_test=k_test, folds=3).run()
+    assert found.pop("skipped") == len(skipped)
+    wanted = mean_of_parts(split, bounds, k_test=k_test)
+    del wanted["skipped"]
+    assert found == pytest.approx(wanted)
+
+
+def test_a_fold_without_media_is_named() -> None:
+    split = Split(9, skipped=[3, 4, 5])
+    with pytest.raises(ValueError, match=r"numbers 3 to 5 of the split.*videos/3\.mp4"):
+        build(StubModel(), loader(split), k_test=2, folds=3).run()
 
 
 def _rank(rank: int, world: int, out: str) -> None:

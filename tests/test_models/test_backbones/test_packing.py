@@ -27,9 +27,8 @@ PADDED = {
 def texts(lengths: list[int], extra: int) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(len(lengths))
     ids = torch.randint(5, WORDS, (len(lengths), max(lengths) + extra), generator=generator)
-    mask = (torch.arange(ids.shape[1]) < torch.tensor(lengths)[:, None]).long()
-    # Whatever stands at padding must not be read.
-    return ids, mask
+    # Whatever stands at padding must not be read: it is not zeroed.
+    return ids, (torch.arange(ids.shape[1]) < torch.tensor(lengths)[:, None]).long()
 
 
 def media(count: int) -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from uniadapter.evaluation.functional import Distinct
 from uniadapter.utils.dist import gather_ragged, own_rows
+from uniadapter.utils.tensors import as_bytes, at_least_float32
 
 from .token_store import DiskTokens, select, trim_freed_memory
 
@@ -58,7 +59,7 @@ class Gallery:
         attention_mask: (T, L).
         own_media: (v,) indices of the media whose tokens are on this rank.
         own_tokens: For each own medium its visual tokens (N, M, D), in the gallery's dtype.
-        own_frame_cls: (v, N, D), states of the frames' first tokens, in float32.
+        own_frame_cls: (v, N, D), states of the frames' first tokens, at least float32.
         own_frame_features: (v, N, E), normalised.
     """
 
@@ -87,22 +88,38 @@ class Gallery:
         return texts
 
     def folds(self, count: int) -> list[Gallery]:
-        """Cut the media, in order, into galleries of their own with the texts of their media.
+        """Cut the split, in order, into galleries of their own with the texts of their media.
+
+        A medium that was skipped leaves its place empty: all others are in the fold in which they
+        would be with it.
 
         Args:
-            count: Number of folds; their sizes differ by one where it doesn't divide the media.
+            count: Number of folds; their sizes differ by one where it doesn't divide the split.
 
         Returns:
             The folds; a single one is this gallery.
+
+        Raises:
+            ValueError: If all media of a fold were skipped.
         """
         if count == 1:
             return [self]
-        bounds = [fold * len(self.media) // count for fold in range(count + 1)]
-        return [self._part(start, stop) for start, stop in zip(bounds, bounds[1:], strict=False)]
+        size = len(self.media) + len(self.skipped)
+        bounds = [fold * size // count for fold in range(count + 1)]
+        return [self._fold(start, stop) for start, stop in zip(bounds, bounds[1:], strict=False)]
 
-    def _part(self, start: int, stop: int) -> Gallery:
-        texts = ((self.text_media >= start) & (self.text_media < stop)).nonzero()[:, 0]
-        return self._select(texts, torch.arange(start, stop), self.text_media[texts] - start)
+    def _fold(self, start: int, stop: int) -> Gallery:
+        """The gallery of the media at positions from ``start`` to before ``stop``."""
+        skipped = [medium for medium in self.skipped if start <= medium.position < stop]
+        inside = torch.tensor([start <= medium.position < stop for medium in self.media])
+        if not inside.any():
+            raise ValueError(
+                f"all media of a fold (numbers {start} to {stop - 1} of the split) were skipped: "
+                f"{', '.join(medium.path for medium in skipped)}; mend them or take fewer folds"
+            )
+        media, texts = inside.nonzero()[:, 0], inside[self.text_media].nonzero()[:, 0]
+        fold = self._select(texts, media, self.text_media[texts] - media[0])
+        return replace(fold, skipped=skipped)
 
     def distinct(self) -> tuple[Gallery, Distinct, Distinct]:
         """Leave out copies of texts and of media.
@@ -219,7 +236,7 @@ class GalleryEncoder:
     def _keep(store: dict[str, list[Tensor]], **tensors: Tensor) -> None:
         for name, t in tensors.items():
             if t.is_floating_point():
-                t = t.float()
+                t = at_least_float32(t)
             store.setdefault(name, []).append(t.cpu().clone())
 
     def finish(self, dataset_size: int) -> Gallery:
@@ -288,7 +305,7 @@ class GalleryEncoder:
 def _digest(pixels: Tensor) -> bytes:
     """Digest of a medium's shape, type and numbers."""
     digest = hashlib.sha1(f"{tuple(pixels.shape)} {pixels.dtype}".encode(), usedforsecurity=False)
-    digest.update(pixels.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    digest.update(as_bytes(pixels.cpu()).numpy().data)
     return digest.digest()
 
 

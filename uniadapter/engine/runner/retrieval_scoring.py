@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from uniadapter.utils.tensors import at_least_float32
+
 from .retrieval_gallery import Gallery
 
 
@@ -35,7 +37,8 @@ class GalleryScorer:
         self.model: Any = model
         self.gallery = gallery
         self.autocast = autocast
-        self.device = next(model.parameters()).device
+        parameter = next(model.parameters())
+        self.device, self.dtype = parameter.device, at_least_float32(parameter).dtype
         mask = gallery.attention_mask.bool()
         self.lengths = mask.sum(dim=1)
         # Beyond these a text has padding alone, on whichever side the rest of its padding is.
@@ -79,7 +82,7 @@ class GalleryScorer:
             texts (Tensor): (T,) indices of texts.
 
         Returns:
-            Tensor: (T,), float32, on the CPU.
+            Tensor: (T,), float32 (float64 of such a model), on the CPU.
         """
         gallery, device = self.gallery, self.device
         own = slice(row, row + 1)
@@ -91,9 +94,9 @@ class GalleryScorer:
                 gallery.text_features[texts].to(device),
             )
             logits = self.model.score_texts(
-                gallery.own_tokens[row].to(device, torch.float32),
+                gallery.own_tokens[row].to(device, self.dtype),
                 *self._words(texts),
                 None if frame_sims is None else frame_sims[:, 0],
                 attended=self._attended(texts),
             )
-        return logits.float().cpu()
+        return at_least_float32(logits).cpu()

@@ -16,6 +16,8 @@ from typing import IO, overload
 import torch
 from torch import Tensor
 
+from uniadapter.utils.tensors import as_bytes
+
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -74,7 +76,7 @@ class DiskTokens(Sequence[Tensor]):
             return self.select(range(len(self))[index])
         tensor = torch.empty(self._shape, dtype=self._dtype)
         self._file.seek(self._places[index] * self.item_bytes)
-        found = self._file.readinto(_bytes_of(tensor))  # type: ignore[attr-defined]
+        found = self._file.readinto(as_bytes(tensor).numpy().data)  # type: ignore[attr-defined]
         if found != self.item_bytes:
             raise OSError(f"{self.option} = {self.folder!r}: the file of tokens was cut short.")
         return tensor
@@ -105,7 +107,7 @@ class DiskTokens(Sequence[Tensor]):
             if len(self) == self.capacity:
                 raise ValueError(f"{self.option}: more than the announced {self.capacity} media.")
             self._file.seek(len(self) * tensor.nbytes)
-            self._file.write(_bytes_of(tensor.contiguous()))
+            self._file.write(as_bytes(tensor).numpy().data)
             self._places.append(len(self))
 
     def _reserve(self, size: int) -> None:
@@ -130,10 +132,6 @@ class DiskTokens(Sequence[Tensor]):
     def close(self) -> None:
         """Give the space back; nothing can be read any more."""
         self._file.close()
-
-
-def _bytes_of(tensor: Tensor) -> memoryview:
-    return tensor.flatten().view(torch.uint8).numpy().data
 
 
 @contextmanager

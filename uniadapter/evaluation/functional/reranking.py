@@ -156,7 +156,7 @@ def reranked_rows(
     """
     behind = torch.arange(candidates.shape[1]) >= lengths[rows, None]
     listed = scores[rows].masked_fill(behind, OUTSIDE_SHORTLIST)
-    full = torch.full((len(rows), gallery), OUTSIDE_SHORTLIST)
+    full = scores.new_full((len(rows), gallery), OUTSIDE_SHORTLIST)
     return full.scatter_(1, candidates[rows], listed)
 
 

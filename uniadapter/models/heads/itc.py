@@ -108,7 +108,7 @@ def contrastive_loss(
         Tensor: Scalar, the mean of both directions.
     """
     visual_all, text_all = candidates
-    hard = (ids[:, None] == candidate_ids[None]).float()
+    hard = (ids[:, None] == candidate_ids[None]).to(visual.dtype)
     hard = hard / hard.sum(1, keepdim=True)
     with torch.no_grad():
         soft_v2t = torch.softmax(momentum[0] @ text_all.t() / temperature, dim=1)

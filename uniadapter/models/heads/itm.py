@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from uniadapter.utils.tensors import at_least_float32
+
 
 @torch.no_grad()
 def draw_negatives(
@@ -30,7 +32,7 @@ def draw_negatives(
     none_left = same.all(1)
     # Masking before the softmax is masking after it and renormalising, which the draw does
     # anyway, but can't underflow to a row of zeros.
-    weights = torch.softmax(logits.float().masked_fill(same, float("-inf")), dim=1)
+    weights = torch.softmax(at_least_float32(logits).masked_fill(same, float("-inf")), dim=1)
     weights = weights.masked_fill(none_left[:, None], 1.0)
     drawn = torch.multinomial(weights.cpu(), 1, generator=generator).squeeze(1).to(logits.device)
     return drawn.masked_fill(none_left, -1)

@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from uniadapter.utils.dist import weigh_mean
+from uniadapter.utils.tensors import at_least_float32
 
 if TYPE_CHECKING:
     from ..backbones.bert import BertDecoder, CrossInput
@@ -32,7 +33,7 @@ def language_model_loss(
         Tensor: Scalar, or (B,) for ``'sum'``.
     """
     loss = F.cross_entropy(
-        logits[:, :-1].flatten(0, 1).float(),
+        at_least_float32(logits[:, :-1].flatten(0, 1)),
         labels[:, 1:].flatten(),
         ignore_index=-100,
         label_smoothing=label_smoothing,
@@ -75,7 +76,7 @@ def decoder_loss(
         loss = language_model_loss(logits, labels, label_smoothing, reduction)
         return weigh_mean(loss, count) if reduction == "mean" else loss
     loss = F.cross_entropy(
-        logits.float(),
+        at_least_float32(logits),
         labels[:, 1:][wanted[:, :-1]],
         label_smoothing=label_smoothing,
         reduction="mean" if reduction == "mean" else "none",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from uniadapter.registry import MODELS
+from uniadapter.utils.tensors import at_least_float32
 
 from ..adapters.base import check_choice
 
@@ -59,8 +60,8 @@ class FrameAwareAttention:
             text_features (Tensor): Normalised contrastive features, (T, E).
 
         Returns:
-            Tensor: (T, V, N), float32; cosines in the released variant, dot products of class
-            tokens in the paper's.
+            Tensor: (T, V, N), at least float32; cosines in the released variant, dot products of
+            class tokens in the paper's.
 
         Raises:
             ValueError: If the paper variant meets towers of different width.
@@ -77,7 +78,7 @@ class FrameAwareAttention:
         # Autocast would round them to half precision. The paper's are large, and the softmax makes
         # a factor of a difference.
         with torch.autocast(text.device.type, enabled=False):
-            return torch.einsum("td,vnd->tvn", text.float(), frames.float())
+            return torch.einsum("td,vnd->tvn", at_least_float32(text), at_least_float32(frames))
 
     def weights(self, sims: torch.Tensor) -> torch.Tensor:
         """Frame weights A of pairs.
@@ -88,10 +89,10 @@ class FrameAwareAttention:
         Returns:
             Tensor: (P, N); rows sum to N in the released variant, to 1 in the paper's.
         """
+        sims = at_least_float32(sims)
         if self.variant == "released":
-            sims = sims.detach()
-            return sims.shape[-1] * torch.softmax(sims.float() / self.temperature, dim=-1)
-        return torch.softmax(sims.float() / self.temperature, dim=-1)
+            return sims.shape[-1] * torch.softmax(sims.detach() / self.temperature, dim=-1)
+        return torch.softmax(sims / self.temperature, dim=-1)
 
     def token_weights(self, sims: torch.Tensor, tokens_per_frame: int) -> torch.Tensor:
         """Factor of every visual token: A for patch tokens, 1 for class tokens.

@@ -182,16 +182,22 @@ class VisionLanguageModel(BaseModel):
         """What the frozen lower layers make of all frames (B, N, 3, H, W), to be computed once.
 
         Returns:
-            Prefix: For :meth:`encode_frames`; None where nothing is frozen or the switch is off.
+            Prefix: For :meth:`encode_frames`; None where nothing is frozen, the switch is off or
+            the pixels want a gradient, as a prefix has no graph.
         """
         self._check_pixels(pixels)
-        if not self.fast.share_prefix:
+        if not self.fast.share_prefix or self._wanted(pixels):
             return None
         return self.visual.prefix(pixels.flatten(0, 1), self._cache_in_use())
 
     def _cache_in_use(self) -> PrefixCache | None:
         cache = self.prefix_cache
         return None if cache is None or (self.training and not cache.train) else cache
+
+    @staticmethod
+    def _wanted(pixels: torch.Tensor) -> bool:
+        """Whether someone wants a graph from tokens to pixels, which nothing that is kept has."""
+        return pixels.requires_grad and torch.is_grad_enabled()
 
     @staticmethod
     def _check_pixels(pixels: torch.Tensor) -> None:
@@ -218,10 +224,8 @@ class VisionLanguageModel(BaseModel):
         """
         self._check_pixels(pixels)
         batch, frames = pixels.shape[:2]
-        # What is kept on disk has no graph, which someone may want from tokens to pixels.
-        wanted = pixels.requires_grad and torch.is_grad_enabled()
         cache = self._cache_in_use()
-        if prefix is None and cache is not None and not wanted:
+        if prefix is None and cache is not None and not self._wanted(pixels):
             prefix = self.visual.prefix(pixels.flatten(0, 1), cache)
         tokens = self.visual(pixels.flatten(0, 1), prefix, class_only)
         return tokens.unflatten(0, (batch, frames))

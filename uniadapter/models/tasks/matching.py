@@ -10,6 +10,7 @@ from mmengine.dist import all_reduce
 from torch.nn import functional as F
 
 from uniadapter.utils.dist import gather_ragged, gather_with_grad
+from uniadapter.utils.tensors import at_least_float32
 
 from ..heads import draw_negatives
 
@@ -83,7 +84,8 @@ def draw_pairs(
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.autocast(batch.text.device.type, enabled=False):
-        logits = batch.text.float() @ batch.visual.float().t() / temperature.float()
+        text, visual = at_least_float32(batch.text), at_least_float32(batch.visual)
+        logits = text @ visual.t() / at_least_float32(temperature)
     media = draw_negatives(logits, batch.ids, batch.ids, generator)[rows]
     texts = draw_negatives(logits.t(), batch.ids, batch.ids, generator)[rows]
     has_media, has_text = media >= 0, texts >= 0

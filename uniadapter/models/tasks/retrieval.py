@@ -6,12 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from mmengine.dist import get_rank, get_world_size
+from mmengine.dist import get_rank
 from torch import nn
 from torch.nn import functional as F
 
 from uniadapter.registry import MODELS
 from uniadapter.utils.dist import gather_ragged, own_rows, weigh_mean
+from uniadapter.utils.tensors import at_least_float32
 
 from ..adapters.base import check_choice
 from ..backbones.bert import BertModel, CrossInput
@@ -145,12 +146,12 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
 
         Returns:
             tuple: Tokens (B, N, M, D); video features (B, E) of the frames' mean class token;
-            frame features (B, N, E). Features have length 1 and are float32.
+            frame features (B, N, E). Features: length 1, float32 or more.
         """
         tokens = self.encode_frames(pixels, prefix, class_only)
         cls = tokens[:, :, 0]
-        feature = F.normalize(self.vision_proj(cls.mean(1)).float(), dim=-1)
-        frames = F.normalize(self.vision_proj(cls).float(), dim=-1)
+        feature = F.normalize(at_least_float32(self.vision_proj(cls.mean(1))), dim=-1)
+        frames = F.normalize(at_least_float32(self.vision_proj(cls)), dim=-1)
         return tokens, feature, frames
 
     def encode_text(
@@ -164,12 +165,12 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
             class_only (bool): Compute the first token only (L = 1). Defaults to False.
 
         Returns:
-            tuple: Tokens (T, L, D) and features (T, E) of length 1, float32.
+            tuple: Tokens (T, L, D) and features (T, E) of length 1, at least float32.
         """
         # Callers that want all tokens may look at those of padding as well.
         pack = class_only and self.fast.pack_texts
         tokens, _ = self.text(input_ids, attention_mask, first_only=class_only, pack=pack)
-        return tokens, F.normalize(self.text_proj(tokens[:, 0]).float(), dim=-1)
+        return tokens, F.normalize(at_least_float32(self.text_proj(tokens[:, 0])), dim=-1)
 
     def frame_sims(
         self,
@@ -241,8 +242,7 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
     def _matching_logits(self, cls: torch.Tensor) -> torch.Tensor:
         """Logits (P, 2), at least float32: in half precision near ones would tie."""
         with torch.autocast(cls.device.type, enabled=False):
-            logits = self.itm_head(cls.to(self.itm_head.weight.dtype))
-        return logits.to(torch.promote_types(logits.dtype, torch.float32))
+            return at_least_float32(self.itm_head(cls.to(self.itm_head.weight.dtype)))
 
     def _marked(self, input_ids: torch.Tensor) -> torch.Tensor:
         """Texts with ``[ENC]`` in the place of ``[CLS]``."""
@@ -341,16 +341,13 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
         momentum = self.ema.call(self, pixels, *texts, mode="features", prefix=prefix)
         tokens, visual, frames = self.encode_visual(pixels, prefix)
         text_tokens, text = self.encode_text(*texts, self.fast.class_tokens)
-        ids = gather_ragged(media_ids)
         with torch.autocast(pixels.device.type, enabled=False):
-            loss_itc = self._contrast(visual, text, momentum, media_ids, ids)
+            loss_itc = self._contrast(visual, text, momentum, media_ids)
         batch = MatchBatch(
             tokens, frames, visual, text_tokens[:, 0], text, input_ids, attention_mask, media_ids
         )
         loss_itm = self._hard_matching(batch)
-        # The ranks' gradients are averaged alike, however many rows each of them has.
-        share = len(media_ids) * get_world_size() / len(ids)
-        return {"loss_itc": loss_itc * share, "loss_itm": loss_itm * share}, tokens
+        return {"loss_itc": loss_itc, "loss_itm": loss_itm}, tokens
 
     def _contrast(
         self,
@@ -358,17 +355,18 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
         text: torch.Tensor,
         momentum: tuple[torch.Tensor, torch.Tensor],
         media_ids: torch.Tensor,
-        ids: torch.Tensor,
     ) -> torch.Tensor:
         """ITC against the momentum features of all ranks and the queue, which then takes them."""
-        visual_m, text_m = (gather_ragged(t) for t in momentum)
+        visual_m, text_m, ids = (gather_ragged(t) for t in (*momentum, media_ids))
         queue = self.queue
         candidates = (torch.cat((visual_m, queue.visual)), torch.cat((text_m, queue.text)))
         candidate_ids = torch.cat((ids, queue.ids))
         alpha = self.alpha * self.alpha_scale
         features = (visual, text, momentum, candidates)
         at_once = self.fast.contrast_at_once
-        loss = contrastive_loss(*features, media_ids, candidate_ids, self.temp, alpha, at_once)
+        # A copy: the next step clamps the parameter in place, perhaps before this one's backward.
+        temperature = self.temp.clone()
+        loss = contrastive_loss(*features, media_ids, candidate_ids, temperature, alpha, at_once)
         queue.push(visual_m, text_m, ids)
         return weigh_mean(loss, len(media_ids))
 
@@ -394,4 +392,4 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
             place = torch.arange(len(media), device=device) if owner is None else owner
             cross = self._weigh(cross, sims[pairs.texts, place], states.shape[2])
         logits = self._match(batch.input_ids[pairs.texts], batch.mask[pairs.texts], cross)
-        return weigh_mean(F.cross_entropy(logits.float(), pairs.labels), len(pairs.labels))
+        return weigh_mean(F.cross_entropy(logits, pairs.labels), len(pairs.labels))

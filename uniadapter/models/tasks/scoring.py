@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from uniadapter.utils.tensors import at_least_float32
+
 from ..backbones.bert import BertModel, CrossInput, Packing
 from ..fast import FastPaths
 
@@ -65,7 +67,7 @@ class TextScoring:
             attended (Tensor, optional): From :meth:`attend_texts`, of these texts.
 
         Returns:
-            Tensor: (T,) logits that text and medium belong together, float32.
+            Tensor: (T,) logits that text and medium belong together, at least float32.
 
         Raises:
             ValueError: If ``frame_sims`` or ``attended`` is not of these texts and frames.
@@ -103,8 +105,8 @@ class TextScoring:
             else:
                 copies = visual_tokens.expand(len(ids), -1, -1, -1)
                 logits = self.match(ids, mask, copies, sims)
-            scores.append(logits[:, 1].float())
-        return torch.cat(scores) if scores else visual_tokens.new_zeros(0, dtype=torch.float32)
+            scores.append(logits[:, 1])
+        return torch.cat(scores) if scores else at_least_float32(visual_tokens.new_zeros(0))
 
     def _match_packed(
         self,

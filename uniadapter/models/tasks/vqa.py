@@ -14,6 +14,7 @@ from mmengine.logging import print_log
 from uniadapter.registry import MODELS
 from uniadapter.utils.answer_list import drop_twins, read_answer_list
 from uniadapter.utils.dist import weigh_mean
+from uniadapter.utils.tensors import at_least_float32
 from uniadapter.utils.words import words_of
 
 from ..adapters.base import check_choice
@@ -293,7 +294,7 @@ class VQAModel(GenerativeModel):
         ids, answer_mask, labels = self.decoder_words(answers, None, states.device)
         cross = self.decoder.bert.project(self.decoder.bert.read(states, mask))
         prompt = torch.full((len(states), 1), self.dec_token_id, device=states.device)
-        first = self.decoder(prompt, None, cross)[0][:, 0].float().log_softmax(-1)
+        first = at_least_float32(self.decoder(prompt, None, cross)[0][:, 0]).log_softmax(-1)
         # topk may break ties either way; a stable sort keeps the list's order.
         order = first[:, ids[:, 1]].sort(dim=1, descending=True, stable=True).indices
         chosen = order[:, : self.k_test]
@@ -307,5 +308,5 @@ class VQAModel(GenerativeModel):
             own = replace(cross, owner=owner[part])
             smoothing, only = self.rank_label_smoothing, self.fast.predicted_only
             scores.append(-decoder_loss(self.decoder, words, own, smoothing, "sum", only))
-        full = torch.full((len(states), len(answers)), float("-inf"), device=states.device)
+        full = first.new_full((len(states), len(answers)), float("-inf"))
         return full.scatter(1, chosen, torch.cat(scores).view_as(chosen))
