@@ -11,8 +11,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
-from itertools import chain
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +23,13 @@ from safetensors.torch import load, save
 from uniadapter.utils.safe_io import atomic_write
 from uniadapter.utils.tensors import as_bytes
 
+from . import prefix_identity
+
 if TYPE_CHECKING:
     from .backbones.vit import BlipViT
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_FORMAT = 1
+_FORMAT = 2
 _SUFFIX = ".prefix"
 _DIGEST = hashlib.sha256().digest_size
 _REPORT_EVERY = 10_000
@@ -84,7 +85,8 @@ class PrefixCache:
         self.hits = self.misses = 0
         self._room: float | None = None
         self._warned: set[str] = set()
-        self._known: dict[int, tuple[list[tuple], str]] = {}
+        self._full = False
+        self._known: dict[int, tuple[list[Any], str]] = {}
 
     @classmethod
     def build(cls, config: Mapping[str, Any] | None) -> PrefixCache | None:
@@ -120,6 +122,26 @@ class PrefixCache:
                 "backbone frozen), or remove model.prefix_cache."
             )
 
+    def usable(self, layers: int, training: bool) -> bool:
+        """Whether there is something to keep in this mode.
+
+        Args:
+            layers (int): Leading visual layers that are wholly frozen and draw nothing.
+            training (bool): Whether the tower is in training mode.
+
+        Raises:
+            ValueError: If there is nothing in evaluation either.
+        """
+        if training and not layers:
+            self._warn(
+                "draws",
+                "model.prefix_cache keeps nothing in training: the first visual layer draws at "
+                "random (dropout) or is trained. It serves evaluation alone.",
+            )
+            return False
+        self.check(layers)
+        return True
+
     def __call__(self, visual: BlipViT, images: torch.Tensor, layers: int) -> torch.Tensor:
         """Read the tokens of images, or compute and keep them.
 
@@ -143,6 +165,10 @@ class PrefixCache:
             return visual.frozen_tokens(images, layers)
         keys = self._keys(visual, images, layers)
         found = {key: self._read(key) for key in dict.fromkeys(keys)}
+        if None in found.values() and not self._full and self._changed_unseen(visual, layers):
+            # What was found belongs to the weights before.
+            keys = self._keys(visual, images, layers)
+            found = {key: self._read(key) for key in dict.fromkeys(keys)}
         missing = [key for key, entry in found.items() if entry is None]
         self._count(sum(found[key] is not None for key in keys), len(keys))
         if missing:
@@ -161,10 +187,11 @@ class PrefixCache:
         """Names of the entries: digests of the circumstances and of each frame's own bytes."""
         device = images.device.type
         autocast = torch.is_autocast_enabled(device)
+        plan = prefix_identity.plan(visual, layers)
         circumstances = {
             "format": _FORMAT,
-            "backbone": self._fingerprint(visual, layers),
-            "tower": _plan(visual),
+            "backbone": self._fingerprint(visual, layers, plan),
+            "tower": plan,
             "layers": layers,
             "frame": list(images.shape[1:]),
             "pixels": str(images.dtype),
@@ -183,21 +210,30 @@ class PrefixCache:
             keys.append(digest.hexdigest())
         return keys
 
-    def _fingerprint(self, visual: BlipViT, layers: int) -> str:
-        """Digest of what the frames go through, taken anew when a tensor was changed."""
-        tensors = list(_lower_tensors(visual, layers))
+    def refresh(self) -> None:
+        """Read the weights again in the next call, since not every change of them can be seen.
+
+        The model calls it whenever it is put in training or evaluation mode, as every epoch,
+        validation and test starts.
+        """
+        self._known.clear()
+
+    def _fingerprint(self, visual: BlipViT, layers: int, plan: str) -> str:
+        """Digest of the tensors below the boundary, taken anew when a change is seen."""
         # Loading, casting, moving and editing in place each change one of these.
-        state = [
+        state = [plan] + [
             (name, id(t), t.data_ptr(), t.dtype, 0 if t.is_inference() else t._version)
-            for name, t in tensors
+            for name, t in prefix_identity.tensors(visual, layers)
         ]
         if layers not in self._known or self._known[layers][0] != state:
-            digest = hashlib.sha256()
-            for name, tensor in tensors:
-                digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-                digest.update(_bytes(tensor.detach().cpu()))
-            self._known[layers] = (state, digest.hexdigest())
+            self._known[layers] = (state, _content(visual, layers))
         return self._known[layers][1]
+
+    def _changed_unseen(self, visual: BlipViT, layers: int) -> bool:
+        """Whether weights were changed in a way that leaves no trace (through ``.data``)."""
+        state, before = self._known[layers]
+        self._known[layers] = (state, _content(visual, layers))
+        return self._known[layers][1] != before
 
     def _rounded(self, tokens: torch.Tensor) -> torch.Tensor:
         """The tokens as they are kept, on the CPU."""
@@ -249,9 +285,12 @@ class PrefixCache:
         """Whether an entry of so many bytes may be added, which it then is."""
         if self.max_gib is None:
             return True
+        if self._full:
+            return False
         if self._room is None:
             self._room = (self.max_gib * 2**30 - _bytes_below(self.dir)) / get_world_size()
         if size > self._room:
+            self._full = True
             self._warn(
                 "full",
                 f"{self.dir} holds model.prefix_cache.max_gib={self.max_gib} GiB (the ranks of a "
@@ -286,23 +325,13 @@ class PrefixCache:
             print_log(message, "current", logging.WARNING)
 
 
-def _lower_tensors(visual: BlipViT, layers: int) -> Iterator[tuple[str, torch.Tensor]]:
-    """All tensors below the boundary, by name."""
-    yield "pos_embed", visual.pos_embed
-    yield "cls_token", visual.cls_token
-    parts = {"patch_embed": visual.patch_embed}
-    parts.update({f"layers.{index}": visual.layers[index] for index in range(layers)})
-    for prefix, part in parts.items():
-        for name, tensor in chain(part.named_parameters(), part.named_buffers()):
-            yield f"{prefix}.{name}", tensor
-
-
-def _plan(visual: BlipViT) -> str:
-    """What the tower computes apart from its weights' shapes."""
-    kind = type(visual)
-    layer = visual.layers[0]
-    plan = (kind.__module__, kind.__qualname__, layer.attn.num_heads, layer.ln1.eps)
-    return repr((*plan, visual.interpolate_mode, str(visual.patch_embed)))
+def _content(visual: BlipViT, layers: int) -> str:
+    """Digest of all tensors below the boundary."""
+    digest = hashlib.sha256()
+    for name, tensor in prefix_identity.tensors(visual, layers):
+        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        digest.update(_bytes(tensor.detach().cpu()))
+    return digest.hexdigest()
 
 
 def _bytes(tensor: torch.Tensor) -> memoryview:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
@@ -13,6 +14,7 @@ from uniadapter.registry import MODELS
 from uniadapter.utils.compat import mmpretrain_models
 
 from ..prefix_cache import PrefixCache
+from ..prefix_identity import draws
 from ..pretrained import has_place
 from ..slots import Slot
 
@@ -192,13 +194,14 @@ class BlipViT(_ViT):  # type: ignore[misc, valid-type]
     def _embedding_fixed(self) -> bool:
         """Whether nothing before the first layer is trained."""
         own = (self.pos_embed, self.cls_token, *self.patch_embed.parameters())
-        return not any(p.requires_grad for p in own)
+        parts = chain(self.patch_embed.modules(), self.drop_after_pos.modules())
+        return not any(p.requires_grad for p in own) and not any(map(draws, parts))
 
     def _fixed(self, layer: Any) -> bool:
         """Whether the layer, but for its slot, gives the same in two runs of one step."""
-        # Stochastic depth is another draw in every run.
-        drops = self.training and getattr(layer.ffn.dropout_layer, "drop_prob", 0.0)
-        return not drops and not any(p.requires_grad for p in layer.parameters())
+        # Stochastic depth and dropout (a frozen LoRA's) are another draw in every run.
+        drawn = any(map(draws, layer.modules()))
+        return not drawn and not any(p.requires_grad for p in layer.parameters())
 
     def frozen_layers(self) -> int:
         """Leading layers, counted with the embedding, without a trained weight or a filled slot."""
@@ -230,9 +233,11 @@ class BlipViT(_ViT):  # type: ignore[misc, valid-type]
         Returns:
             Prefix: To be continued by :meth:`forward`; None where not even the embedding is frozen.
         """
+        frozen = self.frozen_layers()
+        if cache is not None and not cache.usable(frozen, self.training):
+            cache = None
         if cache is None and not self._embedding_fixed():
             return None
-        frozen = self.frozen_layers()
         x = self.frozen_tokens(images, frozen) if cache is None else cache(self, images, frozen)
         if frozen < self.num_layers:
             layer = self.layers[frozen]

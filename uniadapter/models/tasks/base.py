@@ -142,6 +142,13 @@ class VisionLanguageModel(BaseModel):
         if self.prefix_cache is not None:
             self.prefix_cache.check(self.visual.frozen_layers())
 
+    def train(self, mode: bool = True) -> VisionLanguageModel:
+        """Set the mode, as every epoch, validation and test does before it starts."""
+        if self.prefix_cache is not None:
+            self.prefix_cache.refresh()
+        super().train(mode)
+        return self
+
     @contextmanager
     def adapter_disabled(self) -> Iterator[None]:
         """Run the bare backbone inside the context: all slots are off."""
