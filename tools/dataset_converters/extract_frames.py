@@ -29,7 +29,7 @@ from mmengine.utils import track_progress_rich
 from PIL import Image
 
 from uniadapter.datasets.media import VIDEO_EXTENSIONS, MediaError
-from uniadapter.datasets.transforms import DecordBackend
+from uniadapter.datasets.transforms import open_media
 from uniadapter.datasets.transforms.pictures import (
     INDEX_NAME,
     INDEX_VERSION,
@@ -145,7 +145,7 @@ def write_folder(video: str, target: Path, options: dict[str, Any]) -> int:
     """Write the frames under a temporary name, then rename the folder; return the bytes."""
     if target.exists() and not (target / INDEX_NAME).is_file():
         raise FileExistsError(f"{target}: is there, but not of this tool; remove it yourself")
-    reader = DecordBackend(video)
+    reader = open_media(video)
     spans = reader.spans()
     numbers = choose_frames(spans, options["fps"])
     index: dict[str, Any] = {

@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 
 from uniadapter.datasets import MediaError
-from uniadapter.datasets.transforms import AvBackend, DecordBackend, LoadVideo, open_media
+from uniadapter.datasets.transforms import (
+    AvBackend,
+    DecordBackend,
+    InexactError,
+    LoadVideo,
+    open_media,
+)
 
 MakeVideo = Callable[..., Path]
 
@@ -69,9 +75,12 @@ def test_any_frames_are_those_of_a_whole_decoding(
         assert np.array_equal(AvBackend(path).get_frames(wanted), expected[wanted]), wanted
         assert np.array_equal(reader.get_frames(wanted), expected[wanted]), wanted
     assert np.array_equal(reader.get_frames(range(count)), expected)
-    if name in ("a.mp4", "a.mkv", "a.mov") and "interlaced" not in str(options):
-        # decord gets frames of MPEG-TS wrong and colours of interlaced video.
-        assert np.array_equal(DecordBackend(path).get_frames(range(count)), expected)
+    try:
+        of_decord = DecordBackend(path)
+    except InexactError:
+        assert name[-3:] in (".ts", "mpg", "avi") or codec != "libx264" or "x264-params" in options
+    else:
+        assert np.array_equal(of_decord.get_frames(range(count)), expected)
 
 
 def test_frames_that_nothing_builds_on_are_left_out(
@@ -120,13 +129,11 @@ def test_variable_rate_counts_frames_not_time(tmp_path: Path, make_video: MakeVi
     assert np.array_equal(AvBackend(path).get_frames(range(12)), expected)
 
 
-def test_files_without_times_are_an_error_with_a_remedy(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.avi", "libx264")
-    with pytest.raises(MediaError, match=r"a\.avi: AVI has no times.*'decord'"):
-        AvBackend(str(path))
-    bare = write(tmp_path / "a.h264", "libx264")
-    with pytest.raises(MediaError, match=r"a\.h264: .*carry no times.*'decord'"):
-        AvBackend(str(bare))
+def test_files_without_times_are_read_from_their_start(tmp_path: Path) -> None:
+    for name in ("a.avi", "a.h264"):
+        path = str(write(tmp_path / name, "libx264"))
+        assert AvBackend(path).doubt
+        assert len(AvBackend(path)) == 50
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "garbage", "cut", "holes", "sound"])

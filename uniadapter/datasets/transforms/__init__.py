@@ -2,7 +2,7 @@
 
 from .augment import VideoRandAugment
 from .backends import BACKENDS, open_media
-from .base_backend import VideoBackend
+from .base_backend import InexactError, VideoBackend
 from .formatting import PackInputs
 from .loading import LoadVideo
 from .pictures import FramesBackend, ImageBackend
@@ -20,6 +20,7 @@ __all__ = [
     "DecordBackend",
     "FramesBackend",
     "ImageBackend",
+    "InexactError",
     "LoadVideo",
     "PackInputs",
     "VideoBackend",

@@ -24,7 +24,7 @@ def open_media(path: str, backend: str = "auto") -> VideoBackend:
         path: File or folder.
         backend: A key of :data:`BACKENDS`, or ``'auto'``: a folder is a folder of frames, a file
             with the extension of a picture an image, a file with an unknown one or none what its
-            first bytes say, and all else a video.
+            first bytes say, and all else a video, read by ``'av'``.
 
     Raises:
         MediaError: When it can't be opened.
@@ -34,7 +34,7 @@ def open_media(path: str, backend: str = "auto") -> VideoBackend:
         if os.path.isdir(path):
             backend = "frames"
         else:
-            backend = "image" if is_picture(path) else "decord"
+            backend = "image" if is_picture(path) else "av"
     if backend not in BACKENDS:
         raise ValueError(f"backend must be 'auto' or one of {list(BACKENDS)}, got {backend!r}.")
     return BACKENDS[backend](path)

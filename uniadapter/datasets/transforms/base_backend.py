@@ -43,12 +43,31 @@ class VideoBackend(ABC):
             (len(indices), H, W, 3) uint8 RGB.
 
         Raises:
-            MediaError: When one of them can't be decoded.
+            MediaError: When one of them doesn't exist or can't be decoded.
         """
+
+    def check_indices(self, indices: Sequence[int]) -> list[int]:
+        """Return the frame numbers as a list.
+
+        Raises:
+            MediaError: When there is none, or one is outside [0, len).
+        """
+        numbers = [int(index) for index in indices]
+        if not numbers:
+            raise MediaError(self.path, "no frame was asked for")
+        for number in numbers:
+            if not 0 <= number < len(self):
+                raise MediaError(self.path, f"frame {number}: there are {len(self)} frames")
+        return numbers
+
+
+class InexactError(MediaError):
+    """A reader can't promise that frame i of this file is the i-th shown; another one may."""
 
 
 def error_summary(error: Exception) -> str:
     """Return the first line of an error, without the decoder's time stamp and source location."""
-    text = str(error).strip().splitlines()
+    # An error of the system carries its number and the path, which are in the message already.
+    text = str(getattr(error, "strerror", None) or error).strip().splitlines()
     first = text[0] if text else type(error).__name__
     return first.rsplit("Check failed:", 1)[-1].strip() or type(error).__name__

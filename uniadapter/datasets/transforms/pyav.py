@@ -1,145 +1,219 @@
-"""Reader of video files through PyAV, which leaves out frames that no wanted one builds on."""
+"""Reader of video files through PyAV: the frames in the order they are shown, whatever the file."""
 
 from __future__ import annotations
 
 import bisect
 import itertools
-import os
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ..media import MediaError
 from .base_backend import VideoBackend, error_summary
-from .video_files import check_boxes
+from .packets import Packet, import_av, main_stream, open_container, read_errors, read_index
+from .upright import turn_upright
+from .video_files import check_boxes, check_is_file
 
-
-class _Packet(NamedTuple):
-    """An encoded frame: its time of presentation, its place in the file and where to seek to it."""
-
-    pts: int
-    place: int
-    dts: int
-    is_keyframe: bool
+#: Decoded frames that are kept while a file is counted, so that it need not be decoded twice.
+HELD_BYTES = 64 * 2**20
 
 
 class AvBackend(VideoBackend):
-    """Video files through PyAV (FFmpeg), one thread; needs the package ``av``.
+    """Video files through PyAV (FFmpeg), one thread.
 
-    Frames are numbered as :class:`DecordBackend` numbers them and are the same. Most encoders
-    write frames that no other frame is predicted from, in H.264 about half of them; this reader
-    has the decoder leave such a frame out unless it is wanted.
+    Frame i is the i-th that a plain decoding of the file shows. Where the packets of the file are
+    its frames, the reader begins at the last entry before each wanted frame and has the decoder
+    leave out frames that no other builds on, in H.264 about half of them. Where :attr:`doubt` says
+    why they are not, the file is decoded from its start.
+
+    In a stream that changes its size, frames are scaled to the size of the first.
+
+    Attributes:
+        doubt: Why frames can't be told from packets; empty when they can.
 
     Raises:
         ImportError: When the package is missing.
-        MediaError: When the file can't be read, or its packets carry no times.
+        MediaError: When the file can't be read.
     """
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
-        if os.path.isdir(path):
-            raise MediaError(path, "is a folder; a video file is expected (backend 'av')")
+        check_is_file(path, "av")
         check_boxes(path)
+        self._errors = read_errors()
+        self._reformatter = import_av().video.reformatter.VideoReformatter()
+        self._held: list[Any] = []
+        # A decoding from the start under way, and the number of its next frame.
+        self._run: tuple[Iterator[Any], int] | None = None
         try:
-            import av
-            from av.video.reformatter import VideoReformatter
-        except ImportError as error:
-            raise ImportError("LoadVideo's backend 'av' needs PyAV: pip install av") from error
-        try:
-            self._container = av.open(path)
-            if not self._container.streams.video:
-                raise MediaError(path, "has no video stream")
-            self._stream = self._container.streams.video[0]
-            self._stream.thread_type = "NONE"
-            self._packets = self._index()
-        except av.error.FFmpegError as error:
+            self._container = open_container(path)
+            self._stream = main_stream(self._container, path)
+            context = self._stream.codec_context
+            self._size = (context.width, context.height)
+            index = read_index(self._container, self._stream)
+            self._packets, self.doubt = index.packets, index.doubt
+            self._times: list[Any] = sorted(p.pts for p in self._packets if p.is_shown)
+            if self.doubt:
+                self._count()
+        except self._errors as error:
             raise MediaError(path, error_summary(error)) from error
-        self._reformatter = VideoReformatter()
-        self._error = av.error.FFmpegError
+        if not self._times:
+            raise MediaError(path, "the video has no frame", "empty")
         self._places = {packet.pts: packet.place for packet in self._packets}
-        self._times = sorted(packet.pts for packet in self._packets)
-        self._keys = sorted(packet for packet in self._packets if packet.is_keyframe)
-
-    def _index(self) -> list[_Packet]:
-        """Times of all frames in the order of the file; nothing is decoded."""
-        packets: list[_Packet] = []
-        for packet in self._container.demux(self._stream):
-            if not packet.size or packet.is_discard:
-                continue
-            if packet.pts is None:
-                raise MediaError(
-                    self.path, "its packets carry no times; read it with backend 'decord'"
-                )
-            dts = packet.pts if packet.dts is None else packet.dts
-            packets.append(_Packet(packet.pts, len(packets), dts, packet.is_keyframe))
-        # AVI notes when to decode a frame, which here would be taken for when to show it.
-        ascending = all(a.pts < b.pts for a, b in itertools.pairwise(packets))
-        is_avi = self._container.format.name == "avi"
-        if is_avi and ascending and self._stream.codec_context.has_b_frames:
-            raise MediaError(
-                self.path, "AVI has no times for frames out of order; read it with backend 'decord'"
-            )
-        if len({packet.pts for packet in packets}) < len(packets):
-            raise MediaError(
-                self.path, "two packets carry the same time; read it with backend 'decord'"
-            )
-        if not packets:
-            raise MediaError(self.path, "the video has no frame", "empty")
-        return packets
+        self._entries = sorted(packet for packet in self._packets if packet.is_entry)
+        self._leave_out = "NONREF" if _names_unused_frames(context) else "DEFAULT"
 
     def __len__(self) -> int:
         return len(self._times)
 
+    def spans(self) -> np.ndarray:
+        """(len, 2) float64: the seconds at which each frame comes and goes.
+
+        Where the file has no ascending times, they are those of its average rate.
+        """
+        times = self._times
+        rate = float(self._stream.average_rate or self._stream.guessed_rate or 25)
+        if None in times or any(a >= b for a, b in itertools.pairwise(times)):
+            starts = np.arange(len(times) + 1) / rate
+        else:
+            starts = np.array([*times, times[-1]]) * float(self._stream.time_base)
+            starts[-1] += starts[-2] - starts[-3] if len(times) > 1 else 1 / rate
+        return np.stack([starts[:-1], starts[1:]], axis=1)
+
     def get_frames(self, indices: Sequence[int]) -> np.ndarray:
         """See :meth:`VideoBackend.get_frames`."""
-        runs: dict[_Packet, list[int]] = {}
-        for index in sorted(set(indices)):
-            runs.setdefault(self._key_before(self._times[index]), []).append(index)
+        numbers = self.check_indices(indices)
         frames: dict[int, np.ndarray] = {}
-        for key, wanted in runs.items():
+        if not self.doubt:
+            self._seek(sorted(set(numbers)), frames)
+        missing = sorted(set(numbers) - frames.keys())
+        if missing:
+            self._read_on(missing, frames)
+        return np.stack([frames[number] for number in numbers])
+
+    # From entry to entry.
+
+    def _seek(self, numbers: list[int], frames: dict[int, np.ndarray]) -> None:
+        """Read frames by their times; less than all when the file is not as its packets say."""
+        runs: dict[Packet, list[int]] = {}
+        for number in numbers:
+            runs.setdefault(self._entry_before(self._times[number]), []).append(number)
+        for entry, wanted in runs.items():
             try:
-                self._decode(key, {self._times[index]: index for index in wanted}, frames)
-            except self._error as error:
-                missing = next(index for index in wanted if index not in frames)
+                self._decode(entry, {self._times[number]: number for number in wanted}, frames)
+            except self._errors as error:
+                missing = next(number for number in wanted if number not in frames)
                 raise MediaError(self.path, f"frame {missing}: {error_summary(error)}") from error
-        return np.stack([frames[index] for index in indices])
 
-    def _key_before(self, pts: int) -> _Packet:
-        """The frame to start decoding at."""
-        place = bisect.bisect_right(self._keys, pts, key=lambda packet: packet.pts)
-        return self._keys[place - 1] if place else self._packets[0]
+    def _entry_before(self, pts: int) -> Packet:
+        """The packet to start decoding at; the first one is an entry."""
+        return self._entries[bisect.bisect_right(self._entries, pts, key=lambda p: p.pts) - 1]
 
-    def _decode(self, key: _Packet, wanted: dict[int, int], frames: dict[int, np.ndarray]) -> None:
-        """Decode from a keyframe on, until ``wanted`` (number by time) is in ``frames``."""
+    def _decode(self, entry: Packet, wanted: dict[int, int], frames: dict[int, np.ndarray]) -> None:
+        """Decode from an entry on, until ``wanted`` (number by time) is in ``frames``."""
         left = dict(wanted)
-        for packet in self._packets_from(key):
+        last = None
+        for packet in self._packets_from(entry):
             # Which frames others build on is in their packets: the decoder looks at each.
             needed = packet.pts is None or packet.pts in wanted
-            self._stream.codec_context.skip_frame = "DEFAULT" if needed else "NONREF"
+            self._stream.codec_context.skip_frame = "DEFAULT" if needed else self._leave_out
             for frame in packet.decode():
-                index = left.pop(frame.pts, None)
-                if index is not None:
-                    frames[index] = self._as_rgb(frame, index)
+                if last is not None and frame.pts <= last:
+                    return
+                last = frame.pts
+                number = left.pop(frame.pts, None)
+                if number is not None:
+                    frames[number] = self._as_rgb(frame, number)
             if not left:
                 return
-        raise MediaError(self.path, f"frame {min(left.values())}: the decoder gave no such frame")
 
-    def _packets_from(self, key: _Packet) -> Iterator[Any]:
-        """Packets from a keyframe on, or from before it where the container seeks coarsely."""
+    def _packets_from(self, entry: Packet) -> Iterator[Any]:
+        """Packets from an entry on, or from before it where the container seeks coarsely."""
         # Some containers list keyframes by one time, some by the other.
-        for target in (key.pts, key.dts, self._packets[0].dts):
+        for target in (entry.pts, entry.dts, self._packets[0].dts):
             self._container.seek(target, stream=self._stream, backward=True, any_frame=False)
             packets = self._container.demux(self._stream)
             first = next(packets)
-            if first.pts is not None and self._places.get(first.pts, len(self)) <= key.place:
+            if first.pts is not None and self._places.get(first.pts, len(self)) <= entry.place:
                 break
         yield first
         yield from packets
 
-    def _as_rgb(self, frame: Any, index: int) -> np.ndarray:
+    # From the start.
+
+    def _in_order(self) -> Iterator[Any]:
+        """Decode the file from its start, by a decoder of its own."""
+        with open_container(self.path) as container:
+            stream = main_stream(container, self.path)
+            count = 0
+            for packet in itertools.chain(container.demux(stream), [None]):
+                # AVI repeats a frame by an empty packet, which would end the decoding.
+                if packet is not None and not packet.size:
+                    continue
+                try:
+                    frames = stream.codec_context.decode(packet)
+                except self._errors as error:
+                    # A file may begin inside a group, whose frames can't be decoded nor shown.
+                    if not count:
+                        continue
+                    raise MediaError(self.path, f"frame {count}: {error_summary(error)}") from error
+                count += len(frames)
+                yield from frames
+
+    def _count(self) -> None:
+        """Decode the whole file; keep all times, and the first frames as they are."""
+        self._times, self._held, total = [], [], 0
+        for frame in self._in_order():
+            if not self._times:
+                self._size = (frame.width, frame.height)
+            self._times.append(frame.pts)
+            total += sum(plane.buffer_size for plane in frame.planes)
+            if total <= HELD_BYTES:
+                self._held.append(frame)
+
+    def _read_on(self, numbers: list[int], frames: dict[int, np.ndarray]) -> None:
+        """Read ascending frame numbers from the start on."""
+        if not self.doubt:
+            promised = len(self)
+            self.doubt = "the decoder gave other frames than its packets say"
+            self._count()
+            if len(self) != promised:
+                raise MediaError(
+                    self.path,
+                    f"frame {numbers[0]}: the decoder gave no such frame; it has {len(self)}, its "
+                    f"packets say {promised}",
+                )
+        if numbers[-1] < len(self._held):
+            frames.update((number, self._as_rgb(self._held[number], number)) for number in numbers)
+            return
+        wanted = set(numbers)
+        run, self._run = self._run, None
+        source, first = run if run and run[1] <= numbers[0] else (self._in_order(), 0)
+        for number, frame in enumerate(source, first):
+            if number in wanted:
+                frames[number] = self._as_rgb(frame, number)
+            if number == numbers[-1]:
+                self._run = source, number + 1
+                return
+        raise MediaError(self.path, f"frame {numbers[-1]}: the decoder gave no such frame")
+
+    def _as_rgb(self, frame: Any, number: int) -> np.ndarray:
         if frame.is_corrupt:
-            raise MediaError(self.path, f"frame {index}: its data are damaged")
-        rgb = self._reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
-        # The container's note of how the camera was held, in degrees against the clock.
-        return np.ascontiguousarray(np.rot90(rgb, frame.rotation // 90)) if frame.rotation else rgb
+            raise MediaError(self.path, f"frame {number}: its data are damaged")
+        scaling = {}
+        if (frame.width, frame.height) != self._size:
+            width, height = self._size
+            scaling = {"width": width, "height": height, "interpolation": "BICUBIC"}
+        rgb = self._reformatter.reformat(frame, format="rgb24", threads=1, **scaling).to_ndarray()
+        return turn_upright(rgb, frame)
+
+
+def _names_unused_frames(context: Any) -> bool:
+    """Whether the decoder may be told to leave out frames that no other is predicted from.
+
+    In H.265 the mark means that no frame of the same layer in time is; more layers may be.
+    """
+    if context.codec.canonical_name == "hevc":
+        return context.extradata[21] >> 3 & 7 == 1
+    return context.codec.canonical_name in ("h264", "mpeg4")

@@ -10,7 +10,8 @@ import numpy as np
 
 from ...utils.compat import import_decord
 from ..media import MediaError
-from .base_backend import VideoBackend, error_summary
+from .base_backend import InexactError, VideoBackend, error_summary
+from .packets import main_stream, open_container, read_errors, read_index
 
 _ISO_SUFFIXES = (".mp4", ".mov", ".m4v", ".3gp")
 # Top-level boxes of ISO base media files and of QuickTime.
@@ -20,18 +21,23 @@ _BOXES = frozenset(
 
 
 class DecordBackend(VideoBackend):
-    """Video files through decord.
+    """Video files through decord, one decoding thread; needs PyAV beside it.
 
-    Frames are numbered as they are decoded, in order of presentation: in a file of variable frame
-    rate a number is not a time. One decoding thread, because the data loader's workers already
-    occupy the cores.
+    decord goes to the keyframe before a wanted frame and counts packets as frames. In files where
+    that gives other frames than a plain decoding (open groups of frames, edit lists, containers
+    without times of presentation), it is refused.
+
+    Raises:
+        ImportError: When a package is missing.
+        InexactError: When decord's frame i may not be the i-th that the file shows.
+        MediaError: When the file can't be read.
     """
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
-        if os.path.isdir(path):
-            raise MediaError(path, "is a folder; a video file is expected (backend 'decord')")
+        check_is_file(path, "decord")
         check_boxes(path)
+        frames = _frames_by_number(path)
         # Imported here: decord must come after torch, and inside the worker that uses it.
         decord = import_decord()
         try:
@@ -39,6 +45,8 @@ class DecordBackend(VideoBackend):
         # decord raises bare exceptions of several unrelated classes.
         except Exception as error:
             raise MediaError(path, error_summary(error)) from error
+        if len(self) != frames:
+            raise _refusal(path, f"it counts {len(self)} frames where the file has {frames}")
 
     def __len__(self) -> int:
         return len(self._reader)
@@ -49,7 +57,8 @@ class DecordBackend(VideoBackend):
 
     def get_frames(self, indices: Sequence[int]) -> np.ndarray:
         """See :meth:`VideoBackend.get_frames`."""
-        wanted, places = np.unique(np.asarray(indices, dtype=np.int64), return_inverse=True)
+        numbers = np.asarray(self.check_indices(indices), dtype=np.int64)
+        wanted, places = np.unique(numbers, return_inverse=True)
         frames = self._sorted_frames(wanted.tolist())
         # Copied only where the caller wants repeats or another order.
         return (
@@ -62,13 +71,55 @@ class DecordBackend(VideoBackend):
         # decord can't batch frames whose rows it pads, and doesn't say which frame it failed at:
         # one by one the first are read, and of the second the one is named.
         except Exception:
-            return np.stack([self._frame(index) for index in wanted])
+            frames = [self._frame(index) for index in wanted]
+        if len({frame.shape for frame in frames}) > 1:
+            raise _refusal(self.path, "its frames change their size")
+        return np.stack(frames)
 
     def _frame(self, index: int) -> np.ndarray:
         try:
             return _without_padding(self._reader[index].asnumpy())
         except Exception as error:
             raise MediaError(self.path, f"frame {index}: {error_summary(error)}") from error
+
+
+def _frames_by_number(path: str) -> int:
+    """Number of frames of a file in which decord finds them by their numbers.
+
+    Raises:
+        InexactError: When it doesn't.
+        MediaError: When the file can't be read.
+    """
+    try:
+        with open_container(path) as container:
+            stream = main_stream(container, path)
+            if len(container.streams.video) > 1:
+                raise _refusal(path, "it has several video streams")
+            if stream.codec_context.name == "hevc":
+                raise _refusal(path, "it fails behind a seek in H.265")
+            index = read_index(container, stream)
+    except read_errors() as error:
+        raise MediaError(path, error_summary(error)) from error
+    if not index.is_closed:
+        raise _refusal(path, index.doubt or "its groups of frames are open, or some are hidden")
+    return len(index.packets)
+
+
+def _refusal(path: str, reason: str) -> InexactError:
+    return InexactError(
+        path, f"decord may give other frames of it than asked for: {reason}; use backend 'av'"
+    )
+
+
+def check_is_file(path: str, backend: str) -> None:
+    """Check that the path is a file.
+
+    Raises:
+        MediaError: When it is a folder, a device or a pipe.
+    """
+    if not os.path.isfile(path):
+        kind = "folder" if os.path.isdir(path) else "device or pipe"
+        raise MediaError(path, f"is a {kind}; a video file is expected (backend {backend!r})")
 
 
 def check_boxes(path: str) -> None:
