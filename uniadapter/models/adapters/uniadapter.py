@@ -38,6 +38,8 @@ class LayerAdapter(nn.Module):
         norms (bool): The released code's norms: one before the down-projections, one on the
             cross-modal sum.
         dropout (float): Dropout of the bottleneck's activations.
+        text_runs (bool): Whether the textual use runs; where it doesn't, it is no more than the
+            up-projection that the cross-modal use adds. Defaults to True.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class LayerAdapter(nn.Module):
         textual_branch: bool,
         norms: bool,
         dropout: float,
+        text_runs: bool = True,
     ) -> None:
         super().__init__()
         if learnable_scale:
@@ -69,7 +72,7 @@ class LayerAdapter(nn.Module):
             shared = _shared_name(width, unique)
             down = shared if can_share and sharing in ("down", "down+up") else use
             up = shared if can_share and sharing in ("up", "down+up") else use
-            if down not in self.down:
+            if down not in self.down and (use != "text" or text_runs):
                 self.down[down] = nn.Linear(width, bottleneck)
             if up not in self.up:
                 self.up[up] = nn.Linear(bottleneck, width)
@@ -176,13 +179,14 @@ class UniAdapter(Adapter):
         textual_branch (bool): Add the textual up-projection to the cross-modal one (table 14).
             Defaults to True.
         decoder (str): A decoder uses the adapters of the multimodal encoder (``'shared'``,
-            appendix D) or ``'own'`` ones. Defaults to ``'shared'``.
+            appendix D) or ``'own'`` ones, of its own depth and width. Defaults to ``'shared'``.
         variant (str): ``'paper'`` or ``'released'`` (with the norms of the released code).
         kv_rank (int): Rank of the released code's key/value pair; 0 leaves it out. Defaults to 0.
         dropout (float): Dropout of the bottleneck's activations. Defaults to 0.
 
     Raises:
-        ValueError: If an option is outside its set, or options contradict one another.
+        ValueError: If an option is outside its set, options contradict one another, or modules
+            would be created that this model never runs.
     """
 
     def __init__(
@@ -231,14 +235,20 @@ class UniAdapter(Adapter):
         missing = [tower for tower in towers if not self._depths[tower]]
         if missing:
             raise ValueError(f"adapter.towers names {missing}, which this model does not have.")
-        depth = max(len(self._depths[tower]) for tower in towers)
+        decoder_slots = slots.get("decoder.cross", []) if "cross" in towers else []
+        depth = max(len(decoder_slots), *(len(self._depths[tower]) for tower in towers))
         self._deepest = depth
         self._chosen = parse_layers(layers, depth, "adapter.layers")
         self._sharing_layers = set(parse_layers(shared_layers, depth, "adapter.shared_layers"))
-        self.layers = self._build(towers)
-        own = decoder == "own" and bool(slots.get("decoder.cross"))
-        own_towers = [tower for tower in towers if tower != "visual"]
-        self.decoder_layers = self._build(own_towers) if own and own_towers else None
+        self._check_runs()
+        residual = "cross" in towers and query_residual == "shared"
+        groups = {tower: self._depths[tower] for tower in towers}
+        self.layers = self._build(groups, residual or bool(slots.get("text")))
+        self.decoder_layers: nn.ModuleDict | None = None
+        if decoder == "own" and decoder_slots:
+            # A decoder has no textual run of its own.
+            uses = ("text", "cross") if residual or textual_branch else ("cross",)
+            self.decoder_layers = self._build({use: decoder_slots for use in uses}, residual)
         self.kv = self._build_kv("kv")
         self.decoder_kv = self._build_kv("decoder.kv")
         self._fill()
@@ -283,19 +293,45 @@ class UniAdapter(Adapter):
                     f"adapter.towers is {towers}: add 'text' or set adapter.textual_branch=False."
                 )
 
+    def _check_runs(self) -> None:
+        """Refuse options whose modules this model would create and never run."""
+        options, slots = self.options, self.slots
+        towers, crossed = options["towers"], "cross" in options["towers"]
+        read = crossed and (options["query_residual"] == "shared" or options["textual_branch"])
+        if "text" in towers and not (slots.get("text") or read):
+            raise ValueError(
+                f"adapter.towers={towers} names 'text', but nothing would run the textual adapter: "
+                "this model encodes no text by itself (VQA and captioning don't). Leave 'text' "
+                "out, or have 'cross' use it: adapter.query_residual='shared' or "
+                "adapter.textual_branch=True."
+            )
+        encoder, decoder = slots.get("cross", []), slots.get("decoder.cross", [])
+        if options["decoder"] == "own" and crossed and decoder and not encoder:
+            raise ValueError(
+                "adapter.decoder='own' sets a decoder's adapters apart from a multimodal "
+                "encoder's, and this model has a decoder alone: leave adapter.decoder='shared'."
+            )
+        if options["decoder"] == "own" or not (crossed and encoder and decoder):
+            return
+        left = [index + 1 for index in self._chosen if len(encoder) <= index < len(decoder)]
+        if left or encoder[0].dim != decoder[0].dim:
+            raise ValueError(
+                f"adapter.decoder='shared' gives the decoder ({len(decoder)} layers of width "
+                f"{decoder[0].dim}) the adapters of the text tower ({len(encoder)} layers of width "
+                f"{encoder[0].dim}), which has none for "
+                f"{f'its layers {left}' if left else 'that width'}: set adapter.decoder='own', or "
+                "choose fitting adapter.layers, text and decoder."
+            )
+
     def _group(self, *names: str) -> list[Slot]:
         """The first group of slots that the model has."""
         return next((self.slots[name] for name in names if self.slots.get(name)), [])
 
-    def _build(self, towers: list[str]) -> nn.ModuleDict:
+    def _build(self, groups: dict[str, list[Slot]], text_runs: bool) -> nn.ModuleDict:
         """Create the adapters of the chosen layers, keyed by the layer's index from 0."""
         options, layers = self.options, nn.ModuleDict()
         for index in self._chosen:
-            widths = {
-                tower: self._depths[tower][index].dim
-                for tower in towers
-                if index < len(self._depths[tower])
-            }
+            widths = {use: group[index].dim for use, group in groups.items() if index < len(group)}
             if "cross" in widths and options["query_residual"] == "own":
                 widths["query"] = widths["cross"]
             if not widths:
@@ -309,6 +345,7 @@ class UniAdapter(Adapter):
                 options["textual_branch"],
                 options["variant"] == "released",
                 options["dropout"],
+                text_runs,
             )
         return layers
 

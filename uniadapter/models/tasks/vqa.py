@@ -21,6 +21,7 @@ from ..adapters.base import check_choice
 from ..backbones.bert import BertModel
 from ..generation import generate
 from ..heads import decoder_loss
+from ..slots import SlotMap
 from .generative import GenerativeModel
 
 _ROWS_AT_A_TIME = 256
@@ -116,6 +117,12 @@ class VQAModel(GenerativeModel):
         if self._answers is None and self._answer_file is not None:
             self._answers = read_answer_list(self._answer_file, self._tokens_of)
         return self._answers
+
+    def slots(self) -> SlotMap:
+        """As the base class; questions are never encoded without what they are about."""
+        found = super().slots()
+        del found["text"]
+        return found
 
     def init_weights(self) -> None:
         """Read the answer list, so that a wrong one is known before training; load the weights."""
