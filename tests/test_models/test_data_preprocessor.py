@@ -119,3 +119,8 @@ def test_nothing_to_save_and_copyable(preprocessor: MultimodalDataPreprocessor) 
 def test_bad_options(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         MultimodalDataPreprocessor(**options)
+
+
+def test_a_negative_media_id_is_refused(preprocessor: MultimodalDataPreprocessor) -> None:
+    with pytest.raises(ValueError, match=r"media_id -100 is negative.*from 0"):
+        preprocessor({"inputs": [frames(0)], "data_samples": [sample(-100, text="a")]})

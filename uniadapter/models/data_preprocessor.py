@@ -77,10 +77,18 @@ class MultimodalDataPreprocessor(BaseDataPreprocessor):
             with ``skipped=True`` stand in it alone. When every sample was skipped B and T are 0.
 
         Raises:
-            ValueError: When the samples differ in number or size of frames.
+            ValueError: When the samples differ in number or size of frames, or a ``media_id`` is
+                negative.
         """
         samples: list[MultimodalSample] = list(data["data_samples"])
         kept = [pair for pair in zip(data["inputs"], samples, strict=True) if pair[0] is not None]
+        for _, sample in kept:
+            if sample.media_id < 0:
+                # The feature queue starts with entries of such an id, which belong to no medium.
+                raise ValueError(
+                    f"{sample.media_path}: media_id {sample.media_id} is negative; a dataset "
+                    "numbers its media from 0."
+                )
         texts = [text for _, sample in kept for text in sample.captions()]
         input_ids, attention_mask = self.tokenizer(texts, self.max_text_len)
         batch = {

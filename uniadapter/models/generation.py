@@ -73,9 +73,14 @@ def generate(
         Tensor: (B, max_length) word ids, the prompt included, padded behind the end.
 
     Raises:
-        ValueError: If the prompt fills ``max_length`` already.
+        ValueError: If the prompt fills ``max_length`` already, or there is not one medium a prompt.
     """
     batch, start = prompt.shape
+    if cross.owner is not None or cross.size()[0] != batch:
+        raise ValueError(
+            f"{batch} prompts need as many media, in their order, without an owner; got "
+            f"{cross.size()[0]} media."
+        )
     if start >= config.max_length:
         raise ValueError(
             f"The prompt has {start} tokens, generation.max_length={config.max_length} leaves no "

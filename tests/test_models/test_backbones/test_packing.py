@@ -17,6 +17,7 @@ from uniadapter.models.backbones.bert.packing import visible
 from uniadapter.registry import MODELS
 
 FRAMES = 2
+DTYPES = [torch.long, torch.bool, torch.float32]
 # Lengths of the texts, and how much wider than the longest they are padded.
 PADDED = {
     "lengths": st.lists(st.integers(1, 9), min_size=1, max_size=5),
@@ -135,6 +136,39 @@ def test_scores_are_the_same_whichever_texts_share_a_chunk(lengths, extra, chunk
     assert_close(found[2], found[0], atol=5e-5, rtol=1e-4)
 
 
+@settings(max_examples=8)
+@given(
+    data=st.data(), count=st.integers(0, 4), width=st.integers(1, 6), dtype=st.sampled_from(DTYPES)
+)
+def test_any_mask_gives_what_the_plain_way_gives(data, count, width, dtype):
+    """Padding on the left, gaps and texts that are masked out: packed only where it is right."""
+    rows = st.lists(st.integers(0, 1), min_size=width, max_size=width)
+    drawn = data.draw(st.lists(rows, min_size=count, max_size=count))
+    mask = torch.tensor(drawn, dtype=torch.long).view(count, width)
+    generator = torch.Generator().manual_seed(width)
+    ids = torch.randint(5, WORDS, (count, width), generator=generator)
+    found = []
+    for fast in (False, True):
+        model, asking = retrieval(fast).eval(), question_model(fast).eval()
+        given_mask = mask.to(dtype)
+        with torch.no_grad():
+            tokens, _, frames = model.encode_visual(media(max(count, 1)))
+            _, features = model.encode_text(ids, given_mask, class_only=True)
+            sims = features @ frames[0].t()
+            attended = model.attend_texts(ids, given_mask)
+            states = asking.encode_question(media(count), ids, given_mask) if count else features
+            found.append(
+                [
+                    model.match(ids, given_mask, tokens[:count], sims),
+                    features,
+                    model.score_texts(tokens[0], ids, given_mask, sims, 3, attended),
+                    states[mask.bool()] if count else states,
+                ]
+            )
+    for got, want in zip(found[1], found[0], strict=True):
+        assert_close(got, want, atol=5e-5, rtol=1e-4)
+
+
 @given(**PADDED)
 def test_packed_tokens_are_those_of_the_texts(lengths, extra):
     ids, mask = texts(lengths, extra)
@@ -153,6 +187,9 @@ def test_a_packing_refuses_texts_of_another_shape():
         packing.trim(torch.zeros(2, 2))
     with pytest.raises(ValueError, match=r"2 texts of up to 3 tokens .*\(3, 4\)"):
         packing.trim(torch.zeros(3, 4))
+    for lengths in ([], [2, 0], [3, -1]):
+        with pytest.raises(ValueError, match="at least one token"):
+            Packing.of(torch.tensor(lengths, dtype=torch.long))
     with pytest.raises(ValueError, match="packing of 4 tokens"):
         packing.unpack(torch.zeros(1, 5, 4))
 

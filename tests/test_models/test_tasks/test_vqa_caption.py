@@ -109,6 +109,24 @@ def test_every_trained_tensor_of_vqa_gets_a_gradient(vocab):
     }
 
 
+@pytest.mark.parametrize("kind", ["VQAModel", "CaptionModel"])
+def test_a_skipped_sample_takes_no_part_in_the_loss(kind, vocab):
+    samples = [
+        MultimodalSample(metainfo={"answers": [t], "answer_weights": [1.0], "text": t})
+        for t in ("red", "two ball", "green")
+    ]
+    skipped = MultimodalSample(
+        metainfo={"answers": ["big"], "answer_weights": [1.0], "text": "big", "skipped": True}
+    )
+    model = build(kind, vocab, **({"prompt": "a "} if kind == "CaptionModel" else {})).eval()
+    batch = questions(model)
+    want = model(**batch, data_samples=samples, mode="loss")["loss_lm"]
+    got = model(**batch, data_samples=[skipped, *samples], mode="loss")["loss_lm"]
+    assert got == want
+    with pytest.raises(ValueError, match="3 questions have 2|2 texts read 3 media"):
+        model(**batch, data_samples=samples[:2], mode="loss")
+
+
 def one_step(kind: str, vocab: str, fast: Any) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     texts = [["red", "two big ball"], ["green"], ["two", "red", "red ball"]]
     samples = [

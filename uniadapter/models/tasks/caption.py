@@ -106,7 +106,7 @@ class CaptionModel(GenerativeModel):
         if mode == "tensor":
             return tokens
         if mode == "loss":
-            return self.loss(tokens, [sample.text for sample in samples])
+            return self.loss(tokens, [sample.text for sample in seen])
         for sample, caption in zip(seen, self.caption(tokens), strict=True):
             sample.set_field(caption, "pred_caption")
         return samples

@@ -275,9 +275,12 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
             (visual (B, E), text (T, E)); or the samples with their similarities to all texts.
         """
         if mode == "loss":
-            if media_ids is None or len(media_ids) != len(input_ids):
+            if media_ids is None or not len(media_ids) == len(input_ids) == len(pixels):
                 raise ValueError("mode='loss' needs media_ids and one text a medium.")
             return self.loss(pixels, input_ids, attention_mask, media_ids)
+        samples = [s for s in data_samples or [] if not getattr(s, "skipped", False)]
+        if mode == "predict" and not samples and not len(pixels):
+            return []
         only = mode == "features" and self.fast.class_tokens
         tokens, feature, frames = self.encode_visual(pixels, prefix, only)
         text_tokens, text_feature = self.encode_text(input_ids, attention_mask, only)
@@ -292,7 +295,6 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
                 "text_features": text_feature,
             }
         check_choice(mode, ("predict",), "mode")
-        samples = [s for s in data_samples or [] if not getattr(s, "skipped", False)]
         if len(samples) != len(feature):
             raise ValueError(
                 f"mode='predict' needs one data sample a medium: {len(feature)} media, "

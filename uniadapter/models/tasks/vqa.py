@@ -169,7 +169,7 @@ class VQAModel(GenerativeModel):
         tokens = self.encode_frames(pixels).flatten(1, 2)
         cross = self.text.read(tokens, absorb=self.fast.absorb_kv)
         input_ids = input_ids.clone()
-        input_ids[:, 0] = self.enc_token_id
+        input_ids[:, :1] = self.enc_token_id
         return self.text(input_ids, attention_mask, cross, pack=self.fast.pack_texts)[0]
 
     def forward(
@@ -209,8 +209,8 @@ class VQAModel(GenerativeModel):
             for sample, answer in zip(seen, answers, strict=True):
                 sample.set_field(answer, "pred_answer")
             return samples
-        texts = [list(sample.answers) for sample in samples]
-        weights = [list(sample.answer_weights) for sample in samples]
+        texts = [list(sample.answers) for sample in seen]
+        weights = [list(sample.answer_weights) for sample in seen]
         return self.loss(states, attention_mask, texts, weights)
 
     def loss(
@@ -235,6 +235,8 @@ class VQAModel(GenerativeModel):
         Raises:
             ValueError: If a question has no answer, or not one weight an answer.
         """
+        if len(answers) != len(states):
+            raise ValueError(f"{len(states)} questions have {len(answers)} lists of answers.")
         for index, (texts, shares) in enumerate(zip(answers, weights, strict=True)):
             if not texts or len(texts) != len(shares):
                 raise ValueError(

@@ -127,10 +127,10 @@ class BertModel(nn.Module):
             ValueError: If the states' width is not ``encoder_width``, or the mask has another
                 shape.
         """
-        if states.shape[-1] != self.encoder_width:
+        if states.dim() != 3 or states.shape[-1] != self.encoder_width:
             raise ValueError(
-                f"Cross-attention reads states of width {self.encoder_width} (encoder_width), "
-                f"got {states.shape[-1]}."
+                f"Cross-attention reads states (V, S, {self.encoder_width}), the last number being "
+                f"encoder_width; got {tuple(states.shape)}."
             )
         if mask is not None and mask.shape != states.shape[:2]:
             raise ValueError(
@@ -232,8 +232,10 @@ class BertModel(nn.Module):
         offset: int,
     ) -> None:
         """Refuse shapes that broadcasting would make something of, and texts that are too long."""
-        if input_ids.dim() != 2:
-            raise ValueError(f"input_ids must be (B, L), got {tuple(input_ids.shape)}.")
+        if input_ids.dim() != 2 or not input_ids.shape[1]:
+            raise ValueError(
+                f"input_ids must be (B, L), L at least 1; got {tuple(input_ids.shape)}."
+            )
         texts, length = input_ids.shape
         if attention_mask is not None and attention_mask.shape != (texts, offset + length):
             raise ValueError(

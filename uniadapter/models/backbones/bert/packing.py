@@ -75,17 +75,32 @@ class Packing:
 
     @staticmethod
     def lengths(attention_mask: torch.Tensor) -> torch.Tensor | None:
-        """Lengths (P,) of texts by their mask (P, W); None unless all padding is on the right."""
+        """Lengths (P,) of texts by their mask (P, W).
+
+        None unless all padding is on the right, and where there is no text or an empty one.
+        """
         mask = visible(attention_mask)
         lengths = mask.sum(1)
         positions = torch.arange(mask.shape[1], device=mask.device)
+        if not mask.numel():
+            return None
         packable = (mask == (positions < lengths[:, None])).all() and (lengths > 0).all()
         return lengths if bool(packable) else None
 
     @classmethod
     def of(cls, lengths: torch.Tensor) -> Packing:
-        """Pack texts of the given lengths (P,), each at least 1; L is the longest."""
-        positions = torch.arange(int(lengths.max()), device=lengths.device)
+        """Pack texts of the given lengths (P,); L is the longest.
+
+        Raises:
+            ValueError: If there is no text, or one of no token.
+        """
+        # Read at once: on a GPU either of them would be waited for.
+        shortest, longest = torch.stack(lengths.aminmax()).tolist() if len(lengths) else (0, 0)
+        if shortest < 1:
+            raise ValueError(
+                f"Packing needs texts of at least one token, got lengths {lengths.tolist()}."
+            )
+        positions = torch.arange(longest, device=lengths.device)
         first = lengths.cumsum(0) - lengths
         mask = positions[None] < lengths[:, None]
         text, position = mask.nonzero(as_tuple=True)
@@ -98,7 +113,7 @@ class Packing:
         With ``padded_only`` None as well where there is no padding at all.
         """
         lengths = None if attention_mask is None else cls.lengths(attention_mask)
-        if attention_mask is None or lengths is None or not len(lengths):
+        if attention_mask is None or lengths is None:
             return None
         if padded_only and bool((lengths == attention_mask.shape[1]).all()):
             return None
