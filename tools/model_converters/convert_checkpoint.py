@@ -16,7 +16,7 @@ from uniadapter.utils.config import load_config
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("src", help="checkpoint to read; a folder with --from hf")
+    parser.add_argument("src", help="checkpoint to read; with --from hf a folder or a file in it")
     parser.add_argument("dst", help="file to write: .safetensors in our names, .pth with --to")
     parser.add_argument(
         "--from", dest="source", choices=sorted(SOURCES), help="layout of SRC; default: ours"

@@ -16,11 +16,10 @@ from uniadapter.models.adapters.state import (
     load_adapter,
     trained_state_dict,
 )
-from uniadapter.models.pretrained import load_pretrained, read_state_dict, unknown_names
+from uniadapter.models.pretrained import load_pretrained, read_content, unknown_names
 from uniadapter.models.tasks import VisionLanguageModel
 from uniadapter.registry import MODELS, SCOPE
 from uniadapter.utils.model_config import check_model_cfg
-from uniadapter.utils.safe_io import load_torch_file
 
 _TRAINING_STATE = ("ema.", "queue.", "step")
 
@@ -116,7 +115,8 @@ def load_weights(model: VisionLanguageModel, checkpoint: str | Path) -> None:
 
 
 def _load_file(model: VisionLanguageModel, path: Path) -> None:
-    state = read_state_dict(path)
+    content = read_content(path)
+    state = content.state
     unknown = unknown_names(state, model.state_dict())
     if unknown:
         raise ValueError(
@@ -141,21 +141,17 @@ def _load_file(model: VisionLanguageModel, path: Path) -> None:
                 "model.pretrained to the weights it was trained from."
             )
         load_pretrained(model, model.pretrained)
-        _check_fingerprint(model, path)
+        _check_fingerprint(model, path, content.meta)
     own = model.state_dict()
     # Frozen heads and temperature are loaded too, training state (momentum, queue) is not.
     fitting = {n: t for n, t in state.items() if n in own and not n.startswith(_TRAINING_STATE)}
     model.load_state_dict(fitting, strict=False)
     if path.suffix != ".safetensors":
-        meta = load_torch_file(path).get("meta", {})
-        model.set_adapter_extras(meta.get("adapter_extras", {}))
+        model.set_adapter_extras(content.meta.get("adapter_extras", {}))
 
 
-def _check_fingerprint(model: VisionLanguageModel, path: Path) -> None:
+def _check_fingerprint(model: VisionLanguageModel, path: Path, meta: dict[str, Any]) -> None:
     """Compare the backbone with the one recorded in a training checkpoint, if it recorded one."""
-    if path.suffix == ".safetensors":
-        return
-    meta = load_torch_file(path).get("meta", {})
     recorded = meta.get("backbone_sha256")
     if recorded is not None and recorded != backbone_fingerprint(model):
         raise ValueError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import secrets
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -84,17 +85,63 @@ def load_torch_file(path: str | Path, map_location: str = "cpu") -> Any:
         raise FileNotFoundError(f"Checkpoint {file} does not exist.")
     try:
         return torch.load(file, map_location=map_location, weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"Checkpoint {file} is corrupt, or holds objects that only running its code could "
-            "rebuild, which is refused. Convert it with "
-            f"tools/model_converters/convert_checkpoint.py. ({_first_line(error)})"
-        ) from error
     except Exception as error:
         # Random bytes make the unpickler fail in any way, with an IndexError for one.
-        raise ValueError(
-            f"Checkpoint {file} is truncated or corrupt. ({_first_line(error)})"
-        ) from error
+        remedy = " Its weights alone are read by init_model and model.pretrained."
+        raise damaged(file, error, remedy) from error
+
+
+def damaged(path: Path, error: Exception, remedy: str = "") -> ValueError:
+    """What to say of a checkpoint that can't be read.
+
+    Args:
+        path: The file.
+        error: Why.
+        remedy: What to do where it holds objects that are refused.
+
+    Returns:
+        The error to raise.
+    """
+    what = what_it_is(path)
+    if what is not None:
+        return ValueError(f"Checkpoint {path} {what}.")
+    if not isinstance(error, pickle.UnpicklingError):
+        return ValueError(f"Checkpoint {path} is truncated or corrupt. ({_first_line(error)})")
+    return ValueError(
+        f"Checkpoint {path} is corrupt, or holds objects that only running its code could rebuild, "
+        f"which is refused.{remedy} ({_first_line(error)})"
+    )
+
+
+_STARTS = {
+    b"version https://git-lfs": "is a pointer of Git LFS, not the weights: run `git lfs pull`",
+    b"<": "is a web page, not the weights: download the file itself",
+    b"\x1f\x8b": "is an archive of gzip: unpack it",
+    b"\x89HDF": "is an HDF5 file (of Keras?), which is not read",
+}
+
+
+def what_it_is(path: str | Path) -> str | None:
+    """Recognise a file that is no checkpoint of torch, in words; None if it may be one.
+
+    Args:
+        path: A file that exists.
+    """
+    with open(path, "rb") as file:
+        start = file.read(64)
+    for sign, words in _STARTS.items():
+        if start.lstrip().startswith(sign):
+            return words
+    if start[8:10] == b'{"' and Path(path).suffix != ".safetensors":
+        return "is a safetensors file: give it the ending .safetensors"
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+        if any(name.endswith("/constants.pkl") for name in names):
+            return "is a TorchScript program: save the state_dict of its module instead"
+        if not any(name.endswith("data.pkl") for name in names):
+            return "is a zip archive, not a checkpoint: unpack it"
+    return None
 
 
 def to_plain(value: Any) -> Any:
@@ -129,5 +176,7 @@ def to_plain(value: Any) -> Any:
 
 
 def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
+    # torch puts advice to unpickle the file all the same before the reason.
+    reason = str(error).rpartition("WeightsUnpickler error:")[2]
+    lines = reason.strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

@@ -10,7 +10,7 @@ import torch
 from mmengine.config import Config
 from safetensors.torch import save_file
 
-from ..pretrained import read_state_dict
+from ..pretrained import read_content, read_state_dict
 from .fit import fit_to_model, weight_names
 from .huggingface import HUGGINGFACE, read_huggingface
 from .keys import Layout, Report, State, map_keys
@@ -53,7 +53,9 @@ def read_checkpoint(
     if layout == "hf":
         source, notes = read_huggingface(path, model)
     else:
-        source = read_state_dict(path)
+        content = read_content(path)
+        source = content.state
+        notes = [f"beside the weights, not used: {k} ({what})" for k, what in content.left.items()]
     state, report = map_keys(source, SOURCES[layout], str(path))
     report.notes += notes
     return fit_to_model(state, report, model, str(path)), report

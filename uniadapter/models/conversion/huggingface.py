@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import nn
 
-from ..pretrained import read_state_dict
 from .keys import Layout, Pair, State
 from .official import HEADS, POSITION_IDS, TEXT, tied_head
+from .shards import find_weights, read_weights
 
 _BODY = "vision_model.encoder.layers.{i}"
 HUGGINGFACE = Layout(
@@ -70,12 +70,13 @@ def _heads_of(model: Any) -> dict[str, int]:
     return heads
 
 
-def read_huggingface(folder: str | Path, model: nn.Module) -> tuple[State, list[str]]:
+def read_huggingface(source: str | Path, model: nn.Module) -> tuple[State, list[str]]:
     """Read a transformers folder.
 
     Args:
-        folder (str | Path): With ``config.json`` and ``model.safetensors`` (or
-            ``pytorch_model.bin``).
+        source (str | Path): With ``config.json`` and ``model.safetensors`` (or
+            ``pytorch_model.bin``, shards with their index, or one variant such as
+            ``model.fp16.safetensors``); or one of these files in such a folder.
         model (VisionLanguageModel): The model of the config, to compare attention heads.
 
     Returns:
@@ -85,7 +86,9 @@ def read_huggingface(folder: str | Path, model: nn.Module) -> tuple[State, list[
         FileNotFoundError: If a file is missing.
         ValueError: If it is no BLIP model, is damaged, or has another number of heads.
     """
-    folder = Path(folder)
+    source = Path(source)
+    file = source if source.is_file() else None
+    folder = source if file is None else source.parent
     config = _read_config(folder)
     for key, ours in _heads_of(model).items():
         # transformers leaves values that equal its defaults (12 heads) out of config.json.
@@ -102,7 +105,7 @@ def read_huggingface(folder: str | Path, model: nn.Module) -> tuple[State, list[
             f"transformers runs the visual LayerNorms with eps={eps}, BLIP and this package with "
             "1e-6: features differ in the sixth digit"
         )
-    weights = folder / "model.safetensors"
-    if not weights.is_file() and (folder / "pytorch_model.bin").is_file():
-        weights = folder / "pytorch_model.bin"
-    return read_state_dict(weights), notes
+    if file is None:
+        file, more = find_weights(folder)
+        notes += more
+    return read_weights(file), notes
