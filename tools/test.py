@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
@@ -13,6 +12,7 @@ from mmengine.fileio import dump
 from uniadapter.apis import load_weights
 from uniadapter.engine.runner import build_runner
 from uniadapter.utils.config import load_config
+from uniadapter.utils.errors import one_message
 from uniadapter.utils.safe_io import to_plain
 from uniadapter.utils.setup_env import LAUNCHERS, finish_distributed, setup_distributed
 
@@ -59,14 +59,15 @@ def build_config(args: argparse.Namespace) -> Config:
 def main(argv: list[str] | None = None) -> None:
     """Evaluate as the command line says."""
     args = parse_args(argv)
-    try:
+    with one_message(any_origin=True):
         cfg = build_config(args)
+        if cfg.get("test_cfg") is None:
+            raise ValueError(f"{args.config} has no test_cfg, test_dataloader and test_evaluator.")
         setup_distributed(cfg, args.launcher, args.local_rank)
         runner = build_runner(cfg)
         load_weights(getattr(runner.model, "module", runner.model), args.checkpoint)
-    except (FileNotFoundError, ValueError) as error:
-        sys.exit(f"error: {error}")
-    metrics = runner.test()
+    with one_message():
+        metrics = runner.test()
     if args.out is not None and is_main_process():
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)
         dump(to_plain(dict(metrics)), args.out, indent=2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import torch
@@ -11,6 +10,7 @@ from mmengine.config import Config, DictAction
 
 from uniadapter.engine.runner import build_runner
 from uniadapter.utils.config import load_config
+from uniadapter.utils.errors import one_message
 from uniadapter.utils.setup_env import LAUNCHERS, finish_distributed, setup_distributed
 
 CONFIG_WARNING = "A config file is a program that runs when it is read: open only trusted ones."
@@ -85,13 +85,14 @@ def set_amp(cfg: Config) -> None:
 def main(argv: list[str] | None = None) -> None:
     """Train as the command line says."""
     args = parse_args(argv)
-    try:
+    with one_message(any_origin=True):
         cfg = build_config(args)
+        if cfg.get("train_cfg") is None:
+            raise ValueError(f"{args.config} has no train_cfg: tools/test.py can run it, not this.")
         setup_distributed(cfg, args.launcher, args.local_rank)
         runner = build_runner(cfg)
-    except (FileNotFoundError, ValueError) as error:
-        sys.exit(f"error: {error}")
-    runner.train()
+    with one_message():
+        runner.train()
     finish_distributed()
 
 

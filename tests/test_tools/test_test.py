@@ -46,13 +46,26 @@ def test_two_processes_give_the_metrics_of_one(trained: Path, tmp_path: Path):
 
 
 def test_options_reach_the_loop(trained: Path, tmp_path: Path):
-    with pytest.raises(ValueError, match=r"k_test = 99 is larger than the gallery"):
+    with pytest.raises(SystemExit, match=r"error: .*k_test = 99 is larger than the gallery"):
         evaluate(trained, "epoch_1.pth", tmp_path / "m.json", "--cfg-options", "test_cfg.k_test=99")
 
 
 def test_a_checkpoint_of_another_model_is_refused(trained: Path, tmp_path: Path):
     option = "model.adapter.bottleneck=4"
     with pytest.raises(SystemExit, match=r"(?s)error: .*epoch_1\.pth.*\(8, 32\).*\(4, 32\)"):
+        evaluate(trained, "epoch_1.pth", tmp_path / "m.json", "--cfg-options", option)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("test_dataloader.drop_last=True", "would leave the last items out of the metrics"),
+        ("test_dataloader.dataset.ann_file=gone.jsonl", r"gone\.jsonl.* does not exist"),
+        ("test_cfg=None", "has no test_cfg"),
+    ],
+)
+def test_what_cannot_be_evaluated_ends_with_one_line(trained: Path, tmp_path, option, message):
+    with pytest.raises(SystemExit, match=f"^error: .*{message}"):
         evaluate(trained, "epoch_1.pth", tmp_path / "m.json", "--cfg-options", option)
 
 

@@ -76,6 +76,12 @@ def test_auto_scale_lr(cfg_file: Path):
         ("modle.adapter.bottleneck=8", "the config has no key `modle`"),
         ("val_cfg.type=ValLop", r"val_cfg\.type='ValLop' is not registered"),
         ("model.type=Retrieval", r"model\.type='Retrieval' is not registered"),
+        ("runner_type=FlexibleRunner", "FlexibleRunner loads checkpoints before the hooks"),
+        ("runner_type=Runer", r"runner_type='Runer' is not registered\. Did you mean 'Runner'"),
+        ("train_cfg=None", "without train_cfg|has no train_cfg"),
+        ("default_scope=mmengine", "default_scope='mmengine' has no RetrievalModel"),
+        ("model.data_preprocessor.tokenizer.vocab=x", "unexpected keyword argument 'vocab'"),
+        ("model.data_preprocessor.max_text_len=99", "max_text_len allows texts of 99 tokens, but"),
     ],
 )
 def test_typos_end_with_one_line(cfg_file: Path, tmp_path: Path, option: str, message: str):
@@ -88,10 +94,32 @@ def test_a_missing_config_ends_with_one_line(tmp_path: Path):
         train.main([str(tmp_path / "gone.py")])
 
 
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (
+            "train_dataloader.dataset.ann_file=gone.jsonl",
+            r"ann_file = .*gone\.jsonl.* does not exist",
+        ),
+        ("val_dataloader.dataset.data_prefix.media=gone", "gone' is not a folder"),
+        ("model.pretrained=gone.safetensors", r"gone\.safetensors does not exist: put the weights"),
+        (
+            "train_dataloader.batch_size=17",
+            "has 16 items, fewer than one batch of 17, and drop_last",
+        ),
+    ],
+)
+def test_missing_files_and_data_end_with_one_line(cfg_file, tmp_path, option: str, message: str):
+    command = [str(cfg_file), "--work-dir", str(tmp_path / "out"), "--cfg-options"]
+    with pytest.raises(SystemExit, match=f"^error: .*{message}"):
+        train.main([*command, "train_dataloader.drop_last=True", option])
+    assert not list(tmp_path.glob("out/*.pth"))
+
+
 def test_nothing_to_train_is_an_error(tmp_path: Path, tiny_world: Path):
     cfg = tiny_run_cfg(tiny_world, adapter=None, train_heads=False, train_temperature=False)
     path = write_run_cfg(tmp_path / "frozen.py", cfg)
-    with pytest.raises(ValueError, match="no trainable parameter"):
+    with pytest.raises(SystemExit, match=r"error: .*no trainable parameter"):
         train.main([str(path), "--work-dir", str(tmp_path)])
 
 

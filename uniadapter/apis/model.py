@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.registry import DefaultScope
 
 from uniadapter.models.adapters.state import (
@@ -19,6 +21,8 @@ from uniadapter.models.adapters.state import (
 from uniadapter.models.pretrained import load_pretrained, read_content, unknown_names
 from uniadapter.models.tasks import VisionLanguageModel
 from uniadapter.registry import MODELS, SCOPE
+from uniadapter.utils.config import apply_cfg_options, load_config
+from uniadapter.utils.errors import options_named
 from uniadapter.utils.model_config import check_model_cfg
 
 _TRAINING_STATE = ("ema.", "queue.", "step")
@@ -38,13 +42,8 @@ def build_model(model_cfg: dict[str, Any]) -> VisionLanguageModel:
     """
     with DefaultScope.overwrite_default_scope(SCOPE):
         check_model_cfg(model_cfg)
-        try:
+        with options_named():
             return MODELS.build(model_cfg)
-        except TypeError as error:
-            # What a constructor hands on to parts that have no type of their own.
-            if "__init__() " not in str(error):
-                raise
-            raise ValueError(f"model: {error}. Correct that option in the config.") from error
 
 
 def init_model(
@@ -57,7 +56,9 @@ def init_model(
 
     Args:
         config (str | Path | Config): A config or its file.
-        checkpoint (str | Path, optional): See :func:`load_weights`. None: random weights.
+        checkpoint (str | Path, optional): See :func:`load_weights`. None loads the backbone of
+            ``model.pretrained`` and leaves the rest at its start; without that file weights are
+            random, and a warning says so.
         device (str | torch.device): Where the model goes. Defaults to ``'cpu'``.
         cfg_options (dict, optional): Overrides such as ``{'model.adapter.bottleneck': 128}``.
 
@@ -69,19 +70,34 @@ def init_model(
         ValueError: If an option is wrong or the checkpoint does not fit.
     """
     if not isinstance(config, Config):
-        if not Path(config).is_file():
-            raise FileNotFoundError(f"{config} does not exist: name a config file, see configs/.")
-        config = Config.fromfile(str(config))
+        config = load_config(config)
     if cfg_options:
         config = Config(config.to_dict(), filename=config.filename)
-        config.merge_from_dict(cfg_options)
+        apply_cfg_options(config, cfg_options)
     if "model" not in config:
         raise ValueError(f"{config.filename} has no key 'model': it is no model config.")
     model = build_model(config.model.to_dict())
     if checkpoint is not None:
         load_weights(model, checkpoint)
+    else:
+        _load_backbone(model)
     model.cfg = config
     return model.to(device).eval()
+
+
+def _load_backbone(model: VisionLanguageModel) -> None:
+    if model.pretrained is not None and Path(model.pretrained).exists():
+        load_pretrained(model, model.pretrained)
+        model.on_weights_loaded()
+        return
+    reason = (
+        f"{model.pretrained} does not exist" if model.pretrained else "model.pretrained is None"
+    )
+    print_log(
+        f"The weights of the model are random: no checkpoint was given, and {reason}.",
+        "current",
+        logging.WARNING,
+    )
 
 
 def load_weights(model: VisionLanguageModel, checkpoint: str | Path) -> None:

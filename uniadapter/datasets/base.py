@@ -70,6 +70,10 @@ class BaseMediaDataset(BaseDataset):
             raise ValueError(f"{name}: data_prefix takes the key {keys}, got {list(prefix)}.")
         if on_error not in _ON_ERROR:
             raise ValueError(f"{name}: on_error must be one of {_ON_ERROR}, got {on_error!r}.")
+        if isinstance(extensions, str):
+            raise ValueError(
+                f"{name}: extensions takes a list such as ['.mp4'], got {extensions!r}."
+            )
         if max_refetch < 0:
             raise ValueError(f"{name}: max_refetch must be at least 0, got {max_refetch}.")
         if indices is not None and (indices == 0 or (not isinstance(indices, int) and not indices)):

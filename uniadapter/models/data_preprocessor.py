@@ -46,7 +46,7 @@ class MultimodalDataPreprocessor(BaseDataPreprocessor):
     ) -> None:
         super().__init__(non_blocking=non_blocking)
         for name, values in (("mean", mean), ("std", std)):
-            if len(values) != 3:
+            if not isinstance(values, Sequence) or len(values) != 3:
                 raise ValueError(
                     f"MultimodalDataPreprocessor: {name} must have three numbers, got {values!r}."
                 )

@@ -63,6 +63,8 @@ class FastPaths:
         names = [field.name for field in fields(cls)]
         if config is None or isinstance(config, bool):
             return cls(**dict.fromkeys(names, config is not False))
+        if not isinstance(config, Mapping):
+            raise ValueError(f"model.fast={config!r} must be True, False or a dict of switches.")
         for name, value in config.items():
             if name not in names:
                 raise ValueError(f"model.fast.{name} is unknown: choose from {names}.")

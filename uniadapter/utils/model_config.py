@@ -22,6 +22,8 @@ def check_model_cfg(cfg: Mapping[str, Any], key: str = "model") -> None:
     Raises:
         ValueError: If a type is unknown or missing, or does not take an option.
     """
+    if not isinstance(cfg, Mapping):
+        raise ValueError(f"{key} must be a dict with a `type`, got {cfg!r}.")
     kind = cfg.get("type")
     if kind is None:
         raise ValueError(f"{key} has no key 'type': name a class, such as type='RetrievalModel'.")

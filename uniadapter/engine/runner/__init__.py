@@ -2,5 +2,6 @@
 
 from .build import build_runner
 from .retrieval_loop import RetrievalTestLoop, RetrievalValLoop
+from .runner import CheckedRunner
 
-__all__ = ["RetrievalTestLoop", "RetrievalValLoop", "build_runner"]
+__all__ = ["CheckedRunner", "RetrievalTestLoop", "RetrievalValLoop", "build_runner"]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
-from mmengine.runner import Runner
+from mmengine.registry import MODELS, DefaultScope
+from mmengine.runner import FlexibleRunner, Runner
 
 from uniadapter import registry
 from uniadapter.utils.config_variables import check_runner_keys
+from uniadapter.utils.errors import options_named
+from uniadapter.utils.options import near_name
 from uniadapter.utils.setup_env import register_all_modules
 
 from .check_options import check_options
+from .check_values import check_values
 
 
 def build_runner(cfg: Config) -> Runner:
@@ -34,7 +37,43 @@ def build_runner(cfg: Config) -> Runner:
     # Imported here: the towers bring mmpretrain, which loops and hooks do without.
     from uniadapter.utils.model_config import check_model_cfg
 
-    with DefaultScope.overwrite_default_scope(cfg.get("default_scope", registry.SCOPE)):
+    if cfg.get("default_scope") is None:
+        # MMEngine's runner would look in its own scope, where nothing of this package is.
+        cfg.default_scope = registry.SCOPE
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
         check_model_cfg(cfg.model)
+        _check_scope(cfg, name)
         check_options(cfg)
-    return Runner.from_cfg(cfg)
+        check_values(cfg)
+        runner = _runner_class(cfg, name)
+    with options_named():
+        return runner.from_cfg(cfg)
+
+
+def _check_scope(cfg: Config, name: str) -> None:
+    """See that the runner, which knows no registry of this package, will find the model."""
+    with MODELS.switch_scope_and_registry(None) as models:
+        if isinstance(cfg.model.type, str) and models.get(cfg.model.type) is None:
+            raise ValueError(
+                f"{name}: default_scope={cfg.default_scope!r} has no {cfg.model.type}: set "
+                f"default_scope={registry.SCOPE!r}, or write model.type="
+                f"'{registry.SCOPE}.{cfg.model.type}'."
+            )
+
+
+def _runner_class(cfg: Config, name: str) -> type[Runner]:
+    kind = cfg.get("runner_type", "Runner")
+    found = registry.RUNNERS.get(kind) if isinstance(kind, str) else kind
+    if found is None:
+        raise ValueError(
+            f"{name}: runner_type={kind!r} is not registered."
+            f"{near_name(str(kind), registry.RUNNERS.module_dict)} A class of your own needs "
+            "custom_imports and @RUNNERS.register_module()."
+        )
+    if isinstance(found, type) and issubclass(found, FlexibleRunner):
+        raise ValueError(
+            f"{name}: runner_type={kind!r}: FlexibleRunner loads checkpoints before the hooks that "
+            "choose and check them, so resuming and the frozen backbone would go unchecked. Leave "
+            "runner_type out."
+        )
+    return found

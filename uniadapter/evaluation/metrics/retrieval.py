@@ -41,7 +41,12 @@ class RetrievalMetric(BaseMetric):
         # mmengine warns about an absent prefix, but the directions are the prefixes here.
         super().__init__(collect_device=collect_device, prefix=prefix or "retrieval")
         self.prefix = prefix
-        if len(names) != 2 or len(set(names)) != 2 or not all(isinstance(n, str) for n in names):
+        if (
+            not isinstance(names, Sequence)
+            or len(names) != 2
+            or len(set(names)) != 2
+            or not all(isinstance(n, str) for n in names)
+        ):
             raise ValueError(
                 "RetrievalMetric.names takes two different strings, the text-to-media direction "
                 f"first, e.g. ('t2v', 'v2t'); got {names!r}"

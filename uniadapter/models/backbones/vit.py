@@ -108,6 +108,11 @@ class BlipViT(_ViT):  # type: ignore[misc, valid-type]
             arch = _ARCHES[arch]
         if set(arch) != _ARCH_KEYS:
             raise ValueError(f"visual.arch needs exactly the keys {sorted(_ARCH_KEYS)}: {arch}.")
+        if arch["embed_dims"] % arch["num_heads"]:
+            raise ValueError(
+                f"visual.arch.embed_dims={arch['embed_dims']} is no multiple of "
+                f"visual.arch.num_heads={arch['num_heads']}."
+            )
         if img_size % patch_size:
             raise ValueError(
                 f"visual.img_size={img_size} is no multiple of visual.patch_size={patch_size}."

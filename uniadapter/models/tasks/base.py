@@ -135,8 +135,12 @@ class VisionLanguageModel(BaseModel):
         """Decide by identity what is trained; everything else is frozen.
 
         Raises:
-            ValueError: If there is a prefix cache and no wholly frozen visual layer.
+            ValueError: If there is a prefix cache and no wholly frozen visual layer, or the data
+                preprocessor keeps more tokens than the text tower has positions.
         """
+        length = getattr(self.data_preprocessor, "max_text_len", None)
+        if self.text is not None and length is not None:
+            self.text.embeddings.check(length, "model.data_preprocessor.max_text_len")
         components = self.components()
         set_trainable(self, [p for name in self.trainable_components() for p in components[name]])
         if self.prefix_cache is not None:

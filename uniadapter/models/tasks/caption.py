@@ -48,6 +48,7 @@ class CaptionModel(GenerativeModel):
             )
         if not isinstance(prompt, str):
             raise ValueError(f"model.prompt={prompt!r} must be a string, '' for none.")
+        self.decoder.bert.embeddings.check(max_text_len, "model.max_text_len")
         self.prompt = prompt
         self.max_text_len = max_text_len
         # A model without a preprocessor has no words: its parameters can be counted.

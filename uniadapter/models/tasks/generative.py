@@ -46,6 +46,9 @@ class GenerativeModel(VisionLanguageModel):
         self.generation = GenerationConfig(**(generation or {}))
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"model.label_smoothing={label_smoothing} must be in [0, 1).")
+        # The last token is written but never read.
+        longest = self.generation.max_length - 1
+        self.decoder.bert.embeddings.check(longest, "model.generation.max_length")
         self.label_smoothing = label_smoothing
         self.train_lm_head = train_lm_head
         size = self.decoder.bert.vocab_size

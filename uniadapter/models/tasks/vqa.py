@@ -91,6 +91,7 @@ class VQAModel(GenerativeModel):
                 f"decoder.encoder_width={width} must be text.hidden_size={self.text.hidden_size}: "
                 "the decoder reads the question's states."
             )
+        self.decoder.bert.embeddings.check(max_answer_len, "model.max_answer_len")
         self.inference = inference
         self.k_test = k_test
         self.rank_label_smoothing = rank_label_smoothing

@@ -44,14 +44,24 @@ class BertEmbeddings(nn.Module):
         positions = self.position_embeddings.weight[offset:end]
         return self.dropout(self.LayerNorm(self.word_embeddings(input_ids) + positions))
 
-    def check(self, length: int) -> None:
+    def check(self, length: int, key: str | None = None) -> None:
         """Refuse texts of more tokens than there are positions.
+
+        Args:
+            length (int): Tokens of the longest text.
+            key (str, optional): The option that allows as many, for the error.
 
         Raises:
             ValueError: If ``length`` is above the position table.
         """
-        if length > self.position_embeddings.num_embeddings:
+        positions = self.position_embeddings.num_embeddings
+        if length > positions and key is not None:
             raise ValueError(
-                f"A text of {length} tokens exceeds the {self.position_embeddings.num_embeddings} "
-                "positions of the text tower: lower max_text_len in the data preprocessor."
+                f"{key} allows texts of {length} tokens, but their tower has {positions} "
+                "positions: lower it."
+            )
+        if length > positions:
+            raise ValueError(
+                f"A text of {length} tokens exceeds the {positions} positions of the text tower: "
+                "lower max_text_len in the data preprocessor."
             )

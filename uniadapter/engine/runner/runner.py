@@ -1,0 +1,56 @@
+"""MMEngine's runner, with a look at every data loader before the first step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.dataset import InfiniteSampler
+from mmengine.dist import get_world_size
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader
+
+from uniadapter.registry import RUNNERS
+
+
+@RUNNERS.register_module(name="Runner")
+class CheckedRunner(Runner):
+    """MMEngine's ``Runner``; a data loader without a single batch is an error.
+
+    MMEngine trains zero steps on it and saves checkpoints, or fails an assertion of the schedule.
+    """
+
+    @staticmethod
+    def build_dataloader(
+        dataloader: DataLoader | dict[str, Any],
+        seed: int | None = None,
+        diff_rank_seed: bool = False,
+    ) -> DataLoader:
+        """Build a data loader; see MMEngine's method.
+
+        Args:
+            dataloader: A loader or its config.
+            seed: Seed of the sampler and the workers.
+            diff_rank_seed: Whether the seeds of the ranks differ.
+
+        Returns:
+            The loader.
+
+        Raises:
+            ValueError: If it has no batch.
+        """
+        loader = Runner.build_dataloader(dataloader, seed, diff_rank_seed)
+        # A sampler without an end fills a batch with repeats.
+        if not isinstance(loader.sampler, InfiniteSampler) and len(loader) == 0:
+            raise ValueError(_no_batch(loader))
+        return loader
+
+
+def _no_batch(loader: Any) -> str:
+    share, ranks = len(loader.sampler), get_world_size()
+    shared = f" and is shared by {ranks} processes, {share} each" if ranks > 1 else ""
+    return (
+        f"{type(loader.dataset).__name__} has {len(loader.dataset)} items{shared}, fewer than one "
+        f"batch of {loader.batch_size}, and drop_last=True leaves incomplete batches out: no step "
+        f"would be made. Set train_dataloader.batch_size to at most {share}, "
+        "train_dataloader.drop_last=False, or give it more data."
+    )
