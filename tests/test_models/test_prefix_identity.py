@@ -138,7 +138,8 @@ def test_after_a_change_through_data_nothing_wrong_is_written(change, tmp_path):
     # A later run with the weights that the first entries were made with.
     later = model_of(tmp_path)
     assert counts(later) == (FRAMES, 0)
-    assert torch.equal(tokens(later, more), tokens(model_of(None), more))
+    # Found ones were computed in another batch, with other kernels perhaps.
+    torch.testing.assert_close(tokens(later, more), tokens(model_of(None), more))
 
 
 def test_a_full_folder_is_not_written_to_and_reads_no_weights(tmp_path, monkeypatch):
