@@ -19,7 +19,10 @@ class PacketView:
 
     Attributes:
         doubt: Why the packets are not frames one by one; empty as long as they are.
+        looks_at_all: Whether packets that aren't marked as keyframes are of interest, too.
     """
+
+    looks_at_all = False
 
     def __init__(self, context: Any = None) -> None:
         self.doubt = ""
@@ -33,6 +36,8 @@ class PacketView:
 class Vp8View(PacketView):
     """VP8: a bit says whether the frame is shown; behind a keyframe nothing looks back."""
 
+    looks_at_all = True
+
     def look(self, packet: Any) -> tuple[bool, bool]:
         """See :meth:`PacketView.look`."""
         return packet.is_keyframe, bool(memoryview(packet)[0] & 0x10)
@@ -40,6 +45,8 @@ class Vp8View(PacketView):
 
 class Vp9View(PacketView):
     """VP9: hidden frames come in one packet with the next shown one, or alone."""
+
+    looks_at_all = True
 
     def look(self, packet: Any) -> tuple[bool, bool]:
         """See :meth:`PacketView.look`."""
@@ -54,6 +61,7 @@ class Vp9View(PacketView):
 class Mpeg4View(PacketView):
     """MPEG-4 part 2: a packet is one frame unless it packs two, or says "as before"."""
 
+    looks_at_all = True
     #: A frame that is not coded ends behind its header.
     shortest = 16
 
@@ -94,7 +102,7 @@ class _UnitsView(PacketView):
 
     def look(self, packet: Any) -> tuple[bool, bool]:
         """See :meth:`PacketView.look`."""
-        if not packet.is_keyframe or self.doubt:
+        if self.doubt:
             return False, True
         parameters = []
         kind = -1

@@ -9,10 +9,11 @@ decoding it from its start.
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Sequence
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from ..media import MediaError
 from .bitstreams import VIEWS, PacketView
@@ -23,22 +24,52 @@ _TIMED_CONTAINERS = frozenset(("mov", "mp4", "matroska", "webm"))
 _WHOLE_PICTURES = (0, 1)
 
 
-class Packet(NamedTuple):
-    """An encoded frame, or part of one.
+class Entry(NamedTuple):
+    """A packet at which decoding may begin.
 
     Attributes:
-        pts: Time of presentation, in units of the stream.
-        place: Number of the packet in the file, from 0.
-        dts: Time of decoding.
-        is_entry: Decoding may begin here.
-        is_shown: It becomes a frame that is shown; edit lists and encoders hide some.
+        pts: Its time of presentation, in units of the stream.
+        place: Its number in the file, from 0.
+        dts: Its time of decoding.
     """
 
     pts: int
     place: int
     dts: int
-    is_entry: bool
-    is_shown: bool
+
+
+@dataclass
+class Index:
+    """The packets of a stream, in the order of the file.
+
+    Attributes:
+        times: Their times of presentation, in units of the stream.
+        hidden: Places of packets that are decoded and not shown, by an edit list or by the encoder.
+        entries: Those at which decoding may begin.
+        marks: How many the container calls keyframes.
+        doubt: Why frames can't be told from packets; empty when they can.
+    """
+
+    times: list[int] = field(default_factory=list)
+    hidden: list[int] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+    marks: int = 0
+    doubt: str = ""
+
+    def shown_times(self) -> list[int]:
+        """Ascending times of the packets that become frames."""
+        hidden = set(self.hidden)
+        return sorted(t for place, t in enumerate(self.times) if place not in hidden)
+
+    def is_closed(self) -> bool:
+        """Whether going to any mark is as good as decoding from the start, and all is shown.
+
+        Every marked packet is then an entry, and what follows it in the file is shown after it.
+        """
+        if self.doubt or self.hidden or self.marks != len(self.entries):
+            return False
+        first_from = np.minimum.accumulate(self.times[::-1])[::-1]
+        return all(first_from[entry.place] == entry.pts for entry in self.entries)
 
 
 def import_av() -> ModuleType:
@@ -94,97 +125,62 @@ def main_stream(container: Any, path: str) -> Any:
     return stream
 
 
-class Index(NamedTuple):
-    """The packets of a file's main stream.
-
-    Attributes:
-        packets: In the order of the file.
-        doubt: Why frames can't be told from packets; empty when they can.
-        is_closed: Every packet marked as a keyframe is an entry, and what follows it in the file is
-            shown after it and not hidden: going to any mark is as good as decoding from the start.
-    """
-
-    packets: list[Packet]
-    doubt: str
-    is_closed: bool = False
-
-
 def read_index(container: Any, stream: Any) -> Index:
     """Read all packets of a stream; nothing is decoded."""
     names = set(container.format.name.split(","))
     codec = stream.codec_context.codec.canonical_name
     intra = stream.codec_context.codec.intra_only
     if not (names & _TIMED_CONTAINERS or (names == {"avi"} and intra)):
-        return Index([], f"the times in {container.format.long_name} can't be relied on")
+        return Index(doubt=f"the times in {container.format.long_name} can't be relied on")
     if codec not in VIEWS and not intra:
-        return Index([], f"packets of {codec} are not understood")
+        return Index(doubt=f"packets of {codec} are not understood")
     view = VIEWS[codec](stream.codec_context) if codec in VIEWS else PacketView()
-    packets: list[Packet] = []
-    marks = 0
+    index = Index()
     for packet in container.demux(stream):
         if not packet.size:
             continue
-        if packet.pts is None:
-            return Index([], "a packet carries no time")
-        entry, shown = view.look(packet)
-        marks += packet.is_keyframe
-        if view.doubt:
-            return Index([], view.doubt)
-        dts = packet.pts if packet.dts is None else packet.dts
-        shown = shown and not packet.is_discard
-        packets.append(Packet(packet.pts, len(packets), dts, entry, shown))
-    doubt = doubt_about(packets, stream.codec_context)
-    return Index(packets, doubt, not doubt and _is_closed(packets, marks))
+        pts, place, shown = packet.pts, len(index.times), True
+        if pts is None:
+            return Index(doubt="a packet carries no time")
+        if packet.is_keyframe or view.looks_at_all:
+            entry, shown = view.look(packet)
+            if view.doubt:
+                return Index(doubt=view.doubt)
+            index.marks += packet.is_keyframe
+            if entry:
+                dts = pts if packet.dts is None else packet.dts
+                index.entries.append(Entry(pts, place, dts))
+        if packet.is_discard or not shown:
+            index.hidden.append(place)
+        index.times.append(pts)
+    index.doubt = doubt_about(index, stream.codec_context)
+    return index
 
 
-def _is_closed(packets: Sequence[Packet], marks: int) -> bool:
-    """See :class:`Index`; ``marks`` is the number of packets marked as keyframes."""
-    if marks != sum(packet.is_entry for packet in packets):
-        return False
-    first = None
-    for packet in reversed(packets):
-        if not packet.is_shown or (packet.is_entry and first is not None and first < packet.pts):
-            return False
-        first = packet.pts if first is None else min(first, packet.pts)
-    return True
-
-
-def doubt_about(packets: Sequence[Packet], context: Any) -> str:
+def doubt_about(index: Index, context: Any) -> str:
     """Say why the packets' times don't number the frames, or nothing when they do.
 
     Args:
-        packets: All packets in the order of the file.
+        index: All packets.
         context: PyAV's codec context of their stream.
     """
-    times = [packet.pts for packet in packets if packet.is_shown]
-    if not times:
+    shown = index.shown_times()
+    if not shown:
         return "no packet is shown"
-    if len(set(times)) < len(times):
+    if len(set(shown)) < len(shown):
         return "two packets carry the same time"
-    if not packets[0].is_entry or min(packet.pts for packet in packets) < packets[0].pts:
+    if not index.entries or index.entries[0].place or min(index.times) < index.times[0]:
         return "it begins inside a group of frames"
     # Before version 18 PyAV doesn't tell.
     order = getattr(context, "field_order", None)
     if context.codec.canonical_name == "h264" and order not in _WHOLE_PICTURES:
         return "it may be interlaced, and a packet half a frame"
     depth = context.reorder_depth
-    if depth and len(times) > 1 and all(a < b for a, b in zip(times, times[1:], strict=False)):
+    if depth and len(shown) > 1 and shown == index.times:
         return "its times follow the order of decoding, its frames another"
-    if not _comes_out_sorted(packets, depth):
+    # A decoder that holds back some frames gives the first of those it has: in the order of times
+    # each frame must have come by then.
+    places = np.argsort(index.times, kind="stable")
+    if (places - np.arange(len(places))).max() > depth:
         return "its times ask for another order than the decoder's"
     return ""
-
-
-def _comes_out_sorted(packets: Sequence[Packet], depth: int) -> bool:
-    """Whether a decoder that holds back ``depth`` frames can give them in the order of times."""
-    held: list[int] = []
-    last = None
-    for packet in packets:
-        if len(held) < depth:
-            heapq.heappush(held, packet.pts)
-            continue
-        out = heapq.heappushpop(held, packet.pts)
-        if last is not None and out < last:
-            return False
-        last = out
-    return True

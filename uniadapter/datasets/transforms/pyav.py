@@ -11,7 +11,7 @@ import numpy as np
 
 from ..media import MediaError
 from .base_backend import VideoBackend, error_summary
-from .packets import Packet, import_av, main_stream, open_container, read_errors, read_index
+from .packets import Entry, import_av, main_stream, open_container, read_errors, read_index
 from .upright import turn_upright
 from .video_files import check_boxes, check_is_file
 
@@ -52,16 +52,16 @@ class AvBackend(VideoBackend):
             context = self._stream.codec_context
             self._size = (context.width, context.height)
             index = read_index(self._container, self._stream)
-            self._packets, self.doubt = index.packets, index.doubt
-            self._times: list[Any] = sorted(p.pts for p in self._packets if p.is_shown)
+            self.doubt = index.doubt
+            self._times: list[Any] = index.shown_times()
             if self.doubt:
                 self._count()
         except self._errors as error:
             raise MediaError(path, error_summary(error)) from error
         if not self._times:
             raise MediaError(path, "the video has no frame", "empty")
-        self._places = {packet.pts: packet.place for packet in self._packets}
-        self._entries = sorted(packet for packet in self._packets if packet.is_entry)
+        self._places = {time: place for place, time in enumerate(index.times)}
+        self._entries = sorted(index.entries)
         self._leave_out = "NONREF" if _names_unused_frames(context) else "DEFAULT"
 
     def __len__(self) -> int:
@@ -96,7 +96,7 @@ class AvBackend(VideoBackend):
 
     def _seek(self, numbers: list[int], frames: dict[int, np.ndarray]) -> None:
         """Read frames by their times; less than all when the file is not as its packets say."""
-        runs: dict[Packet, list[int]] = {}
+        runs: dict[Entry, list[int]] = {}
         for number in numbers:
             runs.setdefault(self._entry_before(self._times[number]), []).append(number)
         for entry, wanted in runs.items():
@@ -106,11 +106,11 @@ class AvBackend(VideoBackend):
                 missing = next(number for number in wanted if number not in frames)
                 raise MediaError(self.path, f"frame {missing}: {error_summary(error)}") from error
 
-    def _entry_before(self, pts: int) -> Packet:
+    def _entry_before(self, pts: int) -> Entry:
         """The packet to start decoding at; the first one is an entry."""
         return self._entries[bisect.bisect_right(self._entries, pts, key=lambda p: p.pts) - 1]
 
-    def _decode(self, entry: Packet, wanted: dict[int, int], frames: dict[int, np.ndarray]) -> None:
+    def _decode(self, entry: Entry, wanted: dict[int, int], frames: dict[int, np.ndarray]) -> None:
         """Decode from an entry on, until ``wanted`` (number by time) is in ``frames``."""
         left = dict(wanted)
         last = None
@@ -128,14 +128,17 @@ class AvBackend(VideoBackend):
             if not left:
                 return
 
-    def _packets_from(self, entry: Packet) -> Iterator[Any]:
+    def _packets_from(self, entry: Entry) -> Iterator[Any]:
         """Packets from an entry on, or from before it where the container seeks coarsely."""
         # Some containers list keyframes by one time, some by the other.
-        for target in (entry.pts, entry.dts, self._packets[0].dts):
+        for target in (entry.pts, entry.dts, self._entries[0].dts):
             self._container.seek(target, stream=self._stream, backward=True, any_frame=False)
             packets = self._container.demux(self._stream)
             first = next(packets)
-            if first.pts is not None and self._places.get(first.pts, len(self)) <= entry.place:
+            if (
+                first.pts is not None
+                and self._places.get(first.pts, entry.place + 1) <= entry.place
+            ):
                 break
         yield first
         yield from packets

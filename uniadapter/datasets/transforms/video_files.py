@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Sequence
+from typing import IO
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from ..media import MediaError
 from .base_backend import InexactError, VideoBackend, error_summary
 from .packets import main_stream, open_container, read_errors, read_index
 
-_ISO_SUFFIXES = (".mp4", ".mov", ".m4v", ".3gp")
+_ISO_SUFFIXES = (".mp4", ".mov", ".m4v", ".3gp", ".3g2")
 # Top-level boxes of ISO base media files and of QuickTime.
 _BOXES = frozenset(
     b"ftyp styp moov mdat free skip wide pnot uuid moof mfra sidx ssix emsg meta prft udta".split()
@@ -36,8 +37,10 @@ class DecordBackend(VideoBackend):
     def __init__(self, path: str) -> None:
         super().__init__(path)
         check_is_file(path, "decord")
-        check_boxes(path)
+        boxes = check_boxes(path)
         frames = _frames_by_number(path)
+        if boxes and _is_turned_oddly(path, boxes):
+            raise _refusal(path, "it notes a mirrored picture or a slanted one")
         # Imported here: decord must come after torch, and inside the worker that uses it.
         decord = import_decord()
         try:
@@ -100,9 +103,9 @@ def _frames_by_number(path: str) -> int:
             index = read_index(container, stream)
     except read_errors() as error:
         raise MediaError(path, error_summary(error)) from error
-    if not index.is_closed:
+    if not index.is_closed():
         raise _refusal(path, index.doubt or "its groups of frames are open, or some are hidden")
-    return len(index.packets)
+    return len(index.times)
 
 
 def _refusal(path: str, reason: str) -> InexactError:
@@ -122,7 +125,7 @@ def check_is_file(path: str, backend: str) -> None:
         raise MediaError(path, f"is a {kind}; a video file is expected (backend {backend!r})")
 
 
-def check_boxes(path: str) -> None:
+def check_boxes(path: str) -> tuple[int, int] | None:
     """Check that the top-level boxes of an MP4-like file fill it to its end.
 
     A file cut short whose index stands at the front opens without complaint and merely looks
@@ -132,37 +135,62 @@ def check_boxes(path: str) -> None:
     Args:
         path: File; other containers than the MP4 family are left alone.
 
+    Returns:
+        First byte of the file's index and the byte behind it, if it was seen.
+
     Raises:
-        MediaError: When a box claims more bytes than the file has.
+        MediaError: When a box claims more bytes than the file has, or it can't be read.
     """
-    if not path.lower().endswith(_ISO_SUFFIXES):
-        return
-    total = os.path.getsize(path)
-    position = 0
-    seen = set()
-    with open(path, "rb") as file:
-        while position + 8 <= total:
-            file.seek(position)
-            size, name = struct.unpack(">I4s", file.read(8))
-            if name not in _BOXES:
-                # Another container, a maker's own box or junk at the end: the decoder's business.
-                return
-            seen.add(name)
-            if size == 1:
-                extended = file.read(8)
-                size = struct.unpack(">Q", extended)[0] if len(extended) == 8 else total + 1
-            elif size == 0:
-                size = total - position
-            position += max(size, 8)
-            if position > total:
-                raise MediaError(
-                    path,
-                    f"truncated: its {name.decode()!r} box ends at byte {position}, the file at "
-                    f"{total}",
-                    "truncated",
-                )
-    if b"moov" not in seen:
+    try:
+        with open(path, "rb") as file:
+            return _walk_boxes(file, path, os.path.getsize(path))
+    except OSError as error:
+        raise MediaError(path, error_summary(error)) from error
+
+
+def _walk_boxes(file: IO[bytes], path: str, total: int) -> tuple[int, int] | None:
+    position, index = 0, None
+    while position + 8 <= total:
+        file.seek(position)
+        size, name = struct.unpack(">I4s", file.read(8))
+        if name not in _BOXES:
+            # Another container, a maker's own box or junk at the end: the decoder's business.
+            return index
+        start = position
+        if size == 1:
+            extended = file.read(8)
+            size = struct.unpack(">Q", extended)[0] if len(extended) == 8 else total + 1
+        elif size == 0:
+            size = total - position
+        position += max(size, 8)
+        if position > total:
+            raise MediaError(
+                path,
+                f"truncated: its {name.decode()!r} box ends at byte {position}, the file at "
+                f"{total}",
+                "truncated",
+            )
+        if name == b"moov":
+            index = start, position
+    if index is None and path.lower().endswith(_ISO_SUFFIXES):
         raise MediaError(path, "truncated: it ends before its index (no 'moov' box)", "truncated")
+    return index
+
+
+def _is_turned_oddly(path: str, index: tuple[int, int]) -> bool:
+    """Whether an MP4-like file notes a mirrored picture or another angle than quarter turns."""
+    with open(path, "rb") as file:
+        file.seek(index[0])
+        data = file.read(index[1] - index[0])
+    place = data.find(b"tkhd")
+    while 0 <= place < len(data) - 92:
+        # Behind the name, flags and times, which are wider in version 1.
+        start = place + (56 if data[place + 4] else 44)
+        a, b, _, c, d = struct.unpack(">5i", data[start : start + 20])
+        if a * d - b * c < 0 or ((a or d) and (b or c)):
+            return True
+        place = data.find(b"tkhd", start)
+    return False
 
 
 def _without_padding(frame: np.ndarray) -> np.ndarray:
