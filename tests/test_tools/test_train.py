@@ -78,6 +78,9 @@ def test_auto_scale_lr(cfg_file: Path):
         ("model.type=Retrieval", r"model\.type='Retrieval' is not registered"),
         ("runner_type=FlexibleRunner", "FlexibleRunner loads checkpoints before the hooks"),
         ("runner_type=Runer", r"runner_type='Runer' is not registered\. Did you mean 'Runner'"),
+        ("model.adapter.scale=nan", r"model\.adapter\.scale is NaN"),
+        ("model.embed_dim=0", r"model\.embed_dim=0 must be at least 1"),
+        ("model.pfa=paper", r"model\.pfa='paper' must be a dict with a `type`"),
         ("train_cfg=None", "without train_cfg|has no train_cfg"),
         ("default_scope=mmengine", "default_scope='mmengine' has no RetrievalModel"),
         ("model.data_preprocessor.tokenizer.vocab=x", "unexpected keyword argument 'vocab'"),
@@ -102,6 +105,7 @@ def test_a_missing_config_ends_with_one_line(tmp_path: Path):
             r"ann_file = .*gone\.jsonl.* does not exist",
         ),
         ("val_dataloader.dataset.data_prefix.media=gone", "gone' is not a folder"),
+        ("load_from={config}", r"run\.py is .*"),
         ("model.pretrained=gone.safetensors", r"gone\.safetensors does not exist: put the weights"),
         (
             "train_dataloader.batch_size=17",
@@ -112,7 +116,7 @@ def test_a_missing_config_ends_with_one_line(tmp_path: Path):
 def test_missing_files_and_data_end_with_one_line(cfg_file, tmp_path, option: str, message: str):
     command = [str(cfg_file), "--work-dir", str(tmp_path / "out"), "--cfg-options"]
     with pytest.raises(SystemExit, match=f"^error: .*{message}"):
-        train.main([*command, "train_dataloader.drop_last=True", option])
+        train.main([*command, "train_dataloader.drop_last=True", option.format(config=cfg_file)])
     assert not list(tmp_path.glob("out/*.pth"))
 
 

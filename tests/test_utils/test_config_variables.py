@@ -112,6 +112,21 @@ def test_a_config_that_a_run_wrote_can_be_run_again(tmp_path: Path):
     check_runner_keys(again, "dumped.py")
 
 
+def test_a_variable_changed_in_such_a_config_is_told(tmp_path: Path, monkeypatch):
+    told: list[str] = []
+    monkeypatch.setattr(
+        "uniadapter.utils.config_variables.print_log", lambda text, *_: told.append(text)
+    )
+    path = tmp_path / "dumped.py"
+    load_config(LEAF).dump(path)
+    load_config(path)
+    assert told == []
+    path.write_text(path.read_text().replace("data_root = 'data/msrvtt/'", "data_root = 'x'"))
+    load_config(path)
+    assert len(told) == 1
+    assert "nothing reads `data_root`" in told[0]
+
+
 @pytest.mark.parametrize(
     ("key", "remedy"),
     [("train_dataloder", "'train_dataloader'"), ("lr_config", "In its place: param_scheduler")],

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import ast
 import inspect
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from .options import near_name
@@ -133,9 +135,18 @@ def _check_file(file: Path, cfg: Mapping[str, Any], inherited: frozenset[str]) -
     bases = _bases(assigned.get("_base_"), file.parent)
     read = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
     unread = [n for n in assigned if n not in RUNNER_KEYS and n not in read and n not in inherited]
-    # A file without bases may be a whole config as a run wrote it, variables and all.
-    for name in unread if bases else ():
-        raise ValueError(_message(file, name, bases, cfg))
+    if bases and unread:
+        raise ValueError(_message(file, unread[0], bases, cfg))
+    for name in unread:
+        # A file without bases may be a whole config as a run wrote it, variables and all; their
+        # values may have been overridden where they were used.
+        if name in cfg and not places_of(cfg, name, cfg[name]):
+            print_log(
+                f"{file}: nothing reads `{name}`, and its value stands nowhere else. If you "
+                "changed it, change the keys below the data loaders or the model instead.",
+                "current",
+                logging.WARNING,
+            )
     for base in bases:
         _check_file(base, cfg, inherited | set(_INHERITED.findall(text)))
 

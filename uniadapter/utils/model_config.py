@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,6 +35,7 @@ def check_model_cfg(cfg: Mapping[str, Any], key: str = "model") -> None:
             "class of another package needs custom_imports and its scope, such as "
             "'mmpretrain.ResNet'."
         )
+    _check_numbers(cfg, key)
     options = option_names(found)
     if options is not None:
         # An adapter is given its slots by the model, not by the config.
@@ -46,3 +48,15 @@ def check_model_cfg(cfg: Mapping[str, Any], key: str = "model") -> None:
             )
         if isinstance(value, Mapping) and "type" in value:
             check_model_cfg(value, f"{key}.{name}")
+
+
+def _check_numbers(node: Any, key: str) -> None:
+    """Refuse what is no number: it spreads over the weights without an error."""
+    if isinstance(node, float) and math.isnan(node):
+        raise ValueError(f"{key} is NaN: give a number.")
+    if isinstance(node, Mapping):
+        for name, value in node.items():
+            _check_numbers(value, f"{key}.{name}")
+    elif isinstance(node, (list, tuple)):
+        for index, value in enumerate(node):
+            _check_numbers(value, f"{key}.{index}")

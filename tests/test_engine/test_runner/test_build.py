@@ -40,6 +40,7 @@ def test_known_types_pass(cfg: Config):
         ("default_hooks.checkpoint.type", "SafeCheckpoint", "'SafeCheckpointHook'"),
         ("optim_wrapper.optimizer.type", "AdamWW", "'AdamW'"),
         ("param_scheduler.0.type", "CosineLR", "'Cosine"),
+        ("optim_wrapper.constructor", "TrainableWrapper", "'TrainableOptimWrapperConstructor'"),
     ],
 )
 def test_unknown_types_name_their_key(cfg: Config, key: str, kind: str, hint: str):
@@ -62,6 +63,7 @@ def test_unknown_types_name_their_key(cfg: Config, key: str, kind: str, hint: st
         ("val_cfg.ktest", r"of RetrievalValLoop\. Did you mean 'k_test'"),
         ("test_evaluator.name", r"of RetrievalMetric\. Did you mean 'names'"),
         ("optim_wrapper.clip_grads", r"of OptimWrapper\. Did you mean 'clip_grad'"),
+        ("optim_wrapper.clip_grad.max_nrm", r"of clip_grad_norm_\. Did you mean 'max_norm'"),
         ("optim_wrapper.optimizer.learning_rate", r"of AdamW\."),
         ("param_scheduler.0.Tmax", r"of CosineAnnealingLR\. Did you mean 'T_max'"),
         ("default_hooks.checkpoint.intervall", r"of SafeCheckpointHook\. Did you mean 'interval'"),
@@ -98,6 +100,15 @@ def test_options_that_nothing_reads_name_their_key(cfg: Config, key: str, messag
 def test_options_that_the_config_did_not_have_pass(cfg: Config, key: str):
     cfg.merge_from_dict({key: 1})
     check_options(cfg)
+
+
+@pytest.mark.parametrize(
+    "key", ["default_hooks.chekpoint", "train_dataloader.dataset", "optim_wrapper.optimizer"]
+)
+def test_a_missing_type_names_its_key(cfg: Config, key: str):
+    cfg.merge_from_dict({key: {"_delete_": True, "interval": 1}})
+    with pytest.raises(ValueError, match=f"{key} has no `type`"):
+        check_options(cfg)
 
 
 def test_a_hook_of_the_user_s_own_judges_its_options(cfg: Config):

@@ -85,6 +85,11 @@ def test_values_of_the_wrong_kind_are_named(cfg: Config, key: str, value: Any):
         ({"train_cfg.max_epochs": None}, "by_epoch=True needs max_epochs"),
         ({"train_cfg.by_epoch": False}, "by_epoch=False needs max_iters"),
         ({"train_dataloader.sampler.type": "InfiniteSampler"}, "an epoch would never be over"),
+        ({"activation_checkpointing": ["visual"]}, r"use model\.grad_checkpointing=True"),
+        ({"param_scheduler.0.by_epoch": False}, "nothing for convert_to_iter_based=True"),
+        ({"param_scheduler.0": {"begin": 5, "end": 3}}, r"0\.end=3 must be above"),
+        ({"train_dataloader.sampler": None}, "train_dataloader has no `sampler`"),
+        ({"val_dataloader.dataset.pipeline": [None]}, "pipeline must be a list of dicts"),
         ({"data_preprocessor": {"type": "X"}}, "nothing reads `data_preprocessor` where the model"),
     ],
 )

@@ -19,6 +19,10 @@ from uniadapter import registry
 from uniadapter.utils.options import near_name, option_names
 
 SPLITS = ("train", "val", "test")
+# MMEngine's two ways of clipping, which it tells apart by a type of its own.
+_CLIPPING = Registry("clip_grad")
+_CLIPPING.register_module("norm", module=torch.nn.utils.clip_grad_norm_)
+_CLIPPING.register_module("value", module=torch.nn.utils.clip_grad_value_)
 # Where the types of a config stand; `*` is every entry of a list or a dictionary.
 _PLACES: dict[str, Registry] = {
     "{split}_dataloader.dataset": registry.DATASETS,
@@ -35,6 +39,7 @@ _PLACES: dict[str, Registry] = {
     "default_hooks.*": registry.HOOKS,
     "custom_hooks.*": registry.HOOKS,
     "optim_wrapper": registry.OPTIM_WRAPPERS,
+    "optim_wrapper.clip_grad": _CLIPPING,
     "optim_wrapper.optimizer": registry.OPTIMIZERS,
     "param_scheduler": registry.PARAM_SCHEDULERS,
     "param_scheduler.*": registry.PARAM_SCHEDULERS,
@@ -47,6 +52,7 @@ _DEFAULT_TYPES = {
     "val_cfg": "ValLoop",
     "test_cfg": "TestLoop",
     "optim_wrapper": "OptimWrapper",
+    "optim_wrapper.clip_grad": "norm",
     "log_processor": "LogProcessor",
     "visualizer": "Visualizer",
 }
@@ -59,6 +65,15 @@ _TAKEN_OUT = {
     "param_scheduler": {"convert_to_iter_based"},
     "param_scheduler.*": {"convert_to_iter_based"},
 }
+# Where MMEngine only says that a key `type` is missing somewhere.
+_NEED_TYPES = (
+    "{split}_dataloader.dataset",
+    "{split}_dataloader.dataset.pipeline.*",
+    "{split}_dataloader.sampler",
+    "default_hooks.*",
+    "custom_hooks.*",
+    "optim_wrapper.optimizer",
+)
 _LOADER_KEYS = {"dataset", "num_batch_per_epoch", "disable_subprocess_warning"}
 
 
@@ -101,6 +116,12 @@ def check_options(cfg: Config) -> None:
             for key, found in find(cfg._cfg_dict, pattern.format(split=split).split(".")):
                 if isinstance(found, Mapping):
                     _check_typed(key, found, pattern, known, cfg.filename)
+    constructor = cfg.get("optim_wrapper", {}) and cfg.optim_wrapper.get("constructor")
+    known = registry.OPTIM_WRAPPER_CONSTRUCTORS
+    if isinstance(constructor, str) and known.get(constructor) is None:
+        raise ValueError(
+            _unregistered("optim_wrapper.constructor", constructor, known, cfg.filename)
+        )
     for pattern, names in _untyped().items():
         for split in SPLITS if "{split}" in pattern else ("",):
             for key, found in find(cfg._cfg_dict, pattern.format(split=split).split(".")):
@@ -119,8 +140,10 @@ def _check_typed(
         # Functions are looked up in MMEngine's own registry, by a name that may have the scope.
         target = known.get(kind) or (known.parent and known.parent.get(kind))
         if target is None:
-            raise ValueError(_unregistered(key, kind, known, filename))
+            raise ValueError(_unregistered(f"{key}.type", kind, known, filename))
     if target is None:
+        if pattern in _NEED_TYPES:
+            raise ValueError(f"{filename or 'The config'}: {key} has no `type`.")
         return
     names = option_names(target)
     if inspect.isclass(target) and issubclass(target, CheckpointHook):
@@ -170,7 +193,7 @@ def _parameters(function: Callable) -> set[str]:
 def _unregistered(key: str, kind: str, known: Registry, filename: str | None) -> str:
     names = [*known.module_dict, *(known.parent.module_dict if known.parent else ())]
     return (
-        f"{filename or 'The config'}: {key}.type={kind!r} is not registered."
+        f"{filename or 'The config'}: {key}={kind!r} is not registered."
         f"{near_name(kind, names)} A class of another package needs custom_imports and its scope, "
         "such as 'mmpretrain.Resize'."
     )

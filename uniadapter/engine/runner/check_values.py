@@ -47,6 +47,13 @@ _DICTS: Rule = (
     "a list of dicts",
     lambda value: isinstance(value, list) and all(isinstance(v, (Mapping, Hook)) for v in value),
 )
+_STEPS: Rule = (
+    "a list of dicts with a `type`",
+    lambda value: (
+        isinstance(value, (list, tuple))
+        and all(isinstance(step, Mapping) or callable(step) for step in value)
+    ),
+)
 _SECTION: Rule = ("a dict or None", lambda value: value is None or isinstance(value, Mapping))
 
 _RULES: dict[str, Rule] = {
@@ -69,6 +76,7 @@ _RULES: dict[str, Rule] = {
     "{split}_dataloader.persistent_workers": _SWITCH,
     "{split}_dataloader.drop_last": _SWITCH,
     "{split}_dataloader.pin_memory": _SWITCH,
+    "{split}_dataloader.dataset.pipeline": _STEPS,
     "{split}_dataloader.sampler.shuffle": _SWITCH,
     "{split}_dataloader.sampler.round_up": _SWITCH,
     "{split}_dataloader.dataset.test_mode": _SWITCH,
@@ -125,6 +133,12 @@ def check_values(cfg: Config) -> None:
     for split in SPLITS:
         _check_loader(split, cfg.get(f"{split}_dataloader"), name)
     _check_preprocessor(cfg, name)
+    _check_schedulers(cfg, name)
+    if cfg.get("activation_checkpointing") is not None:
+        raise ValueError(
+            f"{name}: activation_checkpointing would keep the first adapters from being trained: "
+            "use model.grad_checkpointing=True."
+        )
     source = cfg.get("load_from")
     if source is not None and "://" not in str(source) and not Path(source).is_file():
         raise FileNotFoundError(f"{name}: load_from={str(source)!r} does not exist.")
@@ -165,7 +179,7 @@ def _check_loader(split: str, loader: Mapping[str, Any] | None, name: str) -> No
         return
     key = f"{name}: {split}_dataloader"
     for part in ("dataset", "sampler"):
-        if part not in loader:
+        if loader.get(part) is None:
             raise ValueError(f"{key} has no `{part}`.")
     if not loader.get("num_workers"):
         if loader.get("persistent_workers"):
@@ -187,6 +201,19 @@ def _check_loader(split: str, loader: Mapping[str, Any] | None, name: str) -> No
             f"{key}.num_batch_per_epoch would leave items out of the metrics. To evaluate a part, "
             f"say so in the data: {split}_dataloader.dataset.indices=N."
         )
+
+
+def _check_schedulers(cfg: Config, name: str) -> None:
+    for key, one in find(cfg._cfg_dict, ["param_scheduler", "*"]):
+        if not isinstance(one, Mapping):
+            continue
+        if one.get("convert_to_iter_based") and not one.get("by_epoch", True):
+            raise ValueError(
+                f"{name}: {key}.by_epoch=False counts iterations, so there is nothing for "
+                "convert_to_iter_based=True to convert: leave it out."
+            )
+        if one.get("end") is not None and one["end"] <= one.get("begin", 0):
+            raise ValueError(f"{name}: {key}.end={one['end']} must be above {key}.begin.")
 
 
 def _check_preprocessor(cfg: Config, name: str) -> None:

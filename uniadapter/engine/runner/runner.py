@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from uniadapter.registry import RUNNERS
+from uniadapter.utils.safe_io import load_torch_file
 
 
 @RUNNERS.register_module(name="Runner")
@@ -43,6 +44,28 @@ class CheckedRunner(Runner):
         if not isinstance(loader.sampler, InfiniteSampler) and len(loader) == 0:
             raise ValueError(_no_batch(loader))
         return loader
+
+    def load_checkpoint(self, filename: str, *args: Any, **kwargs: Any) -> Any:
+        """Load a checkpoint; see MMEngine's method.
+
+        Args:
+            filename: File or URL.
+            *args: As MMEngine's.
+            **kwargs: As MMEngine's.
+
+        Returns:
+            What the file holds.
+
+        Raises:
+            ValueError: If the file is damaged or of another kind.
+        """
+        try:
+            return super().load_checkpoint(filename, *args, **kwargs)
+        except Exception:
+            # Our reader says what is wrong, if it is the file that is at fault.
+            if "://" not in str(filename):
+                load_torch_file(filename)
+            raise
 
 
 def _no_batch(loader: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -71,8 +72,8 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
     ) -> None:
         super().__init__(visual=visual, text=text, adapter=adapter, **kwargs)
         check_choice(negatives, ("all", "own"), "model.negatives")
-        if queue_size < 1:
-            raise ValueError(f"model.queue_size={queue_size} must be at least 1.")
+        if queue_size < 1 or embed_dim < 1:
+            raise ValueError(f"model.{queue_size=} and model.{embed_dim=} must be at least 1.")
         if not 0 <= momentum <= 1 or not 0 <= alpha <= 1:
             raise ValueError(
                 f"model.momentum={momentum} and model.alpha={alpha} must be in [0, 1]."
@@ -82,6 +83,8 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
                 f"text.encoder_width={self.text.encoder_width} must be the visual tower's width "
                 f"{self.visual.embed_dims}."
             )
+        if not isinstance(pfa, Mapping | None):
+            raise ValueError(f"model.pfa={pfa!r} must be a dict with a `type`, or None.")
         self.pfa: FrameAwareAttention | None = None if pfa is None else MODELS.build(pfa)
         self.vision_proj = nn.Linear(self.visual.embed_dims, embed_dim)
         self.text_proj = nn.Linear(self.text.hidden_size, embed_dim)
