@@ -242,7 +242,7 @@ def test_queue_and_averages_are_in_the_checkpoint_of_training():
     ("options", "match"),
     [
         ({"negatives": "some"}, "model.negatives='some' is unknown: choose from"),
-        ({"queue_size": 0}, "model.queue_size=0 must be at least 1"),
+        ({"queue_size": 0}, r"model.queue_size=0 and model.embed_dim=\d+ must be at least 1"),
         ({"momentum": 1.5}, r"model.momentum=1.5 and model.alpha=0.4 must be in \[0, 1\]"),
         ({"alpha": -1}, "model.alpha=-1 must be in"),
     ],
