@@ -165,6 +165,20 @@ def test_a_step_with_fast_paths_equals_the_plain_one(kind, name, vocab, monkeypa
         )
 
 
+def test_answers_do_not_depend_on_the_width_of_questions(vocab):
+    found = []
+    for fast, extra in ((False, 0), (False, 7), (True, 0), (True, 7)):
+        model = build("VQAModel", vocab, k_test=4, fast=fast).eval()
+        batch = questions(model)
+        ids, mask = (F.pad(batch[name], (0, extra)) for name in ("input_ids", "attention_mask"))
+        with torch.no_grad():
+            states = model.encode_question(batch["pixels"], ids, mask)
+            assert states.shape[:2] == ids.shape
+            found.append(model.rank_answers(states, mask, ANSWERS))
+    for scores in found[1:]:
+        torch.testing.assert_close(scores, found[0], rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("k_test", [3, 100])
 def test_ranking_with_fast_paths_equals_the_plain_one(k_test, vocab):
     scores = []
