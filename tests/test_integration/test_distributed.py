@@ -101,3 +101,25 @@ def test_resuming_two_processes_falls_back_together(two: Path, tiny_world: Path,
     )
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, rtol=0, atol=0, msg=name)
+
+
+def test_resuming_two_processes_inside_an_epoch(tiny_world: Path, tmp_path: Path):
+    """Between two updates each process has its own gradients and its own random numbers."""
+    finals = []
+    for name in ("whole", "parts"):
+        folder = tmp_path / name
+        folder.mkdir()
+        cfg = tiny_run_cfg(tiny_world, batch_size=2)
+        cfg["model"]["text"].update(dropout=0.1)
+        cfg["optim_wrapper"]["accumulative_counts"] = 2
+        cfg["default_hooks"]["checkpoint"] = {"by_epoch": False, "max_keep_ckpts": -1}
+        cfg["val_cfg"] = cfg["val_dataloader"] = cfg["val_evaluator"] = None
+        arguments = [write_run_cfg(folder / "cfg.py", cfg), "2", "--work-dir", folder]
+        if name == "parts":
+            (folder / "iter_3.pth").write_bytes((tmp_path / "whole/iter_3.pth").read_bytes())
+            arguments += ["--resume", folder / "iter_3.pth"]
+        done = run("bash", "tools/dist_train.sh", *arguments, PORT=free_port())
+        assert done.returncode == 0, done.stderr
+        finals.append(torch.load(folder / "iter_8.pth", weights_only=True)["state_dict"])
+    for name, value in finals[0].items():
+        torch.testing.assert_close(finals[1][name], value, rtol=0, atol=0, msg=name)

@@ -11,29 +11,7 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from uniadapter.registry import FUNCTIONS, HOOKS
-
-
-def mix_seed(*parts: int) -> int:
-    """Mix integers into one seed of 32 bits.
-
-    Args:
-        *parts: E.g. seed, epoch, iteration and rank. Neighbouring numbers give unrelated seeds.
-
-    Returns:
-        The seed.
-    """
-    return int(np.random.SeedSequence([int(part) for part in parts]).generate_state(1)[0])
-
-
-def seed_generators(seed: int) -> None:
-    """Seed Python's, numpy's and torch's (all devices') default generators.
-
-    Args:
-        seed: At most 32 bits.
-    """
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
+from uniadapter.utils.generators import mix_seed, seed_generators
 
 
 @FUNCTIONS.register_module()
@@ -59,8 +37,9 @@ class EpochSeedHook(Hook):
 
     So a run that was stopped after any epoch goes on exactly as it would have, whatever else drew
     random numbers in between, and no generator state has to be stored. Ranks draw different
-    numbers, and the data-loading workers follow (see :func:`seed_worker`). In an iteration-based
-    loop there is one epoch, seeded at its start.
+    numbers, and the data-loading workers follow (see :func:`seed_worker`). An iteration-based
+    loop seeds each of its passes over the data likewise. A checkpoint that is saved inside an
+    epoch holds the states of the generators, see :func:`take_position`.
     """
 
     priority = "VERY_HIGH"
@@ -87,4 +66,6 @@ class EpochSeedHook(Hook):
         Args:
             runner: The runner of the training.
         """
-        seed_generators(mix_seed(runner.seed, runner.epoch, runner.iter, runner.rank))
+        # A resumed epoch may have begun some iterations ago.
+        start = getattr(runner.train_loop, "epoch_start", runner.iter)
+        seed_generators(mix_seed(runner.seed, runner.epoch, start, runner.rank))

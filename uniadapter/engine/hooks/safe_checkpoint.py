@@ -12,11 +12,13 @@ from typing import Any
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import print_log
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import nn
 
 from uniadapter.engine.runner.optimizer_state import match_optimizer, optimizer_names
+from uniadapter.engine.runner.position import restore_gradients, take_position
 from uniadapter.engine.runner.resume import check_matches, check_resumable, find_resumable
+from uniadapter.engine.runner.resumed_run import ResumedRun, describe_run
 from uniadapter.registry import HOOKS
 from uniadapter.utils.safe_io import atomic_write, to_plain
 
@@ -31,6 +33,8 @@ class SafeCheckpointHook(CheckpointHook):
       numbers become Python ones.
     * Frozen backbone tensors that ``model.pretrained`` restores are left out; the fingerprint of
       the backbone stands in for them and is checked when the file is loaded.
+    * A checkpoint inside an epoch holds the states of the generators, one between two updates of
+      accumulated gradients the gradients, so that the run goes on from there as well.
     * Optimizer states are saved with the names of their parameters and resumed by them.
     * Resuming checks names and shapes, and falls back from a damaged last checkpoint to the one
       before it. Keep at least two (``max_keep_ckpts``) for that.
@@ -55,6 +59,9 @@ class SafeCheckpointHook(CheckpointHook):
         super().__init__(*args, **kwargs)
         self.export_adapter = export_adapter
         self._fingerprint: str | None = None
+        self._inside = False
+        self._position: dict[str, Any] = {}
+        self._gradients: dict[str, Any] | None = None
 
     def before_run(self, runner: Runner) -> None:
         """Choose the file to resume from, the same on all ranks.
@@ -124,8 +131,43 @@ class SafeCheckpointHook(CheckpointHook):
                 state,
                 path,
             )
+            ResumedRun(runner, checkpoint, path).adapt()
+            self._gradients = checkpoint.get("position", {}).get("gradients")
         if hasattr(model, "set_adapter_extras"):
             model.set_adapter_extras(meta.get("adapter_extras", {}))  # type: ignore[operator]
+
+    def before_train(self, runner: Runner) -> None:
+        """As MMEngine's; a run that was stopped between two updates gets its gradients back.
+
+        Args:
+            runner: The runner.
+        """
+        super().before_train(runner)
+        if self._gradients is not None:
+            restore_gradients(runner.model, self._gradients)
+            self._gradients = None
+            runner.logger.info("The gradients of the iterations before the last update are back")
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Save by iterations.
+
+        Args:
+            runner: The runner.
+            batch_idx: Not used.
+            data_batch: Not used.
+            outputs: Not used.
+        """
+        self._inside = True
+        super().after_train_iter(runner, batch_idx, data_batch, outputs)
+        self._inside = False
+
+    def _take_position(self, runner: Runner, iteration: int) -> None:
+        loop = runner.train_loop
+        inside = self._inside or (not self.by_epoch and isinstance(loop, IterBasedTrainLoop))
+        done = iteration - getattr(loop, "epoch_start", 0) if inside else None
+        self._position = take_position(runner, done)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Leave out what is frozen and turn the rest into plain values.
@@ -147,6 +189,9 @@ class SafeCheckpointHook(CheckpointHook):
                 for name, value in checkpoint["state_dict"].items()
                 if name not in gone
             )
+        checkpoint["meta"]["run"] = describe_run(runner)
+        if self._position:
+            checkpoint["position"] = self._position
         if "optimizer" in checkpoint:
             checkpoint["optimizer_names"] = optimizer_names(runner.optim_wrapper, model)
         hub = checkpoint["message_hub"]
@@ -174,6 +219,7 @@ class SafeCheckpointHook(CheckpointHook):
                 stale.append(self.keep_ckpt_ids.popleft())
             self.keep_ckpt_ids.append(step)
             runner.message_hub.update_info("keep_ckpt_ids", list(self.keep_ckpt_ids))
+        self._take_position(runner, meta["iter"])
         filename = self.filename_tmpl.format(step)
         self.last_ckpt = self.file_backend.join_path(self.out_dir, filename)
         runner.message_hub.update_info("last_ckpt", self.last_ckpt)
@@ -197,6 +243,7 @@ class SafeCheckpointHook(CheckpointHook):
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, Any]) -> None:
         before = self._best_files()
+        self._take_position(runner, runner.iter)
         super()._save_best_checkpoint(runner, metrics)
         if not is_main_process():
             return

@@ -3,5 +3,13 @@
 from .build import build_runner
 from .retrieval_loop import RetrievalTestLoop, RetrievalValLoop
 from .runner import CheckedRunner
+from .train_loops import EpochBasedTrainLoop, IterBasedTrainLoop
 
-__all__ = ["CheckedRunner", "RetrievalTestLoop", "RetrievalValLoop", "build_runner"]
+__all__ = [
+    "CheckedRunner",
+    "EpochBasedTrainLoop",
+    "IterBasedTrainLoop",
+    "RetrievalTestLoop",
+    "RetrievalValLoop",
+    "build_runner",
+]

@@ -6,7 +6,7 @@ from typing import Any
 
 from mmengine.dataset import InfiniteSampler
 from mmengine.dist import get_world_size
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
 
 from uniadapter.registry import RUNNERS
@@ -19,6 +19,21 @@ class CheckedRunner(Runner):
 
     MMEngine trains zero steps on it and saves checkpoints, or fails an assertion of the schedule.
     """
+
+    def build_train_loop(self, loop: BaseLoop | dict[str, Any]) -> BaseLoop:
+        """Build the training loop; ``by_epoch`` stands for a loop of this package.
+
+        Args:
+            loop: A loop or its config.
+
+        Returns:
+            The loop, which goes on inside an epoch where MMEngine's starts it again.
+        """
+        if isinstance(loop, dict) and "type" not in loop:
+            by_epoch = loop.get("by_epoch", True)
+            rest = {key: value for key, value in loop.items() if key != "by_epoch"}
+            loop = {"type": "EpochBasedTrainLoop" if by_epoch else "IterBasedTrainLoop", **rest}
+        return super().build_train_loop(loop)
 
     @staticmethod
     def build_dataloader(
