@@ -152,5 +152,5 @@ def test_what_fits_neither_is_refused(
     file: str,
     message: str,
 ):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, SystemExit), match=message):
         resume(first, tmp_path, tiny_world, changes, file)
