@@ -142,6 +142,8 @@ class PrefixCache:
         self.check(layers)
         return True
 
+    # Files and digests are nothing to compile, and a trace would take this call's for every call's.
+    @torch.compiler.disable
     def __call__(self, visual: BlipViT, images: torch.Tensor, layers: int) -> torch.Tensor:
         """Read the tokens of images, or compute and keep them.
 
