@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from uniadapter.engine.runner.resume import find_resumable
+from tests.helpers import tiny_retrieval_cfg
+from tests.model_helpers import tiny_model
+from uniadapter.engine.runner.resume import check_matches, find_resumable
 
 WHOLE = {"meta": {}, "state_dict": {}, "message_hub": {}, "optimizer": {}}
 
@@ -69,3 +71,15 @@ def test_none_usable_says_why_of_each(tmp_path: Path):
     torch.save({"state_dict": {}}, tmp_path / "epoch_2.pth")
     with pytest.raises(ValueError, match=r"(?s)None of the 2.*epoch_2\.pth has no meta.*epoch_1"):
         find_resumable(tmp_path)
+
+
+def test_weights_of_another_image_size_may_start_a_run_but_not_resume_one():
+    state = tiny_model().state_dict()
+    larger = tiny_model(visual={**tiny_retrieval_cfg()["visual"], "img_size": 48})
+    check_matches(larger, state, [], "a.pth", exact=False)
+    larger.load_state_dict(state)
+    with pytest.raises(ValueError, match=r"differs in the shape of visual\.pos_embed \(1, 5, 32\)"):
+        check_matches(larger, state, [], "a.pth", exact=True)
+    text = {**tiny_retrieval_cfg()["text"], "max_positions": 20}
+    with pytest.raises(ValueError, match=r"the shape of text\.embeddings\.position_embeddings"):
+        check_matches(tiny_model(text=text), state, [], "a.pth", exact=False)

@@ -12,6 +12,7 @@ import torch
 from mmengine.logging import print_log
 from torch import nn
 
+from uniadapter.models.pretrained import has_place
 from uniadapter.utils.safe_io import load_torch_file
 
 _NUMBERED = re.compile(r"^(epoch|iter)_(\d+)\.pth$")
@@ -96,6 +97,12 @@ def check_matches(
     own = model.state_dict()
     given = {re.sub(r"^module\.", "", name): value for name, value in state.items()}
     required = set(own) - set(left_out)
+
+    def fits(name: str) -> bool:
+        # Weights of another stage may be of another image size: loading interpolates.
+        shape, wanted = given[name].shape, own[name].shape
+        return shape == wanted or (not exact and bool(has_place(name, shape, wanted)))
+
     if not exact:
         required &= {name for name, p in model.named_parameters() if p.requires_grad}
     problems = [
@@ -106,7 +113,7 @@ def check_matches(
             [
                 f"{name} {tuple(given[name].shape)} (the model has {tuple(own[name].shape)})"
                 for name in sorted(set(given) & set(own))
-                if isinstance(given[name], torch.Tensor) and given[name].shape != own[name].shape
+                if isinstance(given[name], torch.Tensor) and not fits(name)
             ],
         ),
     ]
