@@ -108,6 +108,17 @@ def test_finds_every_fault(tool: ModuleType, root: Path, capfd: pytest.CaptureFi
     assert "test: 2 items, 2 media, all readable" in printed
 
 
+@pytest.mark.parametrize("frames", ["ends", "all"])
+def test_a_video_is_sound_where_its_reader_is_exact(tool: ModuleType, frames: str) -> None:
+    videos = Path(__file__).resolve().parents[1] / "data" / "videos"
+    for name in ("h264_bframes.avi", "opengop.mp4", "cut_editlist.mp4", "cover_udta_first.mp4"):
+        assert tool.check_medium(str(videos / name), "auto", frames) is None
+        fault = tool.check_medium(str(videos / name), "decord", frames)
+        assert "decord may give other frames" in fault["reason"]
+    fault = tool.check_medium(str(videos / "audio_only.mp4"), "auto", frames)
+    assert "no video stream" in fault["reason"]
+
+
 def test_all_frames_of_one_split(tool: ModuleType, root: Path) -> None:
     config = str(root / "config.py")
     assert tool.main([config, "--split", "test", "--frames", "all", "--workers", "1"]) == 0

@@ -44,6 +44,7 @@ class Index:
 
     Attributes:
         times: Their times of presentation, in units of the stream.
+        decoding_times: Their times of decoding, where the container has any.
         hidden: Places of packets that are decoded and not shown, by an edit list or by the encoder.
         entries: Those at which decoding may begin.
         marks: How many the container calls keyframes.
@@ -51,6 +52,7 @@ class Index:
     """
 
     times: list[int] = field(default_factory=list)
+    decoding_times: list[int] = field(default_factory=list)
     hidden: list[int] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     marks: int = 0
@@ -136,23 +138,27 @@ def read_index(container: Any, stream: Any) -> Index:
         return Index(doubt=f"packets of {codec} are not understood")
     view = VIEWS[codec](stream.codec_context) if codec in VIEWS else PacketView()
     index = Index()
+    # Matroska has one time a packet; FFmpeg works the other one out of it.
+    has_two_times = "mov" in names
     for packet in container.demux(stream):
         if not packet.size:
             continue
-        pts, place, shown = packet.pts, len(index.times), True
+        pts, dts, place, shown = packet.pts, packet.dts, len(index.times), True
         if pts is None:
             return Index(doubt="a packet carries no time")
+        dts = pts if dts is None else dts
         if packet.is_keyframe or view.looks_at_all:
             entry, shown = view.look(packet)
             if view.doubt:
                 return Index(doubt=view.doubt)
             index.marks += packet.is_keyframe
             if entry:
-                dts = pts if packet.dts is None else packet.dts
                 index.entries.append(Entry(pts, place, dts))
         if packet.is_discard or not shown:
             index.hidden.append(place)
         index.times.append(pts)
+        if has_two_times:
+            index.decoding_times.append(dts)
     index.doubt = doubt_about(index, stream.codec_context)
     return index
 
@@ -175,12 +181,30 @@ def doubt_about(index: Index, context: Any) -> str:
     order = getattr(context, "field_order", None)
     if context.codec.canonical_name == "h264" and order not in _WHOLE_PICTURES:
         return "it may be interlaced, and a packet half a frame"
-    depth = context.reorder_depth
-    if depth and len(shown) > 1 and shown == index.times:
-        return "its times follow the order of decoding, its frames another"
-    # A decoder that holds back some frames gives the first of those it has: in the order of times
-    # each frame must have come by then.
+    return _doubt_about_order(index, context.reorder_depth)
+
+
+def _doubt_about_order(index: Index, depth: int) -> str:
+    """Say why a decoder that holds back ``depth`` frames may not follow the times, if it may not.
+
+    It gives the first of the frames it has in its own order, which is not that of wrong times.
+    """
     places = np.argsort(index.times, kind="stable")
+    # In the order of times each frame must have come when it is its turn.
     if (places - np.arange(len(places))).max() > depth:
         return "its times ask for another order than the decoder's"
-    return ""
+    if not depth or len(places) < 2:
+        return ""
+    if (np.diff(places) == 1).all():
+        return "its times follow the order of decoding, its frames another"
+    # Even steps are no accident. Uneven ones are right where the times of decoding are the same
+    # ones, later by some frames, as encoders note them.
+    times = np.array(index.times)[places]
+    steps = np.diff(times)
+    if np.ptp(steps) <= (2 if steps.min() > 4 else 0):
+        return ""
+    decoding = np.array(index.decoding_times)
+    shifts = range(1, min(depth, len(decoding) - 1) + 1)
+    if any(np.array_equal(decoding[k:], times[:-k]) for k in shifts):
+        return ""
+    return "its times are uneven, and nothing says that they are in order"
