@@ -15,6 +15,7 @@ import torch
 import torch.distributed as torch_dist
 from mmengine.dist import get_rank, get_world_size
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from .tensors import as_bytes, at_least_float32
 
@@ -145,6 +146,7 @@ class _GatherWithGrad(torch.autograd.Function):
         return gathered
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor, None]:
         # Half precision would lose digits in the sum, and not every backend can add it.
         total = at_least_float32(grad).to(_comm_device(), copy=True).contiguous()

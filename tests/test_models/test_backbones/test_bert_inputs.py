@@ -91,6 +91,12 @@ def test_other_numbers_of_media(model: Any, media: int) -> None:
         model.text(*texts(1), model.text.project(model.text.read(states(media))))
 
 
+def test_keys_and_values_of_another_tower(model: Any) -> None:
+    deeper = MODELS.build({**tiny_retrieval_cfg()["text"], "num_layers": 3})
+    with pytest.raises(ValueError, match="3 layers .* this one of 2"):
+        model.text(*texts(), deeper.project(deeper.read(states())))
+
+
 def test_states_and_their_mask(model: Any) -> None:
     with pytest.raises(ValueError, match=r"\(V, S, 32\).*got \(10, 32\)"):
         model.text.read(states()[0])

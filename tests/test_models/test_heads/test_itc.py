@@ -43,15 +43,40 @@ def test_loss_equals_the_plain_formula(alpha, ids):
     torch.testing.assert_close(got, want)
 
 
-def test_gradient_reaches_features_and_temperature_but_no_target():
+@pytest.mark.parametrize("at_once", [False, True])
+def test_gradient_reaches_features_and_temperature_but_no_target(at_once):
     image, text = unit(3, 8).requires_grad_(), unit(3, 8).requires_grad_()
     targets = tuple(unit(3, 8).requires_grad_() for _ in range(2))
     temp = torch.tensor(0.07, requires_grad=True)
     ids = torch.arange(3)
-    candidates = tuple(t.detach() for t in targets)
-    contrastive_loss(image, text, targets, candidates, ids, ids, temp, 0.4).backward()
+    candidates = tuple(unit(3, 8).requires_grad_() for _ in range(2))
+    loss = contrastive_loss(image, text, targets, candidates, ids, ids, temp, 0.4, at_once)
+    loss.backward()
     assert all(t.grad is not None for t in (image, text, temp))
-    assert all(t.grad is None for t in targets)
+    assert all(t.grad is None for t in (*targets, *candidates))
+
+
+def test_gradients_that_were_taken_at_once_have_none_themselves():
+    image, ids = unit(3, 8).requires_grad_(), torch.arange(3)
+    rest = (unit(3, 8), (unit(3, 8),) * 2, (unit(3, 8),) * 2, ids, ids, torch.tensor(0.07), 0.4)
+    with pytest.raises(RuntimeError, match="contrast_at_once=False"):
+        torch.autograd.grad(contrastive_loss(image, *rest), image, create_graph=True)
+    plain = contrastive_loss(image, *rest, at_once=False)
+    (gradient,) = torch.autograd.grad(plain, image, create_graph=True)
+    gradient.sum().backward()
+
+
+@pytest.mark.parametrize("wrong", range(7))
+def test_features_and_ids_are_as_many(wrong):
+    """One row beside many would be taken for all of them."""
+    rows = [1 if index == wrong else 3 for index in range(7)]
+    image, text, image_m, text_m, images, texts = (unit(n, 8) for n in rows[:6])
+    ids, temp = torch.arange(rows[6]), torch.tensor(0.07)
+    pair, candidates = (image_m, text_m), (images, texts)
+    with pytest.raises(ValueError, match="a row a sample"):
+        contrastive_loss(image, text, pair, candidates, ids, torch.arange(3), temp, 0.4)
+    with pytest.raises(ValueError, match="FeatureQueue.push"):
+        FeatureQueue(8, 4).push(unit(3, 8), unit(3, 8), torch.arange(1))
 
 
 @pytest.mark.parametrize("sizes", [[3], [5], [2, 2, 2], [4, 3], [7], [1, 12, 2], [5, 5, 5]])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
 from uniadapter.models.heads import draw_negatives
@@ -23,6 +24,11 @@ def test_rows_without_a_negative_are_marked():
     assert draw_negatives(torch.randn(3, 3), ids, ids, generator()).tolist() == [-1, -1, -1]
     columns = torch.tensor([4, 4, 7])
     assert draw_negatives(torch.randn(3, 3), ids, columns, generator()).tolist() == [2, 2, 2]
+
+
+def test_similarities_have_the_shape_of_the_ids():
+    with pytest.raises(ValueError, match=r"3 rows and 2 columns have the shape \(2, 3\)"):
+        draw_negatives(torch.randn(2, 3), torch.arange(3), torch.arange(2), generator())
 
 
 def test_frequencies_follow_the_softmax_without_the_positives():

@@ -25,3 +25,8 @@ def test_loss_equals_the_sum_over_predicted_tokens(smoothing):
     # Three tokens are predicted altogether.
     mean = language_model_loss(logits, labels, smoothing)
     torch.testing.assert_close(mean, per_text.sum() / 3)
+
+
+def test_there_is_a_label_a_position():
+    with pytest.raises(ValueError, match=r"need labels \(2, 4\), got \(4, 2\)"):
+        language_model_loss(torch.randn(2, 4, 6), torch.ones(4, 2, dtype=torch.long))

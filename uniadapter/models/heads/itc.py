@@ -40,7 +40,11 @@ class FeatureQueue(nn.Module):
             visual (Tensor): Features (B, E).
             text (Tensor): Features (B, E).
             ids (Tensor): Media ids (B,). A batch larger than the queue keeps its last entries.
+
+        Raises:
+            ValueError: If there are not as many features as ids.
         """
+        _check_rows("FeatureQueue.push", visual, text, ids)
         size = self.ids.shape[0]
         batch = ids.shape[0]
         # Row j of the batch goes where a one-by-one insertion would have put it, and the last
@@ -51,6 +55,13 @@ class FeatureQueue(nn.Module):
         self.text[slots] = text[rows].to(self.text.dtype)
         self.ids[slots] = ids[rows]
         self.ptr.copy_((self.ptr + batch) % size)
+
+
+def _check_rows(name: str, *tensors: torch.Tensor) -> None:
+    """Refuse tensors that differ in rows, of which broadcasting would take one for many."""
+    rows = [len(t) for t in tensors]
+    if len(set(rows)) > 1:
+        raise ValueError(f"{name} needs a row a sample in every tensor, got {rows} rows.")
 
 
 def _soft_cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -76,6 +87,11 @@ class _GradientAtOnce(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *outer: torch.Tensor) -> Any:
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                "Gradients that are taken in the forward pass have no gradient of their own "
+                "(create_graph=True): set model.fast.contrast_at_once=False."
+            )
         return None, *(None if g is None else g * outer[0] for g in ctx.gradients)
 
 
@@ -96,7 +112,8 @@ def contrastive_loss(
         visual (Tensor): Online features of this rank's media, (B, E).
         text (Tensor): Online features of their texts, (B, E).
         momentum (tuple): Momentum features of the same media and texts, (B, E) each.
-        candidates (tuple): Momentum features of media and texts to compare with, (C, E) each.
+        candidates (tuple): Momentum features of media and texts to compare with, (C, E) each;
+            no gradient reaches them.
         ids (Tensor): Media ids (B,).
         candidate_ids (Tensor): Media ids (C,). Equal ids are positives.
         temperature (Tensor): Scalar that divides the similarities.
@@ -106,8 +123,14 @@ def contrastive_loss(
 
     Returns:
         Tensor: Scalar, the mean of both directions.
+
+    Raises:
+        ValueError: If features and ids are not as many.
     """
-    visual_all, text_all = candidates
+    # Targets and candidates are constants, whichever way the gradients are taken.
+    visual_all, text_all = (features.detach() for features in candidates)
+    _check_rows("contrastive_loss", visual, text, *momentum, ids)
+    _check_rows("contrastive_loss (candidates)", visual_all, text_all, candidate_ids)
     hard = (ids[:, None] == candidate_ids[None]).to(visual.dtype)
     hard = hard / hard.sum(1, keepdim=True)
     with torch.no_grad():

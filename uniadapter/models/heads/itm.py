@@ -27,7 +27,15 @@ def draw_negatives(
     Returns:
         Tensor: Column indices (R,), long, on the device of ``logits``; -1 where all columns have
         the row's id.
+
+    Raises:
+        ValueError: If the similarities have another shape than the ids.
     """
+    if logits.shape != (len(row_ids), len(column_ids)):
+        raise ValueError(
+            f"Similarities of {len(row_ids)} rows and {len(column_ids)} columns have the shape "
+            f"{tuple(logits.shape)}."
+        )
     same = row_ids[:, None] == column_ids[None]
     none_left = same.all(1)
     # Masking before the softmax is masking after it and renormalising, which the draw does

@@ -31,7 +31,15 @@ def language_model_loss(
 
     Returns:
         Tensor: Scalar, or (B,) for ``'sum'``.
+
+    Raises:
+        ValueError: If there is not one label a position.
     """
+    if labels.shape != logits.shape[:2]:
+        raise ValueError(
+            f"Logits of shape {tuple(logits.shape)} need labels {tuple(logits.shape[:2])}, got "
+            f"{tuple(labels.shape)}."
+        )
     loss = F.cross_entropy(
         at_least_float32(logits[:, :-1].flatten(0, 1)),
         labels[:, 1:].flatten(),
@@ -64,8 +72,15 @@ def decoder_loss(
 
     Returns:
         Tensor: What :func:`language_model_loss` returns.
+
+    Raises:
+        ValueError: If there is not one label a word.
     """
     ids, mask, labels = words
+    if labels.shape != ids.shape:
+        raise ValueError(
+            f"Words of shape {tuple(ids.shape)} need as many labels, got {tuple(labels.shape)}."
+        )
     wanted = F.pad(labels[:, 1:] != -100, (0, 1))
     logits, _ = decoder(ids, mask, cross, wanted=wanted if predicted_only else None)
     count = len(logits) if predicted_only else int(wanted.sum())

@@ -245,6 +245,12 @@ class BertModel(nn.Module):
         self.embeddings.check(offset + length)
         if cross is not None:
             cross.check(texts)
+            layers = self.num_layers if cross.projected is None else len(cross.projected)
+            if layers != self.num_layers:
+                raise ValueError(
+                    f"Keys and values of {layers} layers were projected for another tower than "
+                    f"this one of {self.num_layers}."
+                )
 
     def _packed(
         self, input_ids: torch.Tensor, packing: Packing, cross: CrossInput | None, first_only: bool
