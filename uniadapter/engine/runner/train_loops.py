@@ -129,8 +129,12 @@ class IterBasedTrainLoop(_GoesOn, PlainIterLoop):
         self.runner.call_hook("before_train_epoch")
         batches = self._batches()
         while self._iter < self._max_iters and not self.stop_training:
-            self.runner.model.train()
-            self.run_iter(next(batches))
+            batch = next(batches)
+            # As a pass starts and after validation, not in every iteration: the prefix cache reads
+            # the weights again where the mode is set.
+            if not self.runner.model.training:
+                self.runner.model.train()
+            self.run_iter(batch)
             self._decide_current_val_interval()
             at_interval = self._iter % self.val_interval == 0 or self._iter == self._max_iters
             if self.runner.val_loop is not None and self._iter >= self.val_begin and at_interval:
@@ -153,5 +157,6 @@ class IterBasedTrainLoop(_GoesOn, PlainIterLoop):
                 sampler = getattr(self.dataloader.batch_sampler, "sampler", None)
             if hasattr(sampler, "set_epoch"):
                 sampler.set_epoch(number)
+            self.runner.model.train()
             yield from self._rest(self.dataloader)
             number += 1
