@@ -81,9 +81,9 @@ def clips(draw: st.DrawFn, encoders: tuple[str, ...] = tuple(ENCODERS)) -> Clip:
         options=draw(st.sampled_from(ENCODERS[encoder][1])),
         frames=draw(st.integers(1, 40)),
         group=draw(st.integers(1, 20)),
-        # H.265 wants a few blocks, and all encoders of YUV even sides.
+        # H.265 wants a few blocks, all encoders of YUV even sides, of interlaced video more so.
         width=2 * draw(st.integers(32, 45)),
-        height=2 * draw(st.integers(32, 40)),
+        height=4 * draw(st.integers(16, 20)),
         turn=draw(st.sampled_from((0, 0, 90, 180, 270))) if container in ("mp4", "mov") else 0,
         first=draw(st.sampled_from((0, 0, 0, 0, 0, 1, 7))) if container in _TIMED else 0,
         shift=draw(st.sampled_from((0, 0, -300, 5000))) if timed else 0,
