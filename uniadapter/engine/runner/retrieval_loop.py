@@ -265,10 +265,10 @@ class RetrievalValLoop(_RetrievalLoop, ValLoop):
 
     Stage one encodes media and texts, each rank its share. Stage two shortlists, by cosine
     similarity, the ``k_test`` best media of every text and the ``k_test`` best texts of every
-    medium, and scores every pair that stands on either list once by image-text matching, on the
-    rank that holds the medium's visual tokens. In a direction, what is on its shortlist scores ITM
-    logit + ``itc_weight`` * cosine, and everything else -100. The result doesn't depend on the
-    number of ranks, whether or not it divides the split.
+    medium (equal ones count once and score alike), and scores every pair that stands on either list
+    once by image-text matching, on the rank that holds the medium's visual tokens. In a direction,
+    what is on its shortlist scores ITM logit + ``itc_weight`` * cosine, and everything else -100.
+    The ranks don't depend on the number of processes, whether or not it divides the split.
 
     Visual tokens stay in main memory: media x frames x tokens x width numbers over all ranks
     (1,000 videos x 16 frames x 197 x 768 in float16: 4.5 GiB), or in ``gallery_dir`` on disk.
