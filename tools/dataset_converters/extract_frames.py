@@ -11,13 +11,15 @@ writes a folder a video, under the video's name without its extension (see docs/
 
 Videos whose folder is there already are left alone, so a run that was interrupted can be repeated.
 A folder appears under its name only when it is whole. Exit status: 0 when all frames are there, 1
-when a video couldn't be read or its folder is of another kind; these are listed.
+when a video couldn't be read or its folder is of another kind; these are listed, and the other
+videos extracted all the same.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import shutil
 import sys
@@ -25,11 +27,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.utils import track_progress_rich
 from PIL import Image
 
 from uniadapter.datasets.media import VIDEO_EXTENSIONS, MediaError
-from uniadapter.datasets.transforms import open_media
+from uniadapter.datasets.transforms import AvBackend
 from uniadapter.datasets.transforms.pictures import (
     INDEX_NAME,
     INDEX_VERSION,
@@ -37,10 +38,13 @@ from uniadapter.datasets.transforms.pictures import (
     read_index,
 )
 from uniadapter.datasets.transforms.video import resize_frames
+from uniadapter.utils.processes import Died, map_in_processes
 from uniadapter.utils.safe_io import atomic_write
 
-#: Frames held in memory at once.
-CHUNK = 32
+#: No video shows more frames a second, so that more can only be a slip.
+MAX_FPS = 1000
+#: Times are rounded: a frame that comes this share of a stretch behind its middle counts as there.
+TOLERANCE = 1e-3
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -59,8 +63,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--overwrite", action="store_true", help="replace folders made with other options"
     )
     args = parser.parse_args(argv)
-    if args.fps is not None and args.fps <= 0:
-        parser.error(f"--fps {args.fps} must be above 0")
+    if args.fps is not None and not 0 < args.fps <= MAX_FPS:
+        parser.error(
+            f"--fps {args.fps} must be above 0 and at most {MAX_FPS}; leave it out for every frame"
+        )
     if args.short_side is not None and args.short_side < 1:
         parser.error(f"--short-side {args.short_side} must be at least 1")
     if not 1 <= args.quality <= 100:
@@ -75,7 +81,7 @@ def find_videos(root: Path, out: Path) -> dict[Path, Path]:
 
     Raises:
         FileNotFoundError: When the folder doesn't exist or holds no video.
-        ValueError: When two videos would share a folder.
+        ValueError: When two videos would share a folder, or one's folder lie in another's.
     """
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is not a folder of videos.")
@@ -90,6 +96,12 @@ def find_videos(root: Path, out: Path) -> dict[Path, Path]:
             found[path] = target
     if not found:
         raise FileNotFoundError(f"{root} holds no video {VIDEO_EXTENSIONS}.")
+    for target, path in owners.items():
+        outer = next((owners[folder] for folder in target.parents if folder in owners), None)
+        if outer is not None:
+            raise ValueError(
+                f"the folder {target} of {path} would lie among the frames of {outer}: rename one."
+            )
     return found
 
 
@@ -98,19 +110,46 @@ def choose_frames(spans: np.ndarray, fps: float | None) -> np.ndarray:
 
     Args:
         spans: (N, 2), the seconds at which each frame comes and goes.
-        fps: Stretches a second; None for all frames.
+        fps: Stretches a second; None for all frames, whatever their times.
 
     Returns:
         Ascending frame numbers, at least one. Where the video has fewer frames a second than
         asked for, each is there once.
+
+    Raises:
+        ValueError: When the times don't tell which frame is on screen; the message says why.
     """
     if fps is None:
         return np.arange(len(spans))
-    start, stop = float(spans[0, 0]), float(spans[-1, 1])
-    count = max(1, round((stop - start) * fps))
-    moments = start + (np.arange(count) + 0.5) * (stop - start) / count
-    numbers = np.searchsorted(spans[:, 0], moments, side="right") - 1
-    return np.unique(numbers.clip(0, len(spans) - 1))
+    fault = fault_of_times(spans)
+    if fault:
+        raise ValueError(fault)
+    comes = spans[:, 0].astype(np.float64)
+    # A last frame without a length is on screen for no time at all.
+    duration = max(float(spans[-1, 1]), comes[-1]) - comes[0]
+    count = max(1, round(duration * fps))
+    if not duration:
+        return np.zeros(1, dtype=np.int64)
+    # Middles before each frame comes. They are counted, not listed: their number has no bound.
+    places = (comes - comes[0]) / duration * count - 0.5 - TOLERANCE
+    before = np.append(np.ceil(places).clip(0, count), count)
+    return np.flatnonzero(np.diff(before) > 0)
+
+
+def fault_of_times(spans: np.ndarray) -> str | None:
+    """Say what is wrong with the times of frames, if they don't ascend from one to the next."""
+    comes = spans[:, 0].astype(np.float64).tolist()
+    broken = np.flatnonzero(~np.isfinite(comes))
+    if len(broken):
+        return f"frame {broken[0]} comes at {comes[broken[0]]} s"
+    late = np.flatnonzero(np.diff(comes) <= 0)
+    if len(late):
+        at = int(late[0])
+        return f"frame {at + 1} comes at {comes[at + 1]} s, frame {at} at {comes[at]} s"
+    end = float(spans[-1, 1])
+    if not math.isfinite(end) or not math.isfinite((end - comes[0]) * MAX_FPS):
+        return f"the last frame goes at {end} s, the first comes at {comes[0]} s"
+    return None
 
 
 def extract(video: str, target: str, options: dict[str, Any], overwrite: bool) -> dict[str, Any]:
@@ -127,6 +166,9 @@ def extract(video: str, target: str, options: dict[str, Any], overwrite: bool) -
         return {"state": "extracted", "bytes": write_folder(video, Path(target), options)}
     except (MediaError, OSError) as error:
         return {"state": "fault", "reason": str(error)}
+    # Whatever one video does to its decoder, the others are to be extracted.
+    except Exception as error:
+        return {"state": "fault", "reason": f"{video}: {type(error).__name__}: {error}"}
 
 
 def misfit(video: str, target: str, options: dict[str, Any]) -> str | None:
@@ -134,7 +176,12 @@ def misfit(video: str, target: str, options: dict[str, Any]) -> str | None:
     index = (read_index(target) if os.path.isdir(target) else None) or {}
     source = index.get("source", {})
     if index.get("options") == options and source.get("bytes") == os.path.getsize(video):
-        return None
+        lost = sorted(set(frame_names(index)) - set(os.listdir(target)))
+        if not lost:
+            return None
+        return (
+            f"{target}: lacks {len(lost)} of its pictures, such as {lost[0]}; --overwrite renews it"
+        )
     return (
         f"{target}: was not made from {video} with these options, but from {source} with "
         f"{index.get('options')}; --overwrite replaces it"
@@ -145,16 +192,24 @@ def write_folder(video: str, target: Path, options: dict[str, Any]) -> int:
     """Write the frames under a temporary name, then rename the folder; return the bytes."""
     if target.exists() and not (target / INDEX_NAME).is_file():
         raise FileExistsError(f"{target}: is there, but not of this tool; remove it yourself")
-    reader = open_media(video)
+    reader = AvBackend(video)
     spans = reader.spans()
-    numbers = choose_frames(spans, options["fps"])
+    try:
+        numbers = choose_frames(spans, options["fps"])
+    except ValueError as error:
+        raise MediaError(
+            video,
+            f"{error}, so that --fps can't choose frames by their times; extract every frame "
+            "(without --fps), or encode the video anew",
+        ) from error
+    sound = fault_of_times(spans) is None
     index: dict[str, Any] = {
         "version": INDEX_VERSION,
         "source": {"name": Path(video).name, "bytes": os.path.getsize(video), "frames": len(spans)},
         "options": options,
         "image": options["image"],
         "numbers": numbers.tolist(),
-        "times": [round(float(spans[number, 0]), 6) for number in numbers],
+        "times": [round(float(spans[n, 0]), 6) for n in numbers] if sound else None,
     }
     names = frame_names(index)
     partial = target.with_name(f".{target.name}.partial")
@@ -162,11 +217,10 @@ def write_folder(video: str, target: Path, options: dict[str, Any]) -> int:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        for start in range(0, len(numbers), CHUNK):
-            frames = shrink(reader.get_frames(numbers[start : start + CHUNK]), options)
-            for name, frame in zip(names[start:], frames, strict=False):
-                _save(frame, partial / name, options)
-        index["size"] = list(frames.shape[1:3])
+        for name, frame in zip(names, reader.walk(numbers.tolist()), strict=True):
+            picture = shrink(frame[None], options)[0]
+            _save(picture, partial / name, options)
+        index["size"] = list(picture.shape[:2])
         atomic_write(partial / INDEX_NAME, (json.dumps(index) + "\n").encode())
         written = sum(file.stat().st_size for file in partial.iterdir())
         if target.is_dir():
@@ -208,12 +262,11 @@ def main(argv: list[str] | None = None) -> int:
         videos = find_videos(Path(args.videos), Path(args.out))
     except (FileNotFoundError, ValueError) as error:
         sys.exit(f"error: {error}")
-    results = track_progress_rich(
-        extract,
-        [(str(video), str(target), options, args.overwrite) for video, target in videos.items()],
-        nproc=args.workers,
-        description="frames:",
-    )
+    tasks = [(str(video), str(target), options, args.overwrite) for video, target in videos.items()]
+    results = map_in_processes(extract, tasks, args.workers, "frames:")
+    for index, (video, *_) in enumerate(tasks):
+        if isinstance(results[index], Died):
+            results[index] = {"state": "fault", "reason": f"{video}: {results[index].reason}"}
     states = [result["state"] for result in results]
     written = sum(result.get("bytes", 0) for result in results)
     print(

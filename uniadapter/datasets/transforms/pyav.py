@@ -92,6 +92,34 @@ class AvBackend(VideoBackend):
             self._read_on(missing, frames)
         return np.stack([frames[number] for number in numbers])
 
+    def walk(self, numbers: Sequence[int]) -> Iterator[np.ndarray]:
+        """Read many frames, one in memory at a time; they are those of :meth:`get_frames`.
+
+        Args:
+            numbers: Ascending frame numbers in [0, len).
+
+        Yields:
+            (H, W, 3) uint8 RGB.
+
+        Raises:
+            MediaError: As :meth:`get_frames`.
+        """
+        left = self.check_indices(numbers)
+        # Few frames are reached sooner from entry to entry, as long as packets are frames.
+        if not self.doubt and len(left) < len(self._entries):
+            yield from (self.get_frames([number])[0] for number in left)
+            return
+        wanted = set(left)
+        for number, frame in enumerate(self._in_order()):
+            if number > left[-1]:
+                return
+            if not self.doubt and (number >= len(self) or frame.pts != self._times[number]):
+                raise MediaError(self.path, f"frame {number}: its packets say another time")
+            if number in wanted:
+                yield self._as_rgb(frame, number)
+        if number < left[-1]:
+            raise MediaError(self.path, f"frame {left[-1]}: the decoder gave no such frame")
+
     # From entry to entry.
 
     def _seek(self, numbers: list[int], frames: dict[int, np.ndarray]) -> None:

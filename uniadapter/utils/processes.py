@@ -1,0 +1,139 @@
+"""Work in processes that may die: a decoder that meets a broken file can end its process."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, NamedTuple
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class Died(NamedTuple):
+    """What stands in the place of a result when the process of a task ended without one.
+
+    Attributes:
+        exitcode: That of the process; the negative number of the signal that ended it.
+    """
+
+    exitcode: int
+
+    @property
+    def reason(self) -> str:
+        """What happened, in words."""
+        if self.exitcode >= 0:
+            return f"its process ended with status {self.exitcode}"
+        name = signal.Signals(-self.exitcode).name
+        hint = "; was memory short?" if name == "SIGKILL" else ""
+        return f"its process was ended by {name}{hint}"
+
+
+class _Worker(NamedTuple):
+    process: BaseProcess
+    connection: Connection
+    task: int
+
+
+def map_in_processes(
+    func: Callable[..., Any], tasks: Iterable[tuple], workers: int, description: str
+) -> list[Any]:
+    """Call a function for every task, in processes of their own, under a bar of progress.
+
+    A process that dies takes its one task with it; another takes its place.
+
+    Args:
+        func: The function; it, its arguments and its results must be picklable.
+        tasks: The arguments of each call.
+        workers: Processes at once.
+        description: What the bar of progress says.
+
+    Returns:
+        The results in the order of the tasks, :class:`Died` where there is none.
+
+    Raises:
+        Exception: The first that a call raises.
+    """
+    queue = deque(enumerate(tasks))
+    results: list[Any] = [None] * len(queue)
+    running: dict[int, _Worker] = {}
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    try:
+        # Drawn from here alone: a thread that draws may hold a lock when a process is forked.
+        with Progress(*columns, TimeRemainingColumn(), auto_refresh=False) as bar:
+            line = bar.add_task(description, total=len(queue))
+            for _ in range(min(workers, len(queue))):
+                _hand_out(queue, running, *_start(func))
+            while running:
+                ready = wait([worker.connection for worker in running.values()])
+                for worker in [w for w in running.values() if w.connection in ready]:
+                    del running[worker.task]
+                    results[worker.task] = _result_of(worker)
+                    bar.update(line, advance=1, refresh=True)
+                    died = isinstance(results[worker.task], Died)
+                    if queue:
+                        process, connection = _start(func) if died else worker[:2]
+                        _hand_out(queue, running, process, connection)
+                    elif not died:
+                        # Other processes hold copies of the pipe: closing it would say nothing.
+                        worker.connection.send(None)
+    finally:
+        for worker in running.values():
+            worker.process.terminate()
+    return results
+
+
+def _start(func: Callable[..., Any]) -> tuple[BaseProcess, Connection]:
+    here, there = multiprocessing.Pipe()
+    process = multiprocessing.Process(target=_serve, args=(func, there), daemon=True)
+    process.start()
+    # Only then does the death of the process close the pipe.
+    there.close()
+    return process, here
+
+
+def _hand_out(
+    queue: deque[tuple[int, tuple]],
+    running: dict[int, _Worker],
+    process: BaseProcess,
+    connection: Connection,
+) -> None:
+    number, task = queue.popleft()
+    connection.send(task)
+    running[number] = _Worker(process, connection, number)
+
+
+def _result_of(worker: _Worker) -> Any:
+    try:
+        result, error = worker.connection.recv()
+    except (EOFError, ConnectionResetError):
+        worker.process.join()
+        return Died(worker.process.exitcode or 0)
+    if error is not None:
+        worker.process.terminate()
+        raise error
+    return result
+
+
+def _serve(func: Callable[..., Any], connection: Connection) -> None:
+    """Answer tasks until there are no more, or nobody who asks."""
+    # What the parent left to be collected may wait for threads that a fork doesn't copy.
+    gc.freeze()
+    parent = multiprocessing.parent_process()
+    while True:
+        # The pipe doesn't end when the parent is killed, for the same reason.
+        ready = wait([connection, *([parent.sentinel] if parent else [])])
+        task = connection.recv() if connection in ready else None
+        if task is None:
+            return
+        answer: tuple[Any, Exception | None]
+        try:
+            answer = func(*task), None
+        # Whatever it is, it is the caller's.
+        except Exception as error:
+            answer = None, error
+        connection.send(answer)
