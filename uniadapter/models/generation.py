@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from uniadapter.utils.finite import refuse_nan
 from uniadapter.utils.tensors import at_least_float32
 
 from .backbones.bert import BertDecoder, CrossInput
@@ -97,6 +98,8 @@ def _next_log_probs(
 ) -> torch.Tensor:
     """Log-probabilities (..., V) of the next word; no end before ``min_length``."""
     log_probs = at_least_float32(logits[:, -1]).log_softmax(-1)
+    # One NaN among the logits makes the probabilities of all words NaN.
+    refuse_nan(log_probs[:, 0], "Probabilities of the next word")
     if length < config.min_length:
         log_probs[:, eos] = float("-inf")
     return log_probs

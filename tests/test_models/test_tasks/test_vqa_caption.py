@@ -397,3 +397,16 @@ def test_caption_adapter_is_the_unimodal_and_cross_modal_one(vocab):
     model(torch.randn(1, 1, 3, 32, 32), data_samples=[sample], mode="loss")["loss_lm"].backward()
     for name, parameter in model.named_parameters():
         assert (parameter.grad is not None) == parameter.requires_grad, name
+
+
+@pytest.mark.parametrize("inference", ["rank", "generate"])
+@pytest.mark.parametrize("beams", [1, 3])
+def test_answers_of_nan_are_refused(vocab, inference, beams):
+    options = {"inference": inference, "generation": {"num_beams": beams}}
+    model = build("VQAModel", vocab, answer_list=ANSWERS, **options).eval()
+    batch = questions(model)
+    states = model.encode_question(**batch)
+    model.answer(states, batch["attention_mask"])
+    next(model.decoder.cls.parameters()).data.fill_(float("nan"))
+    with pytest.raises(ValueError, match="are NaN"):
+        model.answer(states, batch["attention_mask"])

@@ -2,6 +2,7 @@
 
 from .alpha_ramp import AlphaRampHook
 from .compile import CompileHook
+from .ema import EMAHook
 from .epoch_seed import EpochSeedHook, seed_worker
 from .frozen_precision import FrozenPrecisionHook
 from .media_fault import MediaFaultHook
@@ -11,6 +12,7 @@ from .trainable_report import TrainableReportHook
 __all__ = [
     "AlphaRampHook",
     "CompileHook",
+    "EMAHook",
     "EpochSeedHook",
     "FrozenPrecisionHook",
     "MediaFaultHook",

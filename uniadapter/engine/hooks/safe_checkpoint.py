@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.dist import broadcast_object_list, is_main_process
-from mmengine.hooks import CheckpointHook
+from mmengine.hooks import CheckpointHook, EMAHook
 from mmengine.logging import print_log
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import nn
 
+from uniadapter.engine.runner.finite import check_losses, check_weights
 from uniadapter.engine.runner.optimizer_state import match_optimizer, optimizer_names
 from uniadapter.engine.runner.position import restore_gradients, take_position
 from uniadapter.engine.runner.resume import check_matches, check_resumable, find_resumable
@@ -33,6 +34,7 @@ class SafeCheckpointHook(CheckpointHook):
       numbers become Python ones.
     * Frozen backbone tensors that ``model.pretrained`` restores are left out; the fingerprint of
       the backbone stands in for them and is checked when the file is loaded.
+    * A run whose loss or trained weights are not finite stops before it saves them.
     * A checkpoint inside an epoch holds the states of the generators, one between two updates of
       accumulated gradients the gradients, so that the run goes on from there as well.
     * Optimizer states are saved with the names of their parameters and resumed by them.
@@ -59,6 +61,7 @@ class SafeCheckpointHook(CheckpointHook):
         super().__init__(*args, **kwargs)
         self.export_adapter = export_adapter
         self._fingerprint: str | None = None
+        self._saved: dict[str, Any] | None = None
         self._inside = False
         self._position: dict[str, Any] = {}
         self._gradients: dict[str, Any] | None = None
@@ -72,6 +75,7 @@ class SafeCheckpointHook(CheckpointHook):
         Raises:
             ValueError: If the file that was asked for, or every one there is, cannot be used.
         """
+        _refuse_plain_ema(runner)
         if not runner._resume:
             return
         outcome: list[Any] = [None]
@@ -151,19 +155,24 @@ class SafeCheckpointHook(CheckpointHook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Save by iterations.
+        """Stop at a loss that is not finite; save by iterations.
 
         Args:
             runner: The runner.
             batch_idx: Not used.
             data_batch: Not used.
-            outputs: Not used.
+            outputs: The losses.
+
+        Raises:
+            NotFiniteError: If a loss is not finite on any rank.
         """
+        check_losses(outputs, runner.iter + 1)
         self._inside = True
         super().after_train_iter(runner, batch_idx, data_batch, outputs)
         self._inside = False
 
     def _take_position(self, runner: Runner, iteration: int) -> None:
+        check_weights(_unwrap(runner.model), iteration)
         loop = runner.train_loop
         inside = self._inside or (not self.by_epoch and isinstance(loop, IterBasedTrainLoop))
         done = iteration - getattr(loop, "epoch_start", 0) if inside else None
@@ -177,6 +186,9 @@ class SafeCheckpointHook(CheckpointHook):
             checkpoint: What will be saved, changed in place.
         """
         model = _unwrap(runner.model)
+        # Another hook may have put averages in the place of the weights: export what is saved.
+        trained = [name for name, p in model.named_parameters() if p.requires_grad]
+        self._saved = {name: checkpoint["state_dict"][name] for name in trained}
         left_out = _restored_by_pretrained(model)
         checkpoint["meta"]["left_out"] = left_out
         if hasattr(model, "adapter_extras"):
@@ -268,7 +280,7 @@ class SafeCheckpointHook(CheckpointHook):
         folder = _adapter_folder(checkpoint_path)
         temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
-        save_adapter(model, temporary)
+        save_adapter(model, temporary, self._saved)
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(temporary, folder)
 
@@ -276,6 +288,15 @@ class SafeCheckpointHook(CheckpointHook):
         if self.file_backend.isfile(path):
             self.file_backend.remove(path)
         shutil.rmtree(_adapter_folder(path), ignore_errors=True)
+
+
+def _refuse_plain_ema(runner: Runner) -> None:
+    plain = any(type(hook) is EMAHook for hook in runner.hooks)
+    if plain and _restored_by_pretrained(_unwrap(runner.model)):
+        raise ValueError(
+            "MMEngine's EMAHook averages and saves the frozen weights too, and can't resume from "
+            "checkpoints that leave them out: write custom_hooks=[dict(type='uniadapter.EMAHook')]."
+        )
 
 
 def _restored_by_pretrained(model: nn.Module) -> list[str]:

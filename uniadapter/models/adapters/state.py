@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -124,19 +124,24 @@ def _describe(model: Any) -> dict[str, Any]:
     }
 
 
-def save_adapter(model: nn.Module, folder: str | Path) -> Path:
+def save_adapter(
+    model: nn.Module, folder: str | Path, values: Mapping[str, torch.Tensor] | None = None
+) -> Path:
     """Write the trained tensors and a JSON that says what they are.
 
     Args:
         model (VisionLanguageModel): The model.
         folder (str | Path): Directory for ``adapter_model.safetensors`` and
             ``adapter_config.json``; created if missing.
+        values (Mapping, optional): Tensors by name to write in place of the model's own, such as
+            their averages. Defaults to None.
 
     Returns:
         Path: The folder.
     """
     folder = Path(folder)
-    state = {name: t.cpu().contiguous() for name, t in trained_state_dict(model).items()}
+    state = trained_state_dict(model)
+    state = {name: (values or state)[name].cpu().contiguous() for name in state}
     config = {
         "format_version": FORMAT_VERSION,
         **_describe(model),

@@ -42,5 +42,8 @@ def draw_negatives(
     # anyway, but can't underflow to a row of zeros.
     weights = torch.softmax(at_least_float32(logits).masked_fill(same, float("-inf")), dim=1)
     weights = weights.masked_fill(none_left[:, None], 1.0)
+    # Similarities that are NaN make the losses NaN, which stops all ranks together; a draw that
+    # failed would stop one of them only.
+    weights = torch.where(weights.isnan(), (~same).to(weights.dtype), weights)
     drawn = torch.multinomial(weights.cpu(), 1, generator=generator).squeeze(1).to(logits.device)
     return drawn.masked_fill(none_left, -1)

@@ -14,6 +14,7 @@ from mmengine.logging import print_log
 from uniadapter.registry import MODELS
 from uniadapter.utils.answer_list import drop_twins, read_answer_list
 from uniadapter.utils.dist import weigh_mean
+from uniadapter.utils.finite import refuse_nan
 from uniadapter.utils.tensors import at_least_float32
 from uniadapter.utils.words import words_of
 
@@ -319,4 +320,5 @@ class VQAModel(GenerativeModel):
             smoothing, only = self.rank_label_smoothing, self.fast.predicted_only
             scores.append(-decoder_loss(self.decoder, words, own, smoothing, "sum", only))
         full = first.new_full((len(states), len(answers)), float("-inf"))
-        return full.scatter(1, chosen, torch.cat(scores).view_as(chosen))
+        found = refuse_nan(torch.cat((*scores, first[:, 0])), "Scores of the candidate answers")
+        return full.scatter(1, chosen, found[: len(flat)].view_as(chosen))

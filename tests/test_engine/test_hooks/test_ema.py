@@ -1,0 +1,112 @@
+"""Averages of the trained weights: saved, resumed, exported, and nothing of what is frozen."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.helpers import load_tool, tiny_retrieval_cfg, tiny_run_cfg, write_run_cfg
+from uniadapter.apis.model import build_model, init_model
+from uniadapter.engine.hooks import EMAHook
+
+train = load_tool("train.py")
+MOMENTUM = 0.25
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of the frozen towers and the heads."""
+    torch.manual_seed(0)
+    state = build_model(tiny_retrieval_cfg()).state_dict()
+    parts = ("visual.", "text.", "vision_proj.", "text_proj.", "itm_head.", "temp")
+    path = tmp_path_factory.mktemp("backbone") / "backbone.safetensors"
+    save_file({name: t.clone() for name, t in state.items() if name.startswith(parts)}, path)
+    return path
+
+
+def write_cfg(folder: Path, world: Path, backbone: Path, hook: dict[str, Any]) -> Path:
+    folder.mkdir(exist_ok=True)
+    cfg = tiny_run_cfg(world, pretrained=str(backbone), random=False)
+    cfg["custom_hooks"] = [{"type": "AlphaRampHook"}, hook]
+    cfg["default_hooks"]["checkpoint"] = {"by_epoch": False, "interval": 1, "max_keep_ckpts": -1}
+    return write_run_cfg(folder / "cfg.py", cfg)
+
+
+def read(path: Path) -> dict[str, Any]:
+    return torch.load(path, weights_only=True)
+
+
+HOOK = {"type": "EMAHook", "momentum": MOMENTUM}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, tiny_world: Path, backbone: Path) -> Path:
+    """Folder of a run of 4 iterations."""
+    folder = tmp_path_factory.mktemp("whole")
+    train.main([str(write_cfg(folder, tiny_world, backbone, HOOK)), "--work-dir", str(folder)])
+    return folder
+
+
+def test_averages_are_those_of_the_formula(whole: Path):
+    weights = [read(whole / f"iter_{i}.pth")["ema_state_dict"] for i in range(1, 5)]
+    for name in weights[0]:
+        if not name.startswith("module."):
+            continue
+        # MMEngine's first update copies.
+        expected = weights[0][name]
+        for later in weights[1:]:
+            expected = (1 - MOMENTUM) * expected + MOMENTUM * later[name]
+        found = read(whole / "iter_4.pth")["state_dict"][name.removeprefix("module.")]
+        torch.testing.assert_close(found, expected)
+        moved = not torch.equal(found, weights[-1][name])
+        assert moved or torch.equal(weights[0][name], weights[-1][name])
+
+
+def test_nothing_frozen_is_saved(whole: Path):
+    content = read(whole / "iter_4.pth")
+    names = {n.removeprefix("module.") for n in content["ema_state_dict"]} - {"steps"}
+    assert names == {name for group in content["optimizer_names"] for name in group}
+    assert not any(name.startswith(("visual.", "text.")) for name in content["state_dict"])
+
+
+@pytest.mark.parametrize("after", [1, 2])
+def test_resumes_bit_for_bit(
+    whole: Path, tmp_path: Path, tiny_world: Path, backbone: Path, after: int
+):
+    folder = tmp_path / "parts"
+    cfg = write_cfg(folder, tiny_world, backbone, HOOK)
+    shutil.copy(whole / f"iter_{after}.pth", folder)
+    file = str(folder / f"iter_{after}.pth")
+    train.main([str(cfg), "--work-dir", str(folder), "--resume", file])
+    expected, found = read(whole / "iter_4.pth"), read(folder / "iter_4.pth")
+    for part in ("state_dict", "ema_state_dict"):
+        assert set(expected[part]) == set(found[part])
+        for name, value in expected[part].items():
+            assert torch.equal(value, found[part][name]), name
+
+
+def test_the_exported_adapter_and_the_checkpoint_are_one_model(whole: Path):
+    state = read(whole / "iter_4.pth")["state_dict"]
+    for name, value in load_file(whole / "iter_4_adapter/adapter_model.safetensors").items():
+        assert torch.equal(value, state[name]), name
+    models = [
+        init_model(whole / "cfg.py", whole / name) for name in ("iter_4.pth", "iter_4_adapter")
+    ]
+    own, other = (dict(model.named_parameters()) for model in models)
+    assert all(torch.equal(own[name], other[name]) for name in own)
+
+
+def test_plain_hook_is_refused_by_name(tmp_path: Path, tiny_world: Path, backbone: Path):
+    cfg = write_cfg(tmp_path, tiny_world, backbone, {"type": "mmengine.EMAHook"})
+    with pytest.raises((ValueError, SystemExit), match=r"type='uniadapter\.EMAHook'"):
+        train.main([str(cfg), "--work-dir", str(tmp_path)])
+
+
+def test_buffers_are_no_option():
+    with pytest.raises(ValueError, match="update_buffers"):
+        EMAHook(update_buffers=True)
