@@ -70,7 +70,7 @@ def test_old_files_go_only_after_the_new_one_is_there(tmp_path: Path, monkeypatc
 
 
 def test_adapter_is_exported_beside_each_checkpoint(tmp_path: Path, monkeypatch):
-    def save_adapter(model, folder):
+    def save_adapter(model, folder, values=None):
         Path(folder).mkdir(parents=True)
         (Path(folder) / "adapter").write_text(str(model.temp.item()))
 
