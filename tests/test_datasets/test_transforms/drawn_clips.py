@@ -111,7 +111,7 @@ def write_clip(path: Path, clip: Clip) -> Path:
         for index in [*range(clip.frames), None]:
             frame = None
             if index is not None:
-                moved = np.roll(picture, 3 * index, axis=1)
+                moved = np.roll(picture, 3 * index, axis=1) // 2 + np.uint8(3 * index)
                 frame = av.VideoFrame.from_ndarray(moved, format="rgb24")
                 if clip.gaps or clip.shift:
                     frame.pts, frame.time_base = time, Fraction(1, 1000)

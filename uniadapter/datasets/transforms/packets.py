@@ -44,6 +44,7 @@ class Index:
 
     Attributes:
         times: Their times of presentation, in units of the stream.
+        positions: Bytes of the file at which they stand.
         decoding_times: Their times of decoding, where the container has any.
         hidden: Places of packets that are decoded and not shown, by an edit list or by the encoder.
         entries: Those at which decoding may begin.
@@ -52,6 +53,7 @@ class Index:
     """
 
     times: list[int] = field(default_factory=list)
+    positions: list[int | None] = field(default_factory=list)
     decoding_times: list[int] = field(default_factory=list)
     hidden: list[int] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
@@ -157,6 +159,7 @@ def read_index(container: Any, stream: Any) -> Index:
         if packet.is_discard or not shown:
             index.hidden.append(place)
         index.times.append(pts)
+        index.positions.append(packet.pos)
         if has_two_times:
             index.decoding_times.append(dts)
     index.doubt = doubt_about(index, stream.codec_context)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -50,6 +51,8 @@ class AvBackend(VideoBackend):
             self._container = open_container(path)
             self._stream = main_stream(self._container, path)
             context = self._stream.codec_context
+            # What the decoder would paint over depends on where it began.
+            context.options = {"err_detect": "explode"}
             self._size = (context.width, context.height)
             index = read_index(self._container, self._stream)
             self.doubt = index.doubt
@@ -61,6 +64,7 @@ class AvBackend(VideoBackend):
         if not self._times:
             raise MediaError(path, "the video has no frame", "empty")
         self._places = {time: place for place, time in enumerate(index.times)}
+        self._positions = index.positions
         self._entries = sorted(index.entries)
         self._leave_out = "NONREF" if _names_unused_frames(context) else "DEFAULT"
 
@@ -128,11 +132,9 @@ class AvBackend(VideoBackend):
         for number in numbers:
             runs.setdefault(self._entry_before(self._times[number]), []).append(number)
         for entry, wanted in runs.items():
-            try:
+            # The decoding from the start says what is wrong, or that nothing is.
+            with contextlib.suppress(*self._errors):
                 self._decode(entry, {self._times[number]: number for number in wanted}, frames)
-            except self._errors as error:
-                missing = next(number for number in wanted if number not in frames)
-                raise MediaError(self.path, f"frame {missing}: {error_summary(error)}") from error
 
     def _entry_before(self, pts: int) -> Entry:
         """The packet to start decoding at; the first one is an entry."""
@@ -163,13 +165,22 @@ class AvBackend(VideoBackend):
             self._container.seek(target, stream=self._stream, backward=True, any_frame=False)
             packets = self._container.demux(self._stream)
             first = next(packets)
-            if (
-                first.pts is not None
-                and self._places.get(first.pts, entry.place + 1) <= entry.place
-            ):
+            place = self._place(first)
+            if place is not None and place <= entry.place:
                 break
+        else:
+            return
         yield first
-        yield from packets
+        for packet in packets:
+            # What a container counts, such as AVI, it may count otherwise from another place.
+            if packet.size and self._place(packet) is None:
+                return
+            yield packet
+
+    def _place(self, packet: Any) -> int | None:
+        """Number of a packet in the file, if it is the one that the index has of its time."""
+        place = self._places.get(packet.pts)
+        return place if place is not None and self._positions[place] == packet.pos else None
 
     # From the start.
 
@@ -194,14 +205,17 @@ class AvBackend(VideoBackend):
 
     def _count(self) -> None:
         """Decode the whole file; keep all times, and the first frames as they are."""
-        self._times, self._held, total = [], [], 0
+        times: list[Any] = []
+        held: list[Any] = []
+        total = 0
         for frame in self._in_order():
-            if not self._times:
+            if not times:
                 self._size = (frame.width, frame.height)
-            self._times.append(frame.pts)
+            times.append(frame.pts)
             total += sum(plane.buffer_size for plane in frame.planes)
             if total <= HELD_BYTES:
-                self._held.append(frame)
+                held.append(frame)
+        self._times, self._held = times, held
 
     def _read_on(self, numbers: list[int], frames: dict[int, np.ndarray]) -> None:
         """Read ascending frame numbers from the start on."""
