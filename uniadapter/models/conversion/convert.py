@@ -35,7 +35,7 @@ def read_checkpoint(
     """Read a foreign checkpoint as tensors of a model.
 
     Args:
-        path (str | Path): A file, or a folder for ``'hf'``.
+        path (str | Path): A file; for ``'hf'`` a folder or a weight file in one.
         layout (str): ``'blip'``, ``'uniadapter'``, ``'hf'`` or ``'mmpretrain'``.
         model (VisionLanguageModel): Says which tensors and shapes are needed; its weights are not
             touched and may be on the meta device.
@@ -182,8 +182,8 @@ def convert_checkpoint(
     """Convert a checkpoint file.
 
     Args:
-        src (str | Path): A file; a folder for ``source='hf'``. With ``source=None`` anything that
-            :func:`uniadapter.apis.init_model` loads.
+        src (str | Path): A file; for ``source='hf'`` a folder or a file in one. With
+            ``source=None`` anything that :func:`uniadapter.apis.init_model` loads.
         dst (str | Path): ``.safetensors`` in our names, or ``.pth`` with ``target``.
         config (str | Path | Config): Config of the model.
         source (str, optional): Layout of ``src``; None is this package's.
