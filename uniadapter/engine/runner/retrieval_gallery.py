@@ -29,7 +29,8 @@ class Medium:
         media_id: Its index in the dataset.
         texts: Its captions.
         skipped: It could not be read, so neither it nor its captions take part.
-        content: Digest of its pixels, alike for equal media; empty if it was skipped.
+        content: Digest of its pixels, alike for equal media; empty if it was skipped or comes as
+            something else than a tensor: then it equals no other.
     """
 
     position: int
@@ -130,7 +131,7 @@ class Gallery:
         # What stands under the mask plays no part.
         words = torch.cat((self.input_ids * self.attention_mask, self.attention_mask), dim=1)
         texts = Distinct.of(row.numpy().tobytes() for row in words)
-        media = Distinct.of(medium.content for medium in self.media)
+        media = Distinct.of(medium.content or index for index, medium in enumerate(self.media))
         if len(texts.first) == len(texts.kind) and len(media.first) == len(media.kind):
             return self, texts, media
         described = media.kind[self.text_media[texts.first]]
@@ -302,8 +303,10 @@ class GalleryEncoder:
         ]
 
 
-def _digest(pixels: Tensor) -> bytes:
-    """Digest of a medium's shape, type and numbers."""
+def _digest(pixels: Any) -> bytes:
+    """Digest of a medium's shape, type and numbers; empty for what is no tensor."""
+    if not isinstance(pixels, Tensor):
+        return b""
     digest = hashlib.sha1(f"{tuple(pixels.shape)} {pixels.dtype}".encode(), usedforsecurity=False)
     digest.update(as_bytes(pixels.cpu()).numpy().data)
     return digest.digest()
