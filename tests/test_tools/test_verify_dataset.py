@@ -2,15 +2,19 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 from PIL import Image
+
+from uniadapter.datasets.transforms import open_media
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "misc" / "verify_dataset.py"
 
@@ -106,6 +110,23 @@ def test_finds_every_fault(tool: ModuleType, root: Path, capfd: pytest.CaptureFi
     assert "train: 6 items, 5 media, 1 empty, 1 missing, 1 truncated, 1 undecodable" in printed
     assert "gone.mp4: does not exist" in printed
     assert "test: 2 items, 2 media, all readable" in printed
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_reader_that_ends_its_process_is_a_fault_of_its_medium(
+    tool: ModuleType, root: Path, monkeypatch: pytest.MonkeyPatch, workers: str
+) -> None:
+    def read(path: str, backend: str) -> Any:
+        return os._exit(9) if path.endswith("good.mp4") else open_media(path, backend)
+
+    monkeypatch.setattr(tool, "open_media", read)
+    out = root / "report.json"
+    options = ["--split", "test", "--out", str(out), "--workers", workers]
+    assert tool.main([str(root / "config.py"), *options]) == 1
+    (fault,) = json.loads(out.read_text())["test"]["faults"]
+    path = str(root / "videos" / "good.mp4")
+    reason = f"{path}: its process ended with status 9"
+    assert fault == {"path": path, "kind": "undecodable", "reason": reason}
 
 
 @pytest.mark.parametrize("frames", ["ends", "all"])

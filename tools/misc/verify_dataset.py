@@ -16,12 +16,12 @@ from typing import Any
 
 from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
-from mmengine.utils import track_progress_rich
 
 from uniadapter.datasets import BaseMediaDataset, MediaError
 from uniadapter.datasets.transforms import LoadVideo, open_media
 from uniadapter.registry import DATASETS
 from uniadapter.utils.config import load_config
+from uniadapter.utils.processes import Died, map_in_processes
 
 SPLITS = ("train", "val", "test")
 
@@ -91,12 +91,12 @@ def verify_split(name: str, config: dict, args: argparse.Namespace) -> dict[str,
     media, counts, problem = media_of(config)
     report: dict[str, Any] = {**counts, "annotations": problem, "faults": []}
     if media and problem is None:
-        results = track_progress_rich(
-            check_medium,
-            [(path, backend, args.frames) for path, backend in media],
-            nproc=args.workers,
-            description=f"{name}:",
-        )
+        tasks = [(path, backend, args.frames) for path, backend in media]
+        results = map_in_processes(check_medium, tasks, args.workers, f"{name}:")
+        for index, (path, *_) in enumerate(tasks):
+            if isinstance(results[index], Died):
+                reason = f"{path}: {results[index].reason}"
+                results[index] = {"path": path, "kind": "undecodable", "reason": reason}
         report["faults"] = [result for result in results if result is not None]
     return report
 
