@@ -33,8 +33,8 @@ def test_a_right_config_passes():
             "model.adapter.rank is no option of UniAdapter.*It takes: bottleneck",
         ),
         (
-            {"adapter": {"type": "UniAdapter", "slots": {}}},
-            "model.adapter.slots is no option of UniAdapter",
+            {"adapter": {"type": "UniAdapter", "places": {}}},
+            "model.adapter.places is no option of UniAdapter",
         ),
         (
             {"pfa": {"type": "FrameAwareAttention", "varint": "paper"}},

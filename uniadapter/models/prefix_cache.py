@@ -153,7 +153,7 @@ class PrefixCache:
         Args:
             visual (BlipViT): The tower.
             images (Tensor): (B, 3, H, W), normalised.
-            layers (int): Layers to run, all of them frozen and with empty slots.
+            layers (int): Layers to run, all of them frozen and with empty sites.
 
         Returns:
             Tensor: Tokens (B, M, D), as ``visual.frozen_tokens(images, layers)`` returns them.

@@ -38,8 +38,8 @@ def check_model_cfg(cfg: Mapping[str, Any], key: str = "model") -> None:
     _check_numbers(cfg, key)
     options = option_names(found)
     if options is not None:
-        # An adapter is given its slots by the model, not by the config.
-        options.discard("slots")
+        # An adapter is given its places by the model, not by the config.
+        options.discard("places")
     for name, value in cfg.items():
         if options is not None and name not in options and name not in ("type", "_scope_"):
             raise ValueError(

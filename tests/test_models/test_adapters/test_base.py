@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from uniadapter.models.adapters import UniAdapter
 from uniadapter.models.adapters.base import check_choice, parse_layers
-from uniadapter.models.slots import Slot
+from uniadapter.models.sites import Places, Slot
 
 DEPTH = 7
 
@@ -31,8 +31,10 @@ def written(numbers, draw):
 def test_choices_of_layers_are_compared_by_what_they_choose(data):
     sets = st.sets(st.integers(1, DEPTH), min_size=1)
     one, other = data.draw(sets), data.draw(sets)
-    slots = {name: [Slot(4) for _ in range(DEPTH)] for name in ("visual", "text")}
-    adapter = UniAdapter(slots, 2, towers=["visual", "text"])
+    slots = {
+        f"{role}.after_self": {i: Slot(4) for i in range(DEPTH)} for role in ("visual", "text")
+    }
+    adapter = UniAdapter(Places(slots), 2, towers=["visual", "text"])
     first, second, third = (
         adapter.normalise("layers", written(numbers, data.draw)) for numbers in (one, one, other)
     )

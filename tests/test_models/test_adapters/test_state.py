@@ -182,8 +182,8 @@ def test_an_option_of_a_later_version_is_named(saved):
 class TiltedAdapter(UniAdapter):
     """A method of another project that adds an option."""
 
-    def __init__(self, slots, tilt=(1, 2), **options):
-        super().__init__(slots, **options)
+    def __init__(self, places, tilt=(1, 2), **options):
+        super().__init__(places, **options)
         self.options["tilt"] = tilt
 
 

@@ -45,6 +45,9 @@ PROJECTIONS = {"none": (3, 3), "down": (1, 3), "up": (3, 1), "down+up": (1, 1)}
 D, R, DEPTH = 32, 8, 2
 DOWN, UP = D * R + R, R * D + D
 
+V, T = "visual.after_self", "text.after_self"
+Q, C = "fusion.after_self", "fusion.after_cross"
+
 
 @pytest.mark.parametrize("options", MATRIX)
 def test_step_zero_is_the_frozen_model_bit_for_bit(options):
@@ -101,7 +104,7 @@ def test_tied_tensors_are_registered_once(sharing):
 
 
 def _tied(model) -> bool:
-    """Whether one down-projection acts in the visual, textual and cross-modal slots."""
+    """Whether one down-projection acts in the visual, textual and cross-modal sites."""
     before = outputs(model, tiny_batch())
     with torch.no_grad():
         model.adapter.layers["0"].down["shared"].weight.add_(0.5)
@@ -162,9 +165,9 @@ def test_a_layer_computes_the_equations(norms, branch):
 def test_the_query_residual_is_the_textual_adapter_itself(key):
     model = randomize(tiny_model())
     layer, x = model.adapter.layers[key], torch.randn(2, 3, D)
-    slots = model.slots()
-    assert torch.equal(slots["query"][int(key)](x), layer(x, "text"))
-    assert torch.equal(slots["text"][int(key)](x), layer(x, "text"))
+    places = model.places()
+    for address in ("fusion.after_self", "text.after_self"):
+        assert torch.equal(places.of(address)[int(key)].term(x), layer(x, "text"))
 
 
 def _deep(depth: int) -> dict:
@@ -176,8 +179,9 @@ def _deep(depth: int) -> dict:
 def test_layers_choose_where_adapters_sit():
     model = tiny_model(adapter=adapter_cfg(layers="3-4"), **_deep(4))
     assert set(model.adapter.layers) == {"2", "3"}
-    for name in ("visual", "text", "query", "cross"):
-        assert [slot.filled for slot in model.slots()[name]] == [False, False, True, True]
+    for name in (V, T, Q, C):
+        slots = model.places().of(name)
+        assert [slots[i].filled for i in range(4)] == [False, False, True, True]
     assert count_parameters(model)["adapter"] == 2 * (DOWN + 3 * UP)
 
 
@@ -190,18 +194,22 @@ def test_shared_layers_choose_where_sharing_happens():
 @pytest.mark.parametrize(
     ("towers", "filled", "options"),
     [
-        (["visual"], {"visual"}, {}),
-        (["text"], {"text"}, {}),
-        ("visual", {"visual"}, {}),
-        (["visual", "text"], {"visual", "text"}, {}),
-        (["text", "cross"], {"text", "cross", "query"}, {}),
-        (["cross"], {"cross"}, {"query_residual": "off", "textual_branch": False}),
-        (["cross"], {"cross", "query"}, {"query_residual": "own", "textual_branch": False}),
+        (["visual"], {V}, {}),
+        (["text"], {T}, {}),
+        ("visual", {V}, {}),
+        (["visual", "text"], {V, T}, {}),
+        (["text", "cross"], {T, C, Q}, {}),
+        (["cross"], {C}, {"query_residual": "off", "textual_branch": False}),
+        (["cross"], {C, Q}, {"query_residual": "own", "textual_branch": False}),
     ],
 )
 def test_towers_choose_what_is_adapted(towers, filled, options):
     model, batch = tiny_model(adapter=adapter_cfg(towers=towers, **options)), tiny_batch()
-    names = {name for name, group in model.slots().items() if any(s.filled for s in group)}
+    names = {
+        name
+        for name, slots in model.places().slots.items()
+        if any(slot.filled for slot in slots.values())
+    }
     assert names == filled
     before = {n: p.clone() for n, p in trained_state_dict(model).items()}
     sgd_steps(model, batch)

@@ -47,7 +47,7 @@ def naive_match(model, input_ids, attention_mask, tokens, weights, variant):
     states = tokens.flatten(0, 1)
     if variant == "paper":
         states = states * factor
-    delta = text.kv_slot(states[None])
+    delta = text.kv_slot.term(states[None])
     x = text.embeddings(ids[None])[0]
     for layer in text.encoder.layer:
         attended, _ = layer.attention.self(x[None], None)
@@ -60,9 +60,8 @@ def naive_match(model, input_ids, attention_mask, tokens, weights, variant):
             key = key * factor
         hidden = layer.crossattention.output(naive_attention(cross, query, key, value), query)
         x = layer.output(layer.intermediate(hidden), hidden)
-        for name, source in (("query", query), ("cross", hidden)):
-            term = layer.slots[name](source)
-            x = x if term is None else x + term
+        for name, source in (("after_self", query), ("after_cross", hidden)):
+            x = layer.at["fusion"].slots[name].add(x, source)
     return model.itm_head(x[0])
 
 

@@ -1,4 +1,4 @@
-"""Adapters: plans that fill the slots of a backbone. None of them imports a backbone."""
+"""Adapters: plans that fill the sites of a backbone. None of them imports a backbone."""
 
 from .base import Adapter
 from .uniadapter import UniAdapter

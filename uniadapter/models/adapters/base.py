@@ -1,4 +1,4 @@
-"""The seam between adapters and towers: an adapter is a plan that fills slots with modules."""
+"""The seam between adapters and towers: an adapter is a plan that fills sites with modules."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 
 from uniadapter.utils.safe_io import to_plain
 
-from ..slots import SlotMap
+from ..sites import Places
 
 
 def parse_layers(value: Iterable[int] | str | None, depth: int, key: str) -> list[int]:
@@ -60,17 +60,17 @@ def check_choice(value: object, choices: Iterable[object], key: str) -> None:
 class Adapter(nn.Module):
     """Base class of adapters.
 
-    A subclass creates its modules for the slots it is given and fills them in its constructor.
+    A subclass creates its modules for the places it is given and fills them in its constructor.
 
     Args:
-        slots (SlotMap): The slots of the model by name.
+        places (Places): The sites of the model.
         options (dict): The method's options, written beside its checkpoints and compared when one
             is loaded.
     """
 
-    def __init__(self, slots: SlotMap, options: dict[str, Any]) -> None:
+    def __init__(self, places: Places, options: dict[str, Any]) -> None:
         super().__init__()
-        self.slots = slots
+        self.places = places
         self.options = options
 
     @property

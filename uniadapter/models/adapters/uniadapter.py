@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 
 from uniadapter.registry import MODELS
 
-from ..slots import Slot, SlotMap
+from ..sites import Places, Slot
 from .base import Adapter, check_choice, parse_layers
 
 TOWERS = ("visual", "text", "cross")
@@ -164,7 +165,7 @@ class UniAdapter(Adapter):
     cross-modal use is that same tensor once more.
 
     Args:
-        slots (SlotMap): The model's slots.
+        places (Places): The model's sites.
         bottleneck (int): Width r. Defaults to 512.
         scale (float): Factor s. Defaults to 0.1.
         learnable_scale (bool): Train s, one scalar a layer. Defaults to False.
@@ -191,7 +192,7 @@ class UniAdapter(Adapter):
 
     def __init__(
         self,
-        slots: SlotMap,
+        places: Places,
         bottleneck: int = 512,
         scale: float = 0.1,
         learnable_scale: bool = False,
@@ -224,32 +225,32 @@ class UniAdapter(Adapter):
             "kv_rank": kv_rank,
             "dropout": dropout,
         }
-        super().__init__(slots, options)
+        super().__init__(places, options)
         self._check(options)
-        # The cross slots of a captioner are its decoder's: it has no multimodal encoder.
-        self._depths = {
-            "visual": self._group("visual"),
-            "text": self._group("text", "cross", "decoder.cross"),
-            "cross": self._group("cross", "decoder.cross"),
+        # A captioner's fusion is its decoder: it has no multimodal encoder.
+        fusion = ("fusion.after_cross", "decoder.after_cross")
+        self._groups = {
+            "visual": places.of("visual.after_self"),
+            "text": places.of("text.after_self", *fusion),
+            "cross": places.of(*fusion),
         }
-        missing = [tower for tower in towers if not self._depths[tower]]
+        missing = [tower for tower in towers if not self._groups[tower]]
         if missing:
             raise ValueError(f"adapter.towers names {missing}, which this model does not have.")
-        decoder_slots = slots.get("decoder.cross", []) if "cross" in towers else []
-        depth = max(len(decoder_slots), *(len(self._depths[tower]) for tower in towers))
-        self._deepest = depth
+        decoder_slots = places.of("decoder.after_cross") if "cross" in towers else {}
+        groups = {tower: self._groups[tower] for tower in towers}
+        self._deepest = depth = 1 + max(chain(decoder_slots, *groups.values()))
         self._chosen = parse_layers(layers, depth, "adapter.layers")
         self._sharing_layers = set(parse_layers(shared_layers, depth, "adapter.shared_layers"))
         self._check_runs()
         residual = "cross" in towers and query_residual == "shared"
-        groups = {tower: self._depths[tower] for tower in towers}
-        self.layers = self._build(groups, residual or bool(slots.get("text")))
+        self.layers = self._build(groups, residual or bool(places.of("text.after_self")))
         self.decoder_layers: nn.ModuleDict | None = None
         if decoder == "own" and decoder_slots:
             # A decoder has no textual run of its own.
             uses = ("text", "cross") if residual or textual_branch else ("cross",)
             self.decoder_layers = self._build({use: decoder_slots for use in uses}, residual)
-        self.kv = self._build_kv("kv")
+        self.kv = self._build_kv("fusion.kv")
         self.decoder_kv = self._build_kv("decoder.kv")
         self._fill()
 
@@ -295,17 +296,17 @@ class UniAdapter(Adapter):
 
     def _check_runs(self) -> None:
         """Refuse options whose modules this model would create and never run."""
-        options, slots = self.options, self.slots
+        options, places = self.options, self.places
         towers, crossed = options["towers"], "cross" in options["towers"]
         read = crossed and (options["query_residual"] == "shared" or options["textual_branch"])
-        if "text" in towers and not (slots.get("text") or read):
+        if "text" in towers and not (places.of("text.after_self") or read):
             raise ValueError(
                 f"adapter.towers={towers} names 'text', but nothing would run the textual adapter: "
                 "this model encodes no text by itself (VQA and captioning don't). Leave 'text' "
                 "out, or have 'cross' use it: adapter.query_residual='shared' or "
                 "adapter.textual_branch=True."
             )
-        encoder, decoder = slots.get("cross", []), slots.get("decoder.cross", [])
+        encoder, decoder = places.of("fusion.after_cross"), places.of("decoder.after_cross")
         if options["decoder"] == "own" and crossed and decoder and not encoder:
             raise ValueError(
                 "adapter.decoder='own' sets a decoder's adapters apart from a multimodal "
@@ -313,25 +314,22 @@ class UniAdapter(Adapter):
             )
         if options["decoder"] == "own" or not (crossed and encoder and decoder):
             return
-        left = [index + 1 for index in self._chosen if len(encoder) <= index < len(decoder)]
-        if left or encoder[0].dim != decoder[0].dim:
+        left = [i + 1 for i in self._chosen if i in decoder and i not in encoder]
+        widths = [next(iter(group.values())).dim for group in (encoder, decoder)]
+        if left or widths[0] != widths[1]:
             raise ValueError(
                 f"adapter.decoder='shared' gives the decoder ({len(decoder)} layers of width "
-                f"{decoder[0].dim}) the adapters of the text tower ({len(encoder)} layers of width "
-                f"{encoder[0].dim}), which has none for "
+                f"{widths[1]}) the adapters of the text tower ({len(encoder)} layers of width "
+                f"{widths[0]}), which has none for "
                 f"{f'its layers {left}' if left else 'that width'}: set adapter.decoder='own', or "
                 "choose fitting adapter.layers, text and decoder."
             )
 
-    def _group(self, *names: str) -> list[Slot]:
-        """The first group of slots that the model has."""
-        return next((self.slots[name] for name in names if self.slots.get(name)), [])
-
-    def _build(self, groups: dict[str, list[Slot]], text_runs: bool) -> nn.ModuleDict:
+    def _build(self, groups: dict[str, dict[int, Slot]], text_runs: bool) -> nn.ModuleDict:
         """Create the adapters of the chosen layers, keyed by the layer's index from 0."""
         options, layers = self.options, nn.ModuleDict()
         for index in self._chosen:
-            widths = {use: group[index].dim for use, group in groups.items() if index < len(group)}
+            widths = {use: group[index].dim for use, group in groups.items() if index in group}
             if "cross" in widths and options["query_residual"] == "own":
                 widths["query"] = widths["cross"]
             if not widths:
@@ -350,32 +348,32 @@ class UniAdapter(Adapter):
         return layers
 
     def _build_kv(self, name: str) -> LowRankPair | None:
-        slots = self.slots.get(name, [])
+        slots = self.places.of(name)
         if not slots or not self.options["kv_rank"]:
             return None
         return LowRankPair(slots[0].dim, slots[0].out_dim, self.options["kv_rank"])
 
-    def _fill_group(self, name: str, layers: nn.ModuleDict, use: str) -> None:
-        for index, slot in enumerate(self.slots.get(name, [])):
+    def _fill_site(self, address: str, layers: nn.ModuleDict, use: str) -> None:
+        for index, slot in self.places.of(address).items():
             if str(index) in layers:
                 slot.fill(partial(layers[str(index)], use=use))
 
     def _fill(self) -> None:
-        """Put every use into its slots."""
+        """Put every use into its sites."""
         towers, residual = self.options["towers"], self.options["query_residual"]
         decoder = self.layers if self.decoder_layers is None else self.decoder_layers
         for tower in ("visual", "text"):
             if tower in towers:
-                self._fill_group(tower, self.layers, tower)
+                self._fill_site(f"{tower}.after_self", self.layers, tower)
         if "cross" in towers:
-            for prefix, layers in (("", self.layers), ("decoder.", decoder)):
-                self._fill_group(f"{prefix}cross", layers, "cross")
+            for role, layers in (("fusion", self.layers), ("decoder", decoder)):
+                self._fill_site(f"{role}.after_cross", layers, "cross")
                 if residual != "off":
                     use = "text" if residual == "shared" else "query"
-                    self._fill_group(f"{prefix}query", layers, use)
-        for name, pair in (("kv", self.kv), ("decoder.kv", self.decoder_kv)):
+                    self._fill_site(f"{role}.after_self", layers, use)
+        for address, pair in (("fusion.kv", self.kv), ("decoder.kv", self.decoder_kv)):
             if pair is not None:
-                self.slots[name][0].fill(pair)
+                self.places.of(address)[0].fill(pair)
 
     def components(self) -> dict[str, list[nn.Parameter]]:
         """Parameters of the bottlenecks (``adapter``) and of the key/value pairs (``kv_pair``)."""

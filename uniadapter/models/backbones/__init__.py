@@ -1,4 +1,4 @@
-"""Towers with slots. None of them knows an adapter."""
+"""Towers with sites. None of them knows an adapter."""
 
 from .bert import BertDecoder, BertModel
 from .vit import BlipViT

@@ -1,4 +1,4 @@
-"""BLIP's visual tower: mmpretrain's VisionTransformer, its layers given a slot."""
+"""BLIP's visual tower: mmpretrain's VisionTransformer around layers with sites."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from uniadapter.utils.compat import mmpretrain_models
 from ..prefix_cache import PrefixCache
 from ..prefix_identity import draws
 from ..pretrained import has_place
-from ..slots import Slot
+from ..sites import Grid, LayerSites, Slot
 
 _ViT = mmpretrain_models().VisionTransformer
 _Attention = mmpretrain_models().utils.MultiheadAttention
@@ -31,9 +31,10 @@ class Prefix(NamedTuple):
     """What the visual tower has computed when it meets its first trained term.
 
     Attributes:
-        layer (int): Layers that are run; with a residual, all of the last one but its slot.
+        layer (int): Layers that are run; with a residual, all of the last one but its last site.
         x (Tensor): Tokens (B, M, D).
-        residual (Tensor, optional): What the slot of layer ``layer - 1`` is called with, (B, M, D).
+        residual (Tensor, optional): What the site ``after_self`` of layer ``layer - 1`` sees,
+            (B, M, D).
     """
 
     layer: int
@@ -44,11 +45,14 @@ class Prefix(NamedTuple):
 class BlipAttention(_Attention):  # type: ignore[misc, valid-type]
     """mmpretrain's attention, with fewer copies in the backward pass and a form for one query."""
 
-    def forward(self, x: torch.Tensor, class_only: bool = False) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, site: Slot | None = None, class_only: bool = False
+    ) -> torch.Tensor:
         """Attend within an image.
 
         Args:
             x (Tensor): Tokens (B, M, D), the class token first.
+            site (Slot, optional): Whose term is added to the output projection's output.
             class_only (bool): Compute the class token's output alone. Defaults to False.
 
         Returns:
@@ -70,15 +74,81 @@ class BlipAttention(_Attention):  # type: ignore[misc, valid-type]
         drop = self.attn_drop if self.training else 0.0
         out = F.scaled_dot_product_attention(query, key, value, dropout_p=drop)
         out = self.proj(out.transpose(1, 2).flatten(2))
+        if site is not None:
+            out = site.add(out, out, x[:, :1] if class_only else x)
         return self.out_drop(self.gamma1(self.proj_drop(out)))
+
+
+class FeedForward(nn.Module):
+    """mmpretrain's feed-forward network, with a site between the network and its dropout.
+
+    Args:
+        ffn (nn.Module): The network whose modules it takes over, under their names.
+    """
+
+    def __init__(self, ffn: Any) -> None:
+        super().__init__()
+        self.layers = ffn.layers
+        self.dropout_layer = ffn.dropout_layer
+
+    def forward(self, x: torch.Tensor, site: Slot | None = None) -> torch.Tensor:
+        """Return what is added to the stream for ``x`` (B, M, D)."""
+        out = self.layers(x)
+        return self.dropout_layer(out if site is None else site.add(out, out, x))
+
+
+class VitLayer(nn.Module):
+    """Pre-LN layer ``x1 = x + attn(ln1 x)``, ``x1 + ffn(ln2 x1) + after_self(x1)``.
+
+    An adapter at ``after_self`` acts parallel to the feed-forward network. Parameter names are
+    mmpretrain's.
+
+    Args:
+        layer (nn.Module): mmpretrain's layer, whose modules it takes over.
+        num_heads (int): Attention heads.
+    """
+
+    def __init__(self, layer: Any, num_heads: int) -> None:
+        super().__init__()
+        width = layer.embed_dims
+        drop = {"type": "DropPath", "drop_prob": layer.attn.out_drop.drop_prob}
+        self.ln1 = layer.ln1
+        self.attn = BlipAttention(width, num_heads, dropout_layer=drop)
+        self.ln2 = layer.ln2
+        self.ffn = FeedForward(layer.ffn)
+        self.at = LayerSites(width, ("into", "attn", "mid", "ffn", "after_self"))
+
+    def body(
+        self, x: torch.Tensor, grid: Grid | None, class_only: bool
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """All but the site ``after_self``, and what that site sees."""
+        at = self.at
+        x = at.into.add(x, x, grid=grid)
+        attended = self.attn(self.ln1(x), at.attn, class_only)
+        x = (x[:, :1] if class_only else x) + attended
+        x = at.mid.add(x, x, grid=grid)
+        return x + self.ffn(self.ln2(x), at.ffn), x
+
+    def forward(
+        self, x: torch.Tensor, grid: Grid | None = None, class_only: bool = False
+    ) -> torch.Tensor:
+        """Run the layer.
+
+        Args:
+            x (Tensor): Tokens (B, M, D), the class token first.
+            grid (Grid, optional): How they lie.
+            class_only (bool): Compute the class token alone. Defaults to False.
+
+        Returns:
+            Tensor: (B, M, D), or (B, 1, D) with ``class_only``.
+        """
+        out, residual = self.body(x, grid, class_only)
+        return self.at.after_self.add(out, residual)
 
 
 @MODELS.register_module()
 class BlipViT(_ViT):  # type: ignore[misc, valid-type]
-    """Pre-LN vision transformer that returns all tokens, with one slot a layer.
-
-    A layer computes ``x1 = x + attn(ln1 x)`` and ``x1 + mlp(ln2 x1) + slot(x1)``: an adapter acts
-    parallel to the feed-forward network. Parameter names are mmpretrain's.
+    """Pre-LN vision transformer of :class:`VitLayer` that returns all tokens.
 
     Args:
         arch (str | dict): ``'b'`` (12 x 768), ``'l'`` (24 x 1024) or a dict with ``embed_dims``,
@@ -125,11 +195,11 @@ class BlipViT(_ViT):  # type: ignore[misc, valid-type]
             norm_cfg={"type": "LN", "eps": 1e-6},
             out_type="raw",
         )
-        for layer in self.layers:
-            drop = {"type": "DropPath", "drop_prob": layer.attn.out_drop.drop_prob}
-            layer.attn = BlipAttention(self.embed_dims, arch["num_heads"], dropout_layer=drop)
+        self.layers: Any = nn.ModuleList(
+            VitLayer(layer, arch["num_heads"]) for layer in self.layers
+        )
+        self.patch_size = patch_size
         self.grad_checkpointing = grad_checkpointing
-        self.slots = [Slot(self.embed_dims) for _ in range(self.num_layers)]
         self._init_random()
 
     def _init_random(self) -> None:
@@ -181,20 +251,9 @@ class BlipViT(_ViT):  # type: ignore[misc, valid-type]
         )
         return self.drop_after_pos(x + pos)
 
-    @staticmethod
-    def _frozen_part(layer: Any, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The layer without its slot, and what the slot is called with."""
-        x = x + layer.attn(layer.ln1(x))
-        return layer.ffn(layer.ln2(x), identity=x), x
-
-    def _layer(self, index: int, x: torch.Tensor, class_only: bool) -> torch.Tensor:
-        layer = self.layers[index]
-        if class_only:
-            x = x[:, :1] + layer.attn(layer.ln1(x), class_only=True)
-            out, residual = layer.ffn(layer.ln2(x), identity=x), x
-        else:
-            out, residual = self._frozen_part(layer, x)
-        return self.slots[index].add(out, residual)
+    def sites(self) -> list[tuple[int, LayerSites]]:
+        """Sites of the layers with their numbers from 0."""
+        return [(index, layer.at) for index, layer in enumerate(self.layers)]
 
     def _embedding_fixed(self) -> bool:
         """Whether nothing before the first layer is trained."""
@@ -203,17 +262,17 @@ class BlipViT(_ViT):  # type: ignore[misc, valid-type]
         return not any(p.requires_grad for p in own) and not any(map(draws, parts))
 
     def _fixed(self, layer: Any) -> bool:
-        """Whether the layer, but for its slot, gives the same in two runs of one step."""
+        """Whether the layer, but for its sites, gives the same in two runs of one step."""
         # Stochastic depth and dropout (a frozen LoRA's) are another draw in every run.
         drawn = any(map(draws, layer.modules()))
         return not drawn and not any(p.requires_grad for p in layer.parameters())
 
     def frozen_layers(self) -> int:
-        """Leading layers, counted with the embedding, without a trained weight or a filled slot."""
+        """Leading layers, counted with the embedding, without a trained weight or a filled site."""
         if not self._embedding_fixed():
             return 0
-        for index, (layer, slot) in enumerate(zip(self.layers, self.slots, strict=True)):
-            if slot.filled or not self._fixed(layer):
+        for index, layer in enumerate(self.layers):
+            if layer.at.filled() or not self._fixed(layer):
                 return index
         return self.num_layers
 
@@ -222,7 +281,7 @@ class BlipViT(_ViT):  # type: ignore[misc, valid-type]
         """Tokens (B, M, D) of images (B, 3, H, W) after the first ``layers``, without a graph."""
         x = self.embed(images)
         for index in range(layers):
-            x = self._layer(index, x, False)
+            x = self.layers[index](x)
         return x
 
     @torch.no_grad()
@@ -246,9 +305,9 @@ class BlipViT(_ViT):  # type: ignore[misc, valid-type]
         x = self.frozen_tokens(images, frozen) if cache is None else cache(self, images, frozen)
         if frozen < self.num_layers:
             layer = self.layers[frozen]
-            if self._fixed(layer):
-                # In the first layer with a slot, all but the slot is frozen as well.
-                x, residual = self._frozen_part(layer, x)
+            if self._fixed(layer) and layer.at.filled() == ["after_self"]:
+                # All but that site is frozen as well.
+                x, residual = layer.body(x, None, False)
                 return Prefix(frozen + 1, x, residual)
         return Prefix(frozen, x, None)
 
@@ -257,32 +316,38 @@ class BlipViT(_ViT):  # type: ignore[misc, valid-type]
         x: torch.Tensor,
         prefix: Prefix | None = None,
         class_only: bool = False,
+        frames: int = 1,
     ) -> torch.Tensor:
         """Encode images.
 
         Args:
-            x (Tensor): Images of shape (B, 3, H, W), normalised; not looked at with a prefix.
+            x (Tensor): Images of shape (B, 3, H, W), normalised; only its shape counts with a
+                prefix.
             prefix (Prefix, optional): From :meth:`prefix`, of the same images.
             class_only (bool): Compute only the class token in the last layer, where nothing else is
                 read of the output. Defaults to False.
+            frames (int): How many images, one after another, are a video; adapters that act over
+                time want to know. Defaults to 1.
 
         Returns:
             Tensor: Tokens of shape (B, 1 + H/p * W/p, D) after the final LayerNorm; (B, 1, D) with
             ``class_only``.
         """
-        start = 0
+        start, patch = 0, self.patch_size
+        grid = Grid(frames, x.shape[-2] // patch, x.shape[-1] // patch)
         if prefix is None:
             x = self.embed(x)
         else:
             start, x = prefix.layer, prefix.x
             if prefix.residual is not None:
-                x = self.slots[start - 1].add(x, prefix.residual)
+                x = self.layers[start - 1].at.after_self.add(x, prefix.residual)
         for index in range(start, self.num_layers):
-            last = class_only and index == self.num_layers - 1
+            layer = self.layers[index]
+            last = class_only and index == self.num_layers - 1 and layer.at.local()
             # The non-reentrant form: the reentrant one drops the gradients of adapters that sit
             # behind a frozen input.
             if self.grad_checkpointing and self.training and torch.is_grad_enabled():
-                x = checkpoint(self._layer, index, x, last, use_reentrant=False)
+                x = checkpoint(layer, x, grid, last, use_reentrant=False)
             else:
-                x = self._layer(index, x, last)
+                x = layer(x, grid, last)
         return self.ln1(x[:, :1] if class_only else x)

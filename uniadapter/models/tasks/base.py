@@ -1,4 +1,4 @@
-"""What every task shares: towers with slots, an adapter that fills them, and what is trained."""
+"""What every task shares: towers with sites, an adapter that fills them, and what is trained."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import nn
 
 from uniadapter.registry import MODELS
 
-from .. import slots as slot_module
+from .. import sites
 from ..adapters.base import Adapter
 from ..adapters.state import set_trainable
 from ..backbones import BertDecoder, BertModel, BlipViT
@@ -21,7 +21,7 @@ from ..backbones.vit import Prefix
 from ..fast import FastPaths
 from ..prefix_cache import PrefixCache
 from ..pretrained import load_pretrained
-from ..slots import SlotMap
+from ..sites import Places
 
 
 class VisionLanguageModel(BaseModel):
@@ -33,7 +33,7 @@ class VisionLanguageModel(BaseModel):
         visual (dict): Config of the visual tower.
         text (dict, optional): Config of the text and multimodal tower.
         decoder (dict, optional): Config of the decoder tower.
-        adapter (dict, optional): Config of the adapter. None leaves the slots empty.
+        adapter (dict, optional): Config of the adapter. None leaves the sites empty.
         train_backbone (bool): Train everything (full fine-tuning). Defaults to False.
         train_heads (bool): Train the heads. Defaults to True.
         grad_checkpointing (bool): Recompute tower layers in the backward pass. Defaults to False.
@@ -75,7 +75,7 @@ class VisionLanguageModel(BaseModel):
                 tower.grad_checkpointing = tower.grad_checkpointing or grad_checkpointing
         self.adapter: Adapter | None = None
         if adapter is not None:
-            self.adapter = MODELS.build(adapter, default_args={"slots": self.slots()})
+            self.adapter = MODELS.build(adapter, default_args={"places": self.places()})
         self.train_backbone = train_backbone
         self.train_heads = train_heads
         self.pretrained = pretrained
@@ -83,19 +83,27 @@ class VisionLanguageModel(BaseModel):
         self.frozen_dtype: torch.dtype | None = None
         self.frozen_fingerprint: str | None = None
 
-    def slots(self) -> SlotMap:
-        """The slots of all towers by name."""
-        found: SlotMap = {"visual": self.visual.slots}
-        decoder = None if self.decoder is None else self.decoder.bert
-        towers: list[tuple[str, BertModel | None]] = [("", self.text), ("decoder.", decoder)]
-        for prefix, tower in towers:
-            if tower is not None:
-                for name in ("text", "query", "cross"):
-                    found[prefix + name] = tower.layer_slots(name)
-                found[prefix + "kv"] = [tower.kv_slot]
+    def roles(self) -> tuple[str, ...]:
+        """The runs of towers that this task has; overridden by subclasses with fewer."""
+        found = ["visual"]
+        if self.text is not None:
+            found += ["text", "fusion"]
         # A decoder never runs without cross-attention.
-        found.pop("decoder.text", None)
-        return found
+        return (*found, *(["decoder"] if self.decoder is not None else []))
+
+    def places(self) -> Places:
+        """The sites of all roles, to be filled by an adapter."""
+        places = Places()
+        places.add("visual", self.visual.sites())
+        decoder = None if self.decoder is None else self.decoder.bert
+        runs = {"text": self.text, "fusion": self.text, "decoder": decoder}
+        for role, tower in runs.items():
+            if tower is None or role not in self.roles():
+                continue
+            places.add(role, tower.sites("text" if role == "text" else "fusion"))
+            if role != "text":
+                places.slots[f"{role}.kv"] = {0: tower.kv_slot}
+        return places
 
     def towers(self) -> dict[str, nn.Module]:
         """The backbone's towers by the prefix of their names in the state dict."""
@@ -155,8 +163,8 @@ class VisionLanguageModel(BaseModel):
 
     @contextmanager
     def adapter_disabled(self) -> Iterator[None]:
-        """Run the bare backbone inside the context: all slots are off."""
-        with slot_module.disabled(self.slots()):
+        """Run the bare backbone inside the context: all sites are empty."""
+        with sites.disabled(self.places()):
             yield
 
     def frozen_autocast(self) -> AbstractContextManager:
@@ -238,5 +246,5 @@ class VisionLanguageModel(BaseModel):
         cache = self._cache_in_use()
         if prefix is None and cache is not None and not self._wanted(pixels):
             prefix = self.visual.prefix(pixels.flatten(0, 1), cache)
-        tokens = self.visual(pixels.flatten(0, 1), prefix, class_only)
+        tokens = self.visual(pixels.flatten(0, 1), prefix, class_only, frames)
         return tokens.unflatten(0, (batch, frames))

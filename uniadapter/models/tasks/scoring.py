@@ -27,6 +27,10 @@ class TextScoring:
     _marked: Callable[[torch.Tensor], torch.Tensor]
     _matching_logits: Callable[[torch.Tensor], torch.Tensor]
 
+    def _packs(self) -> bool:
+        """Whether texts may be scored behind each other."""
+        return self.fast.fold_texts and self.text.local("fusion")
+
     def attend_texts(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor
     ) -> torch.Tensor | None:
@@ -37,11 +41,13 @@ class TextScoring:
             attention_mask (Tensor): (T, L).
 
         Returns:
-            Tensor: (sum of the texts' lengths, D), text after text; None where the fast path is off
-            or the padding is not on the right.
+            Tensor: (sum of the texts' lengths, D), text after text; None where the fast path
+            is off, a filled site is not local or the padding is not on the right.
         """
+        if not (self._packs() and self.fast.first_layer_once):
+            return None
         lengths = Packing.lengths(attention_mask)
-        if lengths is None or not (self.fast.fold_texts and self.fast.first_layer_once):
+        if lengths is None:
             return None
         return self.text.attend_first(self._marked(input_ids), Packing.of(lengths))[0]
 
@@ -79,7 +85,7 @@ class TextScoring:
                 f"{tuple(frame_sims.shape)}."
             )
         cross = self.text.read(visual_tokens.flatten(0, 1)[None])
-        lengths = Packing.lengths(attention_mask) if self.fast.fold_texts else None
+        lengths = Packing.lengths(attention_mask) if self._packs() else None
         # Known on the host from here on, so that no chunk waits for the device to be cut out.
         counts = [] if lengths is None else lengths.tolist()
         if attended is not None and len(attended) != sum(counts):

@@ -22,7 +22,6 @@ from ..adapters.base import check_choice
 from ..backbones.bert import BertModel
 from ..generation import generate
 from ..heads import decoder_loss
-from ..slots import SlotMap
 from .generative import GenerativeModel
 
 _ROWS_AT_A_TIME = 256
@@ -120,11 +119,9 @@ class VQAModel(GenerativeModel):
             self._answers = read_answer_list(self._answer_file, self._tokens_of)
         return self._answers
 
-    def slots(self) -> SlotMap:
+    def roles(self) -> tuple[str, ...]:
         """As the base class; questions are never encoded without what they are about."""
-        found = super().slots()
-        del found["text"]
-        return found
+        return tuple(role for role in super().roles() if role != "text")
 
     def init_weights(self) -> None:
         """Read the answer list, so that a wrong one is known before training; load the weights."""

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ...sites import Slot
 from .cross import CrossInput, Delta, KeyValue
 from .packing import Packing
 
@@ -312,6 +313,20 @@ class AttentionOutput(nn.Module):
         self.LayerNorm = nn.LayerNorm(hidden_size, eps=eps)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
-        """Return ``LN(dense(x) + residual)``; x (B, L, in_size), residual (B, L, D)."""
-        return self.LayerNorm(self.dropout(self.dense(x)) + residual)
+    def forward(
+        self, x: torch.Tensor, residual: torch.Tensor, site: Slot | None = None
+    ) -> torch.Tensor:
+        """Return ``LN(dense(x) + residual)``, with a term of ``site`` added to ``dense(x)``.
+
+        Args:
+            x (Tensor): (B, L, in_size).
+            residual (Tensor): (B, L, D), what went into the sub-layer.
+            site (Slot, optional): May read ``dense(x)`` or the residual.
+
+        Returns:
+            Tensor: (B, L, D).
+        """
+        out = self.dense(x)
+        if site is not None:
+            out = site.add(out, out, residual)
+        return self.LayerNorm(self.dropout(out) + residual)

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from uniadapter.registry import MODELS
 
-from ...slots import Slot
+from ...sites import LayerSites, Slot
 from .attention import first_tokens
 from .cross import CrossInput, Delta
 from .embeddings import BertEmbeddings
@@ -100,9 +100,13 @@ class BertModel(nn.Module):
         if isinstance(module, nn.Linear):
             nn.init.zeros_(module.bias)
 
-    def layer_slots(self, name: str) -> list[Slot]:
-        """The slots called ``name`` (``'text'``, ``'query'``, ``'cross'``), one a layer."""
-        return [layer.slots[name] for layer in self.encoder.layer]
+    def sites(self, role: str) -> list[tuple[int, LayerSites]]:
+        """Sites of the layers in a role, ``'text'`` or ``'fusion'``, with their numbers from 0."""
+        return [(index, layer.at[role]) for index, layer in enumerate(self.encoder.layer)]
+
+    def local(self, role: str) -> bool:
+        """Whether every term of a token needs that token alone, in a role."""
+        return all(sites.local() for _, sites in self.sites(role))
 
     def read(
         self,
@@ -137,8 +141,9 @@ class BertModel(nn.Module):
                 f"The mask of states of shape {tuple(states.shape)} must be "
                 f"{tuple(states.shape[:2])}, got {tuple(mask.shape)}."
             )
-        delta = self.kv_slot(states)
-        zero = None if delta is None else self.kv_slot(states.new_zeros(1, 1, states.shape[-1]))
+        delta, zero = self.kv_slot.term(states), None
+        if delta is not None:
+            zero = self.kv_slot.term(states.new_zeros(1, 1, states.shape[-1]))
         return CrossInput(
             states=states,
             delta=delta,
@@ -209,6 +214,10 @@ class BertModel(nn.Module):
             name = "first_only" if first_only else "pack"
             raise ValueError(f"{name} is for whole texts, not for causal or cached runs.")
         offset = 0 if past is None else past[0][0].shape[2]
+        if (first_only or pack) and not self.local("text" if cross is None else "fusion"):
+            # What some terms need of other tokens is there only where all of them are computed.
+            x, presents = self.forward(input_ids, attention_mask, cross)
+            return (x[:, :1] if first_only else x), presents
         self._check(input_ids, attention_mask, cross, offset)
         # Packed texts of one medium share an attention, whether or not there is padding.
         shared = cross is not None and cross.owner is not None
@@ -296,7 +305,7 @@ class BertModel(nn.Module):
         """
         self.embeddings.check(input_ids.shape[1])
         x = packing.pack(self.embeddings(packing.trim(input_ids)))
-        return self.encoder.layer[0].attend(x, packing)[0]
+        return self.encoder.layer[0].attend(x, packing, "fusion")[0]
 
     def forward_packed(
         self, attended: torch.Tensor, packing: Packing, cross: CrossInput

@@ -1,4 +1,4 @@
-"""One layer of BLIP's BERT, with the three slots an adapter may fill."""
+"""One layer of BLIP's BERT, with the sites an adapter may fill."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from ...slots import Slot
+from ...sites import LayerSites
 from .attention import AttentionOutput, CrossAttention, SelfAttention, first_tokens
 from .cross import CrossInput, Delta
 from .packing import Packing
@@ -38,9 +38,11 @@ class _Intermediate(nn.Module):
 class BertLayer(nn.Module):
     """Post-LN transformer layer that is used with or without cross-attention.
 
-    Text use:  ``h = LN(x + attn x)``; ``LN(h + ffn h) + text(h)``.
-    Cross use: ``q = LN(x + attn x)``; ``h = LN(q + cross(q, states))``;
-    ``LN(h + ffn h) + query(q) + cross(h)`` (paper eq. 4 and 6, after BERT's post-LN).
+    Text role:   ``h = LN(x + attn x)``; ``LN(h + ffn h) + after_self(h)``.
+    Fusion role: ``q = LN(x + attn x)``; ``h = LN(q + cross(q, states))``;
+    ``LN(h + ffn h) + after_self(q) + after_cross(h)`` (paper eq. 4 and 6, after BERT's post-LN).
+    The sites ``attn``, ``cross`` and ``ffn`` add to those sub-layers' outputs. A layer is in the
+    fusion role where it reads states; a decoder's layers always do.
 
     Args:
         hidden_size (int): Width D.
@@ -73,19 +75,24 @@ class BertLayer(nn.Module):
         )
         self.intermediate = _Intermediate(hidden_size, intermediate_size)
         self.output = AttentionOutput(intermediate_size, hidden_size, eps, dropout)
-        self.slots = {name: Slot(hidden_size) for name in ("text", "query", "cross")}
+        text = ("attn", "ffn", "after_self")
+        self.at = {
+            "text": LayerSites(hidden_size, text),
+            "fusion": LayerSites(hidden_size, (*text, "cross", "after_cross")),
+        }
 
     def attend(
         self,
         x: torch.Tensor,
         mask: torch.Tensor | Packing | None,
+        role: str,
         past: Delta | None = None,
         first_only: bool = False,
     ) -> tuple[torch.Tensor, Delta]:
-        """Self-attention with its output block; arguments and shapes as :class:`SelfAttention`."""
+        """Self-attention with its output block in a role; see :class:`SelfAttention`."""
         attended, present = self.attention.self(x, mask, past, first_only)
         residual = first_tokens(x, mask) if first_only else x
-        return self.attention.output(attended, residual), present
+        return self.attention.output(attended, residual, self.at[role].attn), present
 
     def complete(self, query: torch.Tensor, cross: CrossInput | None, index: int) -> torch.Tensor:
         """What follows self-attention.
@@ -99,16 +106,17 @@ class BertLayer(nn.Module):
             Tensor: (B, L, D).
         """
         if cross is None:
-            out = self.output(self.intermediate(query), query)
-            return self.slots["text"].add(out, query)
+            at = self.at["text"]
+            out = self.output(self.intermediate(query), query, at.ffn)
+            return at.after_self.add(out, query)
+        at = self.at["fusion"]
         if cross.recompute and torch.is_grad_enabled():
             attended = checkpoint(self._read, query, cross, index, use_reentrant=False)
         else:
             attended = self._read(query, cross, index)
-        hidden = self.crossattention.output(attended, query)
-        out = self.output(self.intermediate(hidden), hidden)
-        out = self.slots["query"].add(out, query)
-        return self.slots["cross"].add(out, hidden)
+        hidden = self.crossattention.output(attended, query, at.cross)
+        out = self.output(self.intermediate(hidden), hidden, at.ffn)
+        return at.after_cross.add(at.after_self.add(out, query), hidden)
 
     def _read(self, query: torch.Tensor, cross: CrossInput, index: int) -> torch.Tensor:
         """Cross-attention, on keys and values that are projected here unless they are given."""
@@ -143,7 +151,8 @@ class BertLayer(nn.Module):
         Returns:
             tuple: Output (B, L, D) and the self-attention's keys and values.
         """
-        query, present = self.attend(x, mask, past, first_only)
+        role = "text" if cross is None else "fusion"
+        query, present = self.attend(x, mask, role, past, first_only)
         if first_only and cross is not None:
             cross = cross.of_first_tokens()
         return self.complete(query, cross, index), present

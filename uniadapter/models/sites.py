@@ -1,0 +1,253 @@
+"""Sites: the named places of a tower's layers where a term may enter.
+
+A tower knows where its sites are and what they see; it does not know what fills them. An adapter
+knows what it puts into a site of a given width; it does not know the tower. They meet at a
+:class:`Slot`, which refers to the adapter's modules without registering them, so that a tensor that
+is used in several places is registered, saved and counted once, under the adapter.
+
+A site is addressed ``role.site`` and then by the number of its layer, from 0. A *role* is a run of
+a tower: BLIP's one BERT offers ``text.*`` and, where it reads a medium, ``fusion.*``.
+
+=================  ===============================================  =====================================
+site               the term is added to                             may read
+=================  ===============================================  =====================================
+``into``, ``mid``  the stream before attention / before the FFN     the stream
+``attn``           the sub-layer's output, before dropout and       its output (sequential) or its input
+``cross``          residual                                         (parallel)
+``ffn``
+``after_self``     the layer's output                               the state behind self-attention
+``after_cross``    the layer's output                               the state behind cross-attention
+``kv``             keys and values of all cross-attentions (one     the states that are read
+                   slot a tower, under the number 0)
+=================  ===============================================  =====================================
+"""  # noqa: E501
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+
+Use = Callable[..., Any]
+
+
+class Grid(NamedTuple):
+    """How the tokens of an image lie: ``first`` tokens, then a row of patches after another.
+
+    Attributes:
+        frames (int): Frames N of a video; images (B * N, M, D) are N a video, in order.
+        height (int): Rows of patches.
+        width (int): Patches a row.
+        first (int): Tokens in front of the patches. Defaults to 1, the class token.
+    """
+
+    frames: int
+    height: int
+    width: int
+    first: int = 1
+
+
+@dataclass(frozen=True)
+class _Filling:
+    """What an adapter does at a site, and what it needs for that."""
+
+    use: Use
+    reads: str
+    local: bool
+    grid: bool
+
+
+class Slot:
+    """A place where a term may enter, empty until an adapter fills it.
+
+    It holds uses by name, and the one that is called :attr:`active` acts.
+
+    Args:
+        dim (int): Width of the features that a use is called with.
+        out_dim (int, optional): Width of the term it returns. Defaults to ``dim``.
+    """
+
+    def __init__(self, dim: int, out_dim: int | None = None) -> None:
+        self.dim = dim
+        self.out_dim = dim if out_dim is None else out_dim
+        self.enabled = True
+        self.active = "default"
+        self._fillings: dict[str, _Filling] = {}
+
+    @property
+    def filled(self) -> bool:
+        """Whether an adapter has filled the slot, under any name."""
+        return bool(self._fillings)
+
+    @property
+    def local(self) -> bool:
+        """Whether the term of a token needs that token alone, whichever use is active."""
+        return all(filling.local for filling in self._fillings.values())
+
+    def fill(
+        self,
+        use: Use,
+        name: str = "default",
+        reads: str = "output",
+        local: bool = True,
+        grid: bool = False,
+    ) -> None:
+        """Fill the slot.
+
+        Args:
+            use (Callable): Maps features (..., dim) to a term (..., out_dim).
+            name (str): Name of the use. Defaults to ``'default'``.
+            reads (str): ``'output'``, what the site's term is added to or computed behind, or
+                ``'input'``, what went into the sub-layer. Defaults to ``'output'``.
+            local (bool): Whether the term of a token needs that token alone. Where it does not,
+                no path computes some tokens only, or puts texts behind each other. Defaults to
+                True.
+            grid (bool): Whether ``use`` is called with ``grid=`` as well. Defaults to False.
+
+        Raises:
+            ValueError: If the slot has a use of that name already, or ``reads`` is unknown.
+        """
+        if reads not in ("output", "input"):
+            raise ValueError(f"reads={reads!r} is unknown: choose 'output' or 'input'.")
+        if name in self._fillings:
+            raise ValueError(
+                f"This slot is filled already under the name {name!r}: clear() it before filling "
+                "it again."
+            )
+        self._fillings[name] = _Filling(use, reads, local, grid)
+
+    def clear(self, name: str | None = None) -> None:
+        """Take a use out of the slot, or all of them.
+
+        Args:
+            name (str, optional): Name of the use. Defaults to None: all.
+        """
+        if name is None:
+            self._fillings.clear()
+        else:
+            self._fillings.pop(name, None)
+
+    def term(self, *seen: torch.Tensor, grid: Grid | None = None) -> Any:
+        """The active use's term, or None where there is none.
+
+        Args:
+            *seen (Tensor): What the site shows, each (..., dim): the output first, then the input
+                where it has one.
+            grid (Grid, optional): How tokens lie, where they are those of images.
+
+        Raises:
+            ValueError: If the use reads an input that this site does not have, or needs a grid
+                where tokens have none.
+        """
+        filling = self._fillings.get(self.active) if self.enabled else None
+        if filling is None:
+            return None
+        if filling.reads == "input" and len(seen) < 2:
+            raise ValueError("This site has no sub-layer, so no input to read: reads='output'.")
+        x = seen[1] if filling.reads == "input" else seen[0]
+        if not filling.grid:
+            return filling.use(x)
+        if grid is None:
+            raise ValueError(
+                "This adapter needs to know how tokens lie in frames, rows and columns, which "
+                "this tower does not tell."
+            )
+        return filling.use(x, grid=grid)
+
+    def add(self, to: torch.Tensor, *seen: torch.Tensor, grid: Grid | None = None) -> torch.Tensor:
+        """Return ``to`` plus the term; ``to`` itself where there is none.
+
+        Args:
+            to (Tensor): (..., out_dim).
+            *seen (Tensor): See :meth:`term`.
+            grid (Grid, optional): See :meth:`term`.
+        """
+        term = self.term(*seen, grid=grid)
+        return to if term is None else to + term
+
+
+class LayerSites:
+    """The sites of one layer in one role, as attributes; see the table above.
+
+    Args:
+        dim (int): Width of the layer.
+        names (Iterable[str]): The sites the layer has.
+    """
+
+    def __init__(self, dim: int, names: Iterable[str]) -> None:
+        self.slots = {name: Slot(dim) for name in names}
+
+    def __getattr__(self, name: str) -> Slot:
+        # Only called for what is no attribute; copying asks before there is a dictionary.
+        slots = self.__dict__.get("slots", {})
+        if name not in slots:
+            raise AttributeError(f"This layer has no site {name!r}, it has {list(slots)}.")
+        return slots[name]
+
+    def filled(self) -> list[str]:
+        """Names of the sites that an adapter has filled."""
+        return [name for name, slot in self.slots.items() if slot.filled]
+
+    def local(self) -> bool:
+        """Whether every term of a token needs that token alone."""
+        return all(slot.local for slot in self.slots.values())
+
+
+@dataclass
+class Places:
+    """All that a method is given of a model: where it may put something.
+
+    Attributes:
+        slots (dict): Slots by ``role.site`` and number of the layer, from 0. Numbers may have gaps
+            (a fusion that begins in the middle of a tower).
+    """
+
+    slots: dict[str, dict[int, Slot]] = field(default_factory=dict)
+
+    def add(self, role: str, layers: Iterable[tuple[int, LayerSites]]) -> None:
+        """Add the sites of a role.
+
+        Args:
+            role (str): Name of the role.
+            layers (Iterable): Numbers of the layers and their sites.
+        """
+        for index, sites in layers:
+            for name, slot in sites.slots.items():
+                self.slots.setdefault(f"{role}.{name}", {})[index] = slot
+
+    def of(self, *addresses: str) -> dict[int, Slot]:
+        """The slots of the first of some sites that the model has; empty where it has none."""
+        return next((self.slots[name] for name in addresses if self.slots.get(name)), {})
+
+    def need(self, address: str, method: str) -> dict[int, Slot]:
+        """The slots of a site.
+
+        Raises:
+            ValueError: If the model does not have it; the error names what it has.
+        """
+        if not self.slots.get(address):
+            raise ValueError(
+                f"{method} fills the site {address!r}, which this model does not have: it has "
+                f"{sorted(self.slots)}."
+            )
+        return self.slots[address]
+
+    def __iter__(self) -> Iterator[Slot]:
+        """All slots."""
+        return (slot for layers in self.slots.values() for slot in layers.values())
+
+
+@contextmanager
+def disabled(places: Places) -> Iterator[None]:
+    """Switch all slots off inside the context: the model is the bare backbone there."""
+    before = [(slot, slot.enabled) for slot in places]
+    try:
+        for slot, _ in before:
+            slot.enabled = False
+        yield
+    finally:
+        for slot, state in before:
+            slot.enabled = state
