@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,16 @@ def test_options_override_values(cfg: Config, tmp_path: Path):
 )
 def test_new_keys_are_allowed_where_something_reads_them(cfg: Config, key: str):
     apply_cfg_options(cfg, {key: 1})
+
+
+def test_modules_named_by_an_override_are_imported(cfg: Config, tmp_path: Path, monkeypatch):
+    (tmp_path / "module_of_mine.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    cfg.custom_imports = {"imports": [], "allow_failed_imports": False}
+    apply_cfg_options(cfg, {"custom_imports.imports": ["module_of_mine"]})
+    assert "module_of_mine" in sys.modules
+    with pytest.raises(ImportError):
+        apply_cfg_options(cfg, {"custom_imports.imports": ["no_such_module_of_mine"]})
 
 
 @pytest.mark.parametrize(

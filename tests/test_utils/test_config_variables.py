@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,10 @@ from mmengine.config import Config
 
 from tests.helpers import ROOT
 from uniadapter.utils.config import apply_cfg_options, load_config
-from uniadapter.utils.config_variables import check_runner_keys
+from uniadapter.utils.config_variables import check_runner_keys, places_of
 
 LEAF = ROOT / "configs/uniadapter/msrvtt_r512.py"
+BASES = ROOT / "configs/_base_/datasets"
 BASE = """
 data_root = 'there/'
 num_frames = 8
@@ -39,16 +41,38 @@ def leaf(folder: Path, text: str, base: str = BASE) -> Path:
 def test_a_variable_is_refused_with_the_keys_made_of_it(option: str, places: list[str]):
     with pytest.raises(ValueError, match=f"--cfg-options {option}: .* is a variable") as error:
         load_config(LEAF, {option: "x"})
-    named = str(error.value).split("Set what was made of it: ")[1].rstrip(".").split(", ")
+    named = str(error.value).split("Set the keys that have its value: ")[1].rstrip(".").split(", ")
     assert set(places) <= set(named)
     # Every key that the error names can be set.
     cfg = load_config(LEAF, dict.fromkeys(named, "x"))
     assert "'x'" in cfg.pretty_text
 
 
+@pytest.mark.parametrize("path", sorted(BASES.glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("name", ["data_root", "train_pipeline", "test_pipeline"])
+def test_the_keys_are_those_that_change_with_the_file(tmp_path: Path, path: Path, name: str):
+    text = path.read_text()
+    if f"\n{name} = " not in f"\n{text}":
+        pytest.skip("the file has no such variable")
+    # What the file becomes when the variable itself is changed says where it goes.
+    for other in BASES.glob("*.py"):
+        (tmp_path / other.name).write_text(other.read_text())
+    after = re.sub(rf"^{name} = ('[^']*'|\w+|\[\n(.*\n)*?\])$", f"{name} = '?'", text, flags=re.M)
+    (tmp_path / path.name).write_text(after)
+    changed = Config.fromfile(tmp_path / path.name)
+    cfg = Config.fromfile(path)
+    assert changed[name] == "?"
+    expected = places_of(changed._cfg_dict, name, "?")
+    found = places_of(cfg._cfg_dict, name, cfg[name])
+    assert set(expected) <= set(found)
+    # Another variable of the same value has its own places.
+    if list(dict(cfg).values()).count(cfg[name]) == 1:
+        assert found == expected
+
+
 def test_a_number_is_found_under_its_own_name(tmp_path: Path):
     with pytest.raises(
-        ValueError, match=r"made of it: train_dataloader\.dataset\.pipeline\.0\.num_frames\.$"
+        ValueError, match=r"its value: train_dataloader\.dataset\.pipeline\.0\.num_frames\.$"
     ):
         load_config(leaf(tmp_path, ""), {"num_frames": 4})
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.utils import import_modules_from_strings
 
 from .config_variables import RUNNER_KEYS, check_file_variables, places_of, runner_key_hint
 
@@ -72,6 +73,7 @@ def apply_cfg_options(cfg: Config, cfg_options: Mapping[str, Any]) -> None:
 
     Raises:
         ValueError: If a key does not exist, or two overrides contradict one another.
+        ImportError: If a module of ``custom_imports`` cannot be imported.
     """
     for key in cfg_options:
         if not all(key.split(".")):
@@ -80,6 +82,9 @@ def apply_cfg_options(cfg: Config, cfg_options: Mapping[str, Any]) -> None:
         _check_key(cfg, key)
     _check_overlap(list(cfg_options))
     cfg.merge_from_dict(dict(cfg_options))
+    if any(key.partition(".")[0] == "custom_imports" for key in cfg_options):
+        # Reading the file has imported what it named; this is the place for what came since.
+        import_modules_from_strings(**cfg.custom_imports)
 
 
 def _check_key(cfg: Config, key: str) -> None:
@@ -117,7 +122,11 @@ def _check_variable(cfg: Config, key: str) -> None:
     if name in RUNNER_KEYS or name not in cfg:
         return
     places = [f"{p}.{rest}" if rest else p for p in places_of(cfg._cfg_dict, name, cfg[name])]
-    remedy = f" Set what was made of it: {', '.join(places)}." if places else runner_key_hint(name)
+    remedy = (
+        f" Set the keys that have its value: {', '.join(places)}."
+        if places
+        else runner_key_hint(name)
+    )
     raise ValueError(
         f"--cfg-options {key}: `{name}` is a variable of the config file; it was used while the "
         f"file was read, and nothing reads it afterwards.{remedy}"

@@ -22,9 +22,8 @@ from mmengine.runner import Runner
 from .options import near_name
 
 # Keys that MMEngine's runner reads from the config without being arguments of its constructor,
-# and `_base_`, `custom_imports` and `runner_type`, which are read before it.
+# and `custom_imports` and `runner_type`, which are read before it.
 RUNNER_KEYS = (frozenset(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"}) | {
-    "_base_",
     "activation_checkpointing",
     "compile",
     "custom_imports",
@@ -134,7 +133,11 @@ def _check_file(file: Path, cfg: Mapping[str, Any], inherited: frozenset[str]) -
     assigned = dict(_assignments(tree))
     bases = _bases(assigned.get("_base_"), file.parent)
     read = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
-    unread = [n for n in assigned if n not in RUNNER_KEYS and n not in read and n not in inherited]
+    unread = [
+        n
+        for n in assigned
+        if n not in {*RUNNER_KEYS, "_base_"} and n not in read and n not in inherited
+    ]
     if bases and unread:
         raise ValueError(_message(file, unread[0], bases, cfg))
     for name in unread:

@@ -52,7 +52,7 @@ def options_named() -> Iterator[None]:
     try:
         yield
     except TypeError as error:
-        if "__init__() " not in str(error):
+        if "__init__() " not in str(error) and not str(error).startswith("cfg should be a dict"):
             raise
         raise ValueError(f"model: {error}. Correct that option in the config.") from error
 

@@ -7,6 +7,7 @@ import pytest
 from mmengine.config import Config
 
 from tests.helpers import ROOT, tiny_run_cfg
+from uniadapter.engine.runner import check_values as module
 from uniadapter.engine.runner.check_values import check_values
 from uniadapter.utils.config import load_config
 
@@ -51,12 +52,19 @@ def test_rates_are_finite(cfg: Config, value: Any):
         ("default_hooks", 3),
         ("default_hooks.checkpoint.interval", 0),
         ("custom_hooks", ["AlphaRampHook"]),
+        ("default_hooks.logger.priority", "URGENT"),
+        ("default_hooks.checkpoint.max_keep_ckpts", "2"),
+        ("default_hooks.checkpoint.filename_tmpl", "last.pth"),
+        ("log_processor.window_size", "10"),
+        ("visualizer.vis_backends", "LocalVisBackend"),
+        ("load_from", 3),
         ("randomness.seed", "0"),
         ("resume", "no"),
         ("log_level", "LOUD"),
     ],
 )
 def test_values_of_the_wrong_kind_are_named(cfg: Config, key: str, value: Any):
+    cfg.visualizer = {"type": "Visualizer"}
     cfg.merge_from_dict({key: value})
     with pytest.raises(ValueError, match=rf"{key} must be .*, got "):
         check_values(cfg)
@@ -90,12 +98,22 @@ def test_values_of_the_wrong_kind_are_named(cfg: Config, key: str, value: Any):
         ({"param_scheduler.0": {"begin": 5, "end": 3}}, r"0\.end=3 must be above"),
         ({"train_dataloader.sampler": None}, "train_dataloader has no `sampler`"),
         ({"val_dataloader.dataset.pipeline": [None]}, "pipeline must be a list of dicts"),
+        ({"model.data_preprocessor": None}, r"model\.data_preprocessor is missing: batches"),
         ({"data_preprocessor": {"type": "X"}}, "nothing reads `data_preprocessor` where the model"),
     ],
 )
 def test_what_does_not_go_together_is_refused(cfg: Config, options: dict, message: str):
     cfg.merge_from_dict(options)
     with pytest.raises(ValueError, match=message):
+        check_values(cfg)
+
+
+def test_mixed_precision_without_a_gpu_is_refused(cfg: Config, monkeypatch):
+    cfg.optim_wrapper.type = "AmpOptimWrapper"
+    monkeypatch.setattr(module, "get_device", lambda: "cuda")
+    check_values(cfg)
+    monkeypatch.setattr(module, "get_device", lambda: "cpu")
+    with pytest.raises(ValueError, match="'AmpOptimWrapper' needs a GPU"):
         check_values(cfg)
 
 

@@ -43,8 +43,9 @@ def _positive_size(owner: str, size: int | Sequence[int]) -> tuple[int, int]:
 
 
 def _range(owner: str, name: str, bounds: Sequence[float]) -> tuple[float, float]:
-    if len(bounds) != 2 or not 0 < bounds[0] <= bounds[1]:
-        raise ValueError(f"{owner}: {name} must be a pair 0 < low <= high, got {tuple(bounds)!r}.")
+    pair = bounds if isinstance(bounds, Sequence) and len(bounds) == 2 else (0, 0)
+    if not 0 < pair[0] <= pair[1]:
+        raise ValueError(f"{owner}: {name} must be a pair 0 < low <= high, got {bounds!r}.")
     return float(bounds[0]), float(bounds[1])
 
 

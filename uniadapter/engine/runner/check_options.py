@@ -44,6 +44,7 @@ _PLACES: dict[str, Registry] = {
     "param_scheduler": registry.PARAM_SCHEDULERS,
     "param_scheduler.*": registry.PARAM_SCHEDULERS,
     "log_processor": registry.LOG_PROCESSORS,
+    "model_wrapper_cfg": registry.MODEL_WRAPPERS,
     "visualizer": registry.VISUALIZERS,
     "visualizer.vis_backends.*": registry.VISBACKENDS,
 }
@@ -54,7 +55,6 @@ _DEFAULT_TYPES = {
     "optim_wrapper": "OptimWrapper",
     "optim_wrapper.clip_grad": "norm",
     "log_processor": "LogProcessor",
-    "visualizer": "Visualizer",
 }
 # Keys that the runner or the registry takes out before the constructor is called.
 _TAKEN_OUT = {
@@ -73,6 +73,8 @@ _NEED_TYPES = (
     "default_hooks.*",
     "custom_hooks.*",
     "optim_wrapper.optimizer",
+    "visualizer",
+    "visualizer.vis_backends.*",
 )
 _LOADER_KEYS = {"dataset", "num_batch_per_epoch", "disable_subprocess_warning"}
 

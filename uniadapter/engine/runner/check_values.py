@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.hooks import Hook
+from mmengine.runner import Priority
+
+from uniadapter.registry import MODELS, SCOPE
 
 from .check_options import SPLITS, find
 
@@ -54,6 +58,10 @@ _STEPS: Rule = (
         and all(isinstance(step, Mapping) or callable(step) for step in value)
     ),
 )
+_PRIORITY: Rule = (
+    f"one of {', '.join(level.name for level in Priority)} or a number from 0 to 100",
+    lambda value: value in range(101) or str(value).upper() in Priority.__members__,
+)
 _SECTION: Rule = ("a dict or None", lambda value: value is None or isinstance(value, Mapping))
 
 _RULES: dict[str, Rule] = {
@@ -92,6 +100,20 @@ _RULES: dict[str, Rule] = {
     "auto_scale_lr.enable": _SWITCH,
     "auto_scale_lr.base_batch_size": _POSITIVE,
     "default_hooks.checkpoint.interval": _EVERY,
+    "default_hooks.checkpoint.max_keep_ckpts": (
+        "a whole number from 1 up, or -1 for all",
+        lambda value: _is_int(value, -1),
+    ),
+    "default_hooks.checkpoint.filename_tmpl": (
+        "a name with {} for the number",
+        lambda value: isinstance(value, str) and "{" in value,
+    ),
+    "default_hooks.*.priority": _PRIORITY,
+    "custom_hooks.*.priority": _PRIORITY,
+    "log_processor.window_size": _POSITIVE,
+    "visualizer.vis_backends": _DICTS,
+    "sync_bn": ("'torch' or 'mmcv'", lambda value: value in ("torch", "mmcv")),
+    "load_from": ("a path", lambda value: isinstance(value, (str, Path))),
     "default_hooks.logger.interval": _POSITIVE,
     "env_cfg.cudnn_benchmark": _SWITCH,
     "randomness.seed": _COUNT,
@@ -138,6 +160,12 @@ def check_values(cfg: Config) -> None:
         raise ValueError(
             f"{name}: activation_checkpointing would keep the first adapters from being trained: "
             "use model.grad_checkpointing=True."
+        )
+    wrapper = cfg.get("optim_wrapper") or {}
+    if wrapper.get("type") == "AmpOptimWrapper" and get_device() == "cpu":
+        raise ValueError(
+            f"{name}: optim_wrapper.type='AmpOptimWrapper' needs a GPU, and this machine has none: "
+            "use 'OptimWrapper'."
         )
     source = cfg.get("load_from")
     if source is not None and "://" not in str(source) and not Path(source).is_file():
@@ -218,6 +246,12 @@ def _check_schedulers(cfg: Config, name: str) -> None:
 
 def _check_preprocessor(cfg: Config, name: str) -> None:
     outer, inner = cfg.get("data_preprocessor"), cfg.model.get("data_preprocessor")
+    model = MODELS.get(cfg.model.type) if isinstance(cfg.model.type, str) else cfg.model.type
+    if outer is None and inner is None and model.__module__.startswith(f"{SCOPE}."):
+        raise ValueError(
+            f"{name}: model.data_preprocessor is missing: batches become tensors there. Set it to "
+            "dict(type='MultimodalDataPreprocessor')."
+        )
     if outer is not None and inner is not None and outer != inner:
         raise ValueError(
             f"{name}: nothing reads `data_preprocessor` where the model has one of its own: set "
