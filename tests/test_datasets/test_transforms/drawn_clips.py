@@ -53,6 +53,8 @@ class Clip:
         first: Packets left out at the beginning, as by a cut without encoding.
         shift: Milliseconds added to all times.
         gaps: Milliseconds from one frame to the next, in turns; empty for an even rate.
+        upset: What is done to the times of the packets: nothing, every fifth comes later by more
+            than a frame, or times of decoding are noted for those of presentation.
     """
 
     encoder: str
@@ -66,6 +68,7 @@ class Clip:
     first: int
     shift: int
     gaps: tuple[int, ...]
+    upset: str
 
 
 @st.composite
@@ -88,6 +91,7 @@ def clips(draw: st.DrawFn, encoders: tuple[str, ...] = tuple(ENCODERS)) -> Clip:
         first=draw(st.sampled_from((0, 0, 0, 0, 0, 1, 7))) if container in _TIMED else 0,
         shift=draw(st.sampled_from((0, 0, -300, 5000))) if timed else 0,
         gaps=draw(st.sampled_from(((), (), (10, 80, 33)))) if timed else (),
+        upset=draw(st.sampled_from(("", "", "", "late", "same"))) if timed else "",
     )
 
 
@@ -117,6 +121,10 @@ def write_clip(path: Path, clip: Clip) -> Path:
                     frame.pts, frame.time_base = time, Fraction(1, 1000)
                     time += clip.gaps[index % len(clip.gaps)] if clip.gaps else 40
             for packet in stream.encode(frame):
+                if clip.upset == "late" and skipped % 5 == 3:
+                    packet.pts += int(Fraction(6, 100) / packet.time_base)
+                if clip.upset == "same":
+                    packet.pts = packet.dts
                 skipped += 1
                 if skipped > min(clip.first, clip.frames - 1):
                     container.mux(packet)

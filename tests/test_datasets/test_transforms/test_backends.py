@@ -17,7 +17,7 @@ from uniadapter.datasets.transforms import (
     ImageBackend,
     open_media,
 )
-from uniadapter.datasets.transforms.video_files import check_boxes
+from uniadapter.datasets.transforms.containers import check_boxes
 
 MakeVideo = Callable[..., Path]
 
@@ -105,6 +105,29 @@ def test_truncated(tmp_path: Path, make_video: MakeVideo, share: float, faststar
     with pytest.raises(MediaError, match="truncated") as caught:
         open_media(str(path))
     assert caught.value.kind == "truncated"
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.avi", "mpeg4"), ("a.mkv", "libx264")])
+@pytest.mark.parametrize("share", [0.3, 0.9, 0.999])
+def test_truncated_where_the_container_declares_its_size(
+    tmp_path: Path, make_video: MakeVideo, name: str, codec: str, share: float
+) -> None:
+    path = make_video(tmp_path / name, num_frames=30, codec=codec)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(MediaError, match=rf"{name}: truncated: its content ends at byte") as caught:
+        open_media(str(path))
+    assert caught.value.kind == "truncated"
+
+
+def test_a_matroska_file_of_unknown_size_is_read(tmp_path: Path, make_video: MakeVideo) -> None:
+    path = make_video(tmp_path / "a.mkv", codec="libx264")
+    data = bytearray(path.read_bytes())
+    at = data.index(b"\x18S\x80g") + 4
+    assert data[at] == 1
+    data[at : at + 8] = b"\x01" + b"\xff" * 7
+    path.write_bytes(bytes(data) + b"more")
+    assert len(open_media(str(path))) == 12
 
 
 def test_garbage(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ import numpy as np
 
 from ..media import MediaError
 from .base_backend import VideoBackend, error_summary
+from .containers import check_boxes, check_is_file
 from .packets import Entry, import_av, main_stream, open_container, read_errors, read_index
 from .upright import turn_upright
-from .video_files import check_boxes, check_is_file
 
 #: Decoded frames that are kept while a file is counted, so that it need not be decoded twice.
 HELD_BYTES = 64 * 2**20

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import struct
 from collections.abc import Sequence
-from typing import IO
 
 import numpy as np
 
 from ...utils.compat import import_decord
 from ..media import MediaError
 from .base_backend import InexactError, VideoBackend, error_summary
+from .containers import check_boxes, check_is_file, is_turned_oddly
 from .packets import main_stream, open_container, read_errors, read_index
-
-_ISO_SUFFIXES = (".mp4", ".mov", ".m4v", ".3gp", ".3g2")
-# Top-level boxes of ISO base media files and of QuickTime.
-_BOXES = frozenset(
-    b"ftyp styp moov mdat free skip wide pnot uuid moof mfra sidx ssix emsg meta prft udta".split()
-)
 
 
 class DecordBackend(VideoBackend):
@@ -39,7 +31,7 @@ class DecordBackend(VideoBackend):
         check_is_file(path, "decord")
         boxes = check_boxes(path)
         frames = _frames_by_number(path)
-        if boxes and _is_turned_oddly(path, boxes):
+        if boxes and is_turned_oddly(path, boxes):
             raise _refusal(path, "it notes a mirrored picture or a slanted one")
         # Imported here: decord must come after torch, and inside the worker that uses it.
         decord = import_decord()
@@ -112,85 +104,6 @@ def _refusal(path: str, reason: str) -> InexactError:
     return InexactError(
         path, f"decord may give other frames of it than asked for: {reason}; use backend 'av'"
     )
-
-
-def check_is_file(path: str, backend: str) -> None:
-    """Check that the path is a file.
-
-    Raises:
-        MediaError: When it is a folder, a device or a pipe.
-    """
-    if not os.path.isfile(path):
-        kind = "folder" if os.path.isdir(path) else "device or pipe"
-        raise MediaError(path, f"is a {kind}; a video file is expected (backend {backend!r})")
-
-
-def check_boxes(path: str) -> tuple[int, int] | None:
-    """Check that the top-level boxes of an MP4-like file fill it to its end.
-
-    A file cut short whose index stands at the front opens without complaint and merely looks
-    shorter, so that frames would be drawn from its beginning only. The sizes the container itself
-    declares tell; reading them costs a few seeks.
-
-    Args:
-        path: File; other containers than the MP4 family are left alone.
-
-    Returns:
-        First byte of the file's index and the byte behind it, if it was seen.
-
-    Raises:
-        MediaError: When a box claims more bytes than the file has, or it can't be read.
-    """
-    try:
-        with open(path, "rb") as file:
-            return _walk_boxes(file, path, os.path.getsize(path))
-    except OSError as error:
-        raise MediaError(path, error_summary(error)) from error
-
-
-def _walk_boxes(file: IO[bytes], path: str, total: int) -> tuple[int, int] | None:
-    position, index = 0, None
-    while position + 8 <= total:
-        file.seek(position)
-        size, name = struct.unpack(">I4s", file.read(8))
-        if name not in _BOXES:
-            # Another container, a maker's own box or junk at the end: the decoder's business.
-            return index
-        start = position
-        if size == 1:
-            extended = file.read(8)
-            size = struct.unpack(">Q", extended)[0] if len(extended) == 8 else total + 1
-        elif size == 0:
-            size = total - position
-        position += max(size, 8)
-        if position > total:
-            raise MediaError(
-                path,
-                f"truncated: its {name.decode()!r} box ends at byte {position}, the file at "
-                f"{total}",
-                "truncated",
-            )
-        if name == b"moov":
-            index = start, position
-    if index is None and path.lower().endswith(_ISO_SUFFIXES):
-        raise MediaError(path, "truncated: it ends before its index (no 'moov' box)", "truncated")
-    return index
-
-
-def _is_turned_oddly(path: str, index: tuple[int, int]) -> bool:
-    """Whether an MP4-like file notes a mirrored picture or another angle than quarter turns."""
-    with open(path, "rb") as file:
-        file.seek(index[0])
-        data = file.read(index[1] - index[0])
-    place = data.find(b"tkhd")
-    while 0 <= place < len(data) - 92:
-        # Behind the name, flags and times, which are wider in version 1.
-        start = place + (56 if data[place + 4] else 44)
-        a, b, _, c, d = struct.unpack(">5i", data[start : start + 20])
-        if a * d - b * c < 0 or ((a or d) and (b or c)):
-            return True
-        place = data.find(b"tkhd", start)
-    return False
 
 
 def _without_padding(frame: np.ndarray) -> np.ndarray:
