@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from tests.test_models.test_tasks.conftest import WORDS
+from uniadapter.engine.optimizers import TrainableOptimWrapperConstructor
 from uniadapter.models.adapters.state import (
     count_parameters,
     load_adapter,
@@ -410,3 +411,34 @@ def test_answers_of_nan_are_refused(vocab, inference, beams):
     next(model.decoder.cls.parameters()).data.fill_(float("nan"))
     with pytest.raises(ValueError, match="are NaN"):
         model.answer(states, batch["attention_mask"])
+
+
+@pytest.mark.parametrize("kind", ["CaptionModel", "VQAModel"])
+def test_accumulated_steps_equal_one_batch(vocab, kind):
+    captions = ["red", "two big ball", "red ball green two"]
+    answers = [["red"], ["two", "big ball"], ["green"]]
+    plain = {} if kind == "VQAModel" else {"prompt": "a picture of "}
+
+    def steps(parts: list[list[int]]) -> torch.Tensor:
+        model = build(kind, vocab, **plain)
+        batch = questions(model)
+        cfg = {
+            "type": "uniadapter.OptimWrapper",
+            "accumulative_counts": len(parts),
+            "optimizer": {"type": "SGD", "lr": 0.1},
+        }
+        wrapper = TrainableOptimWrapperConstructor(cfg)(model)
+        for rows in parts:
+            if kind == "CaptionModel":
+                tokens = model.encode_frames(batch["pixels"][rows]).flatten(1, 2)
+                losses = model.loss(tokens, [captions[row] for row in rows])
+            else:
+                ids, mask = (batch[key][rows] for key in ("input_ids", "attention_mask"))
+                states = model.encode_question(batch["pixels"][rows], ids, mask)
+                own = [answers[row] for row in rows]
+                losses = model.loss(states, mask, own, [[0.5] * len(texts) for texts in own])
+            wrapper.update_params(losses["loss_lm"])
+        return torch.cat([p.detach().flatten() for p in model.parameters() if p.requires_grad])
+
+    whole, parts = steps([[0, 1, 2]]), steps([[0, 1], [2]])
+    torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-6)

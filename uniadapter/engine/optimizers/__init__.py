@@ -1,5 +1,6 @@
 """Optimizer constructors."""
 
 from .trainable import TrainableOptimWrapperConstructor
+from .weighted import AmpOptimWrapper, OptimWrapper
 
-__all__ = ["TrainableOptimWrapperConstructor"]
+__all__ = ["AmpOptimWrapper", "OptimWrapper", "TrainableOptimWrapperConstructor"]

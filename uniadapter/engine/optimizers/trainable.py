@@ -78,7 +78,10 @@ class TrainableOptimWrapperConstructor:
         print_log(
             f"The optimizer has {len(trainable)} tensors, {count:,} parameters.", logger="current"
         )
-        return OPTIM_WRAPPERS.build(wrapper_cfg, default_args={"optimizer": optimizer})
+        wrapper = OPTIM_WRAPPERS.build(wrapper_cfg, default_args={"optimizer": optimizer})
+        # Wrappers of this package weigh accumulated steps by the model's words.
+        wrapper.model = model
+        return wrapper
 
     def _groups(self, trainable: dict[str, nn.Parameter]) -> list[dict[str, Any]]:
         if not self.no_decay_norm_bias:

@@ -79,6 +79,9 @@ class VisionLanguageModel(BaseModel):
         self.train_backbone = train_backbone
         self.train_heads = train_heads
         self.pretrained = pretrained
+        # Items that the last loss was a mean over on this rank, where it has one term; by these
+        # accumulated steps are weighed.
+        self.loss_items: int | torch.Tensor | None = None
         # Set by cast_frozen.
         self.frozen_dtype: torch.dtype | None = None
         self.frozen_fingerprint: str | None = None

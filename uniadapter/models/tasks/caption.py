@@ -127,6 +127,7 @@ class CaptionModel(GenerativeModel):
         words = self.decoder_words(captions, self.max_text_len, tokens.device, prompt)
         cross = self.decoder.bert.read(tokens, absorb=self.fast.absorb_kv)
         only = self.fast.predicted_only
+        self.loss_items = (words[2][:, 1:] != -100).sum()
         loss = decoder_loss(self.decoder, words, cross, self.label_smoothing, "mean", only)
         return {"loss_lm": loss}
 

@@ -251,6 +251,7 @@ class VQAModel(GenerativeModel):
         loss = decoder_loss(self.decoder, words, cross, self.label_smoothing, "sum", only)
         share = loss.new_tensor([weight for shares in weights for weight in shares])
         mean = (loss * share).sum() / len(answers)
+        self.loss_items = len(answers)
         return {"loss_lm": weigh_mean(mean, len(answers))}
 
     @torch.no_grad()
