@@ -276,7 +276,8 @@ class BertModel(nn.Module):
             return x.transpose(0, 1), presents
         states = packing.unpack(x)
         # As wide as the texts that were given, which may be padded beyond the longest.
-        return F.pad(states, (0, 0, 0, input_ids.shape[1] - states.shape[1])), presents
+        missing = input_ids.shape[1] - states.shape[1]
+        return F.pad(states, (0, 0, 0, missing)) if missing else states, presents
 
     def _run(
         self,
