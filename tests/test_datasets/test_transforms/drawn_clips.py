@@ -77,6 +77,8 @@ def clips(draw: st.DrawFn, encoders: tuple[str, ...] = tuple(ENCODERS)) -> Clip:
     # Half of them in H.264, of which most videos are.
     encoder = draw(st.sampled_from((*["libx264"] * (len(encoders) - 1), *encoders)))
     container = draw(st.sampled_from(ENCODERS[encoder][0]))
+    # MP4 takes no VP9 that begins with a half.
+    cuttable = container in _TIMED and encoder != "libvpx-vp9"
     timed = container in _TIMED and encoder not in ("gif", "mjpeg", "wmv2", "mpeg2video")
     return Clip(
         encoder=encoder,
@@ -88,7 +90,7 @@ def clips(draw: st.DrawFn, encoders: tuple[str, ...] = tuple(ENCODERS)) -> Clip:
         width=2 * draw(st.integers(32, 45)),
         height=4 * draw(st.integers(16, 20)),
         turn=draw(st.sampled_from((0, 0, 90, 180, 270))) if container in ("mp4", "mov") else 0,
-        first=draw(st.sampled_from((0, 0, 0, 0, 0, 1, 7))) if container in _TIMED else 0,
+        first=draw(st.sampled_from((0, 0, 0, 0, 0, 1, 7))) if cuttable else 0,
         shift=draw(st.sampled_from((0, 0, -300, 5000))) if timed else 0,
         gaps=draw(st.sampled_from(((), (), (10, 80, 33)))) if timed else (),
         upset=draw(st.sampled_from(("", "", "", "late", "same"))) if timed else "",
@@ -134,7 +136,12 @@ def write_clip(path: Path, clip: Clip) -> Path:
 def decode_plainly(path: Path) -> list[np.ndarray]:
     """Decode a file from its start to its end; (H, W, 3) uint8 frames, turned upright."""
     frames: list[np.ndarray] = []
-    with av.open(str(path)) as container:
+    try:
+        opened = av.open(str(path))
+    except av.error.FFmpegError:
+        # Too short a stream to tell what it is.
+        return frames
+    with opened as container:
         for packet in container.demux(video=0):
             try:
                 decoded = packet.decode()

@@ -12,6 +12,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.helpers import draws
 from tests.test_datasets.test_transforms.drawn_clips import (
     Clip,
     clips,
@@ -71,7 +72,7 @@ def test_frames_that_are_not_there(video_folder: Path, backend: str, wanted: lis
         reader.get_frames([*wanted, len(reader)] if wanted == [12] else wanted)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=draws(60), deadline=None)
 @given(clip=clips(), data=st.data())
 def test_drawn_clips_in_any_order_of_asking(clip: Clip, data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -104,7 +105,7 @@ def close_enough(frame: np.ndarray, expected: list[np.ndarray], number: int, bac
     assert int(np.argmin(distances)) == number
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=draws(60), deadline=None)
 @given(
     name=st.sampled_from(sorted(path.name for path in CASES.iterdir())),
     damage=st.sampled_from(["cut", "flip", "noise", "turn"]),
