@@ -30,6 +30,8 @@ def config(world: Path, folder: Path, changes: dict[str, Any], by_epoch: bool = 
             node = node.setdefault(parent, {})
         node[last] = value
     folder.mkdir(exist_ok=True)
+    # MMEngine names runs by the second, and two of one name share a logger.
+    cfg["experiment_name"] = f"{folder.parent.name}_{folder.name}"
     return write_run_cfg(folder / "cfg.py", cfg)
 
 
@@ -55,7 +57,7 @@ def resume(first: Path, tmp_path: Path, world: Path, changes: dict[str, Any], fi
     shutil.copy(first / file, folder)
     name = Path(file).name
     train.main([str(path), "--work-dir", str(folder), "--resume", str(folder / name)])
-    return next(folder.glob("*/*.log")).read_text()
+    return next(folder.glob("*/*.log")).read_text(encoding="utf-8")
 
 
 def warned(log: str) -> str:

@@ -29,7 +29,7 @@ _COUNTED = (
     "the length of the data set",
     "optim_wrapper.accumulative_counts",
 )
-_NOT_COMPARED = {"work_dir", "load_from", "resume", "launcher"}
+_NOT_COMPARED = {"work_dir", "experiment_name", "load_from", "resume", "launcher"}
 
 
 def describe_run(runner: Runner) -> dict[str, Any]:
