@@ -124,6 +124,10 @@ def main_stream(container: Any, path: str) -> Any:
         return 0 if flags & cover else area + 5_000_000 * bool(flags & default)
 
     stream = max(streams, key=preference)
+    for other in container.streams:
+        # Sound would be read only to be thrown away.
+        if other.index != stream.index:
+            other.discard = type(other.discard).all
     stream.thread_type = "NONE"
     stream.codec_context.thread_count = 1
     return stream
