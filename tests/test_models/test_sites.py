@@ -10,6 +10,7 @@ from torch.testing import assert_close
 
 from tests.model_helpers import one_seed, tiny_batch, tiny_model
 from uniadapter.models.sites import Grid, LayerSites, Places, Slot, disabled
+from uniadapter.models.taps import Recorder
 
 TEXT = ("attn", "ffn", "after_self")
 SITES = [
@@ -74,7 +75,7 @@ def test_output_width_defaults_to_the_input_width():
 
 
 def test_a_layer_names_its_sites():
-    sites = LayerSites(4, ("attn", "ffn"))
+    sites = LayerSites.of(4, "attn", "ffn")
     assert sites.attn is sites.slots["attn"]
     with pytest.raises(AttributeError, match=r"no site 'cross', it has \['attn', 'ffn'\]"):
         _ = sites.cross
@@ -197,3 +198,20 @@ def test_a_visual_tower_tells_how_tokens_lie():
     model.encode_visual(torch.randn(2, 3, 3, 32, 32))
     assert grids == [Grid(3, 2, 2)]
     assert model.visual.frozen_layers() == 0
+
+
+def test_layer_states_of_our_towers_are_read_in_one_pass():
+    model, batch = tiny_model().eval(), tiny_batch(frames=2)
+    visual = Recorder(model.visual.layers)(lambda: model.encode_frames(batch["pixels"]))
+    ids, mask = batch["input_ids"], batch["attention_mask"]
+    text = Recorder(model.text.encoder.layer)(lambda: model.encode_text(ids, mask)[0])
+    for taps, depth in ((visual, 2), (text, 2)):
+        assert len(taps.hidden) == depth + 1
+        assert not any(state.requires_grad for state in taps.hidden)
+    with torch.no_grad():
+        assert torch.equal(text.hidden[-1], text.out)
+        assert torch.equal(text.hidden[0], model.text.embeddings(ids, 0))
+        flat = visual.out.flatten(0, 1)
+        assert torch.equal(model.visual.ln1(visual.hidden[-1]), flat)
+    with pytest.raises(RuntimeError, match=r"Layers \[1, 2\] .* another number of times"):
+        Recorder(model.text.encoder.layer)(lambda: [model.encode_text(ids, mask) for _ in "ab"])

@@ -1,7 +1,7 @@
 """Towers, adapters, heads and tasks."""
 
 from .adapters import Adapter, UniAdapter
-from .backbones import BertDecoder, BertModel, BlipViT
+from .backbones import AdaptedBackbone, BertDecoder, BertModel, BlipViT
 from .data_preprocessor import MultimodalDataPreprocessor
 from .necks import FrameAwareAttention
 from .tasks import (
@@ -13,6 +13,7 @@ from .tasks import (
 )
 
 __all__ = [
+    "AdaptedBackbone",
     "Adapter",
     "BertDecoder",
     "BertModel",

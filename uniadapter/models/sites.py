@@ -24,7 +24,7 @@ site               the term is added to                             may read
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -173,12 +173,16 @@ class LayerSites:
     """The sites of one layer in one role, as attributes; see the table above.
 
     Args:
-        dim (int): Width of the layer.
-        names (Iterable[str]): The sites the layer has.
+        slots (Mapping[str, Slot]): The slots by the names of the sites.
     """
 
-    def __init__(self, dim: int, names: Iterable[str]) -> None:
-        self.slots = {name: Slot(dim) for name in names}
+    def __init__(self, slots: Mapping[str, Slot]) -> None:
+        self.slots = dict(slots)
+
+    @classmethod
+    def of(cls, dim: int, *names: str) -> LayerSites:
+        """Empty slots of one width for some sites."""
+        return cls({name: Slot(dim) for name in names})
 
     def __getattr__(self, name: str) -> Slot:
         # Only called for what is no attribute; copying asks before there is a dictionary.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Iterable, Mapping
@@ -16,6 +15,7 @@ from torch import nn
 
 from uniadapter.utils.safe_io import atomic_write, to_plain
 
+from ..fingerprint import digest_frozen
 from ..pretrained import has_place, read_safetensors
 
 CONFIG_NAME = "adapter_config.json"
@@ -79,7 +79,7 @@ def backbone_fingerprint(model: nn.Module) -> str:
     """
     if getattr(model, "frozen_fingerprint", None):
         return str(model.frozen_fingerprint)
-    return _digest_frozen(model.towers())  # type: ignore[operator]
+    return digest_frozen(model.towers())  # type: ignore[operator]
 
 
 def heads_fingerprint(model: nn.Module) -> str | None:
@@ -93,21 +93,7 @@ def heads_fingerprint(model: nn.Module) -> str | None:
     """
     heads: dict[str, nn.Module] = model.heads()  # type: ignore[operator]
     frozen = any(not p.requires_grad for head in heads.values() for p in head.parameters())
-    return _digest_frozen(heads) if frozen else None
-
-
-def _digest_frozen(parts: dict[str, nn.Module]) -> str:
-    """SHA-256 over what is not trained of modules, but for position embeddings."""
-    digest = hashlib.sha256()
-    for prefix, part in sorted(parts.items()):
-        trained = {name for name, p in part.named_parameters() if p.requires_grad}
-        for name, tensor in sorted(part.state_dict().items()):
-            if name == "pos_embed" or name in trained:
-                continue
-            digest.update(f"{prefix}.{name}{tuple(tensor.shape)}".encode())
-            data = tensor.detach().to("cpu", torch.float32).contiguous()
-            digest.update(memoryview(data.numpy()).cast("B") if data.numel() else b"")
-    return digest.hexdigest()
+    return digest_frozen(heads) if frozen else None
 
 
 def _describe(model: Any) -> dict[str, Any]:

@@ -116,7 +116,7 @@ class VitLayer(nn.Module):
         self.attn = BlipAttention(width, num_heads, dropout_layer=drop)
         self.ln2 = layer.ln2
         self.ffn = FeedForward(layer.ffn)
-        self.at = LayerSites(width, ("into", "attn", "mid", "ffn", "after_self"))
+        self.at = LayerSites.of(width, "into", "attn", "mid", "ffn", "after_self")
 
     def body(
         self, x: torch.Tensor, grid: Grid | None, class_only: bool

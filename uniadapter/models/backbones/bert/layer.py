@@ -77,8 +77,8 @@ class BertLayer(nn.Module):
         self.output = AttentionOutput(intermediate_size, hidden_size, eps, dropout)
         text = ("attn", "ffn", "after_self")
         self.at = {
-            "text": LayerSites(hidden_size, text),
-            "fusion": LayerSites(hidden_size, (*text, "cross", "after_cross")),
+            "text": LayerSites.of(hidden_size, *text),
+            "fusion": LayerSites.of(hidden_size, *text, "cross", "after_cross"),
         }
 
     def attend(

@@ -1,0 +1,152 @@
+"""Any registered backbone with an adapter of ours, for models of other OpenMMLab projects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmengine.model import BaseModule
+from mmengine.registry import MODELS as ROOT
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from uniadapter.registry import MODELS
+
+from ..fingerprint import digest_frozen
+from ..sites import Places, disabled
+from ..taps import Taps
+from .charts import Chart
+from .hosted import HostedTower
+
+_FINGERPRINT = "backbone_sha256"
+
+
+@MODELS.register_module()
+class AdaptedBackbone(BaseModule):
+    """A frozen backbone whose sites an adapter fills; it returns what the backbone returns.
+
+    .. code-block:: python
+
+        backbone=dict(
+            type='uniadapter.AdaptedBackbone',
+            backbone=dict(type='VisionTransformer', init_cfg=dict(type='Pretrained', ...)),
+            adapter=dict(type='uniadapter.UniAdapter', towers=['visual'], bottleneck=128))
+
+    Only the adapter is trained, and whatever of the model lies outside (its head). Where the
+    backbone's weights are those of its ``init_cfg=dict(type='Pretrained')``, they are left out of
+    state dicts, which hold their SHA-256 instead: loading such a file loads the backbone from
+    ``init_cfg`` if that was not done before, and refuses one with other weights. Batch norms of a
+    frozen backbone keep their statistics.
+
+    Args:
+        backbone (dict | nn.Module): Config, looked up in the current scope, or the module itself.
+        adapter (dict, optional): Config of the adapter. None leaves the sites empty.
+        chart (str | dict, optional): Where the sites are, see :class:`Chart`. Defaults to None: by
+            the backbone's class.
+        role (str): How the adapter calls this tower. Defaults to ``'visual'``.
+        train_backbone (bool): Train the backbone as well. Defaults to False.
+        init_cfg (dict, optional): Of this module; the backbone has its own.
+
+    Raises:
+        ValueError: If there is no chart for the backbone, a path of it does not exist, or the
+            adapter wants a site that the backbone does not have.
+    """
+
+    def __init__(
+        self,
+        backbone: dict | nn.Module,
+        adapter: dict | None = None,
+        chart: str | Chart | Mapping[str, Any] | None = None,
+        role: str = "visual",
+        train_backbone: bool = False,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.backbone: Any = backbone if isinstance(backbone, nn.Module) else ROOT.build(backbone)
+        self.train_backbone = train_backbone
+        self._tower = HostedTower(self.backbone, chart)
+        self._places = Places()
+        self._places.add(role, self._tower.sites())
+        for parameter in self.backbone.parameters():
+            parameter.requires_grad_(train_backbone)
+        self.adapter: nn.Module | None = None
+        if adapter is not None:
+            self.adapter = MODELS.build(adapter, default_args={"places": self._places})
+        self._own = {f"backbone.{name}" for name in self.backbone.state_dict()}
+        self._pretrained: str | None = None
+        self.register_state_dict_post_hook(_leave_out)
+        self.register_load_state_dict_pre_hook(_fill_in)
+
+    def places(self) -> Places:
+        """The sites of the backbone."""
+        return self._places
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the backbone with its own arguments."""
+        return self.backbone(*args, **kwargs)
+
+    def taps(self, *args: Any, **kwargs: Any) -> Taps:
+        """Run the backbone without a graph and return the states of its layers."""
+        return self._tower.taps(*args, **kwargs)
+
+    def adapter_disabled(self) -> Any:
+        """Run the bare backbone inside the context."""
+        return disabled(self._places)
+
+    def train(self, mode: bool = True) -> AdaptedBackbone:
+        """Set the mode; batch norms of a frozen backbone stay in evaluation."""
+        # Some backbones of mmpretrain return nothing here.
+        super().train(mode)
+        if not self.train_backbone:
+            for module in self.backbone.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    def init_weights(self) -> None:
+        """Initialise the backbone by its own ``init_cfg``; an adapter is initialised when built."""
+        self._init_backbone()
+        self._is_init = True
+
+    def _init_backbone(self) -> None:
+        init = getattr(self.backbone, "init_cfg", None)
+        if hasattr(self.backbone, "init_weights"):
+            self.backbone.init_weights()
+        pretrained = isinstance(init, Mapping) and init.get("type") == "Pretrained"
+        if pretrained and not self.train_backbone:
+            self._pretrained = self._fingerprint()
+
+    def _fingerprint(self) -> str:
+        return digest_frozen({"backbone": self.backbone})
+
+
+@torch.no_grad()
+def _leave_out(
+    module: AdaptedBackbone, state: dict[str, Any], prefix: str, metadata: dict[str, Any]
+) -> None:
+    """Take weights out of a state that their own file holds, and say which they were."""
+    if module._pretrained is None or module._fingerprint() != module._pretrained:
+        return
+    for name in module._own:
+        state.pop(prefix + name, None)
+    sha = bytes.fromhex(module._pretrained)
+    state[prefix + _FINGERPRINT] = torch.tensor(list(sha), dtype=torch.uint8)
+
+
+def _fill_in(module: AdaptedBackbone, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Complete a state without the backbone's weights from the backbone, if it is the right one."""
+    sha = state.pop(prefix + _FINGERPRINT, None)
+    if sha is None:
+        return
+    if module._pretrained is None:
+        module._init_backbone()
+    found, wanted = module._fingerprint(), bytes(sha.tolist()).hex()
+    if found != wanted:
+        raise ValueError(
+            "These weights were trained on a backbone with other weights (sha256 "
+            f"{wanted[:12]}..., here {found[:12]}...): set init_cfg=dict(type='Pretrained', "
+            "checkpoint=...) of the inner backbone to the file it was trained from."
+        )
+    for name, tensor in module.backbone.state_dict().items():
+        state[f"{prefix}backbone.{name}"] = tensor

@@ -1,0 +1,174 @@
+"""Charts: where the sites of other projects' towers are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Place:
+    """One site, by the names of modules inside a layer (``''`` is the layer itself).
+
+    Attributes:
+        write (str): The module to whose output the term is added.
+        read (str, optional): The module whose input is the state that the site shows. None: it
+            shows the output that is written to.
+        input (str, optional): The module whose input is the sub-layer's, for terms that are
+            parallel to it. None: the site has no sub-layer.
+    """
+
+    write: str
+    read: str | None = None
+    input: str | None = None
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Where a tower's layers are, and the sites in each of them.
+
+    Attributes:
+        layers (str | tuple[str, ...]): Name of the list of layers, or of each layer.
+        sites (Mapping[str, Place]): Places by the name of the site, see
+            :mod:`uniadapter.models.sites`.
+        channels_first (bool): Whether states are (B, C, H, W), as behind the stages of a
+            convolution network: the site sees (B, H * W, C). Defaults to False.
+    """
+
+    layers: str | tuple[str, ...]
+    sites: Mapping[str, Place]
+    channels_first: bool = False
+
+    @classmethod
+    def build(cls, config: Chart | Mapping[str, Any]) -> Chart:
+        """Make a chart from a config: ``layers``, ``sites`` (a dict a site) and ``channels_first``.
+
+        Raises:
+            ValueError: If a key is missing or unknown.
+        """
+        if isinstance(config, Chart):
+            return config
+        options = dict(config)
+        unknown = set(options) - {"layers", "sites", "channels_first"}
+        if unknown or not {"layers", "sites"} <= set(options):
+            raise ValueError(
+                f"chart={dict(config)!r} must have the keys 'layers' and 'sites' and may have "
+                "'channels_first'."
+            )
+        sites = {}
+        for name, place in options.pop("sites").items():
+            wrong = set(place) - {"write", "read", "input"}
+            if wrong or "write" not in place:
+                raise ValueError(
+                    f"chart.sites.{name}={dict(place)!r} must have the key 'write' and may have "
+                    "'read' and 'input'."
+                )
+            sites[name] = Place(**place)
+        layers = options.pop("layers")
+        return cls(layers if isinstance(layers, str) else tuple(layers), sites, **options)
+
+
+_CLIP_LAYER = {
+    "attn": Place("self_attn.out_proj", input="self_attn.q_proj"),
+    "ffn": Place("mlp", input="mlp"),
+    "after_self": Place("mlp", read="layer_norm2"),
+}
+_BERT_LAYER = {
+    "attn": Place("attention.output.dense", input="attention.self.query"),
+    "ffn": Place("output.dense", input="intermediate.dense"),
+    "after_self": Place("output", read="intermediate.dense"),
+}
+_BART_ATTN = Place("self_attn.out_proj", input="self_attn.q_proj")
+_T5_ATTN = Place("layer.0.SelfAttention.o", input="layer.0.SelfAttention.q")
+_T5_FFN = Place("layer.-1.DenseReluDense.wo", input="layer.-1.DenseReluDense")
+_STAGE = {"after_self": Place("")}
+
+CHARTS: dict[str, Chart] = {
+    # transformers
+    "CLIPVisionModel": Chart("encoder.layers", _CLIP_LAYER),
+    "CLIPTextModel": Chart("encoder.layers", _CLIP_LAYER),
+    "BertModel": Chart("encoder.layer", _BERT_LAYER),
+    "RobertaModel": Chart("encoder.layer", _BERT_LAYER),
+    "ViTModel": Chart(
+        "layers",
+        {
+            "attn": Place("attention.o_proj", input="attention.q_proj"),
+            "ffn": Place("mlp", input="mlp"),
+            "after_self": Place("mlp", read="layernorm_after"),
+        },
+    ),
+    "BartEncoder": Chart(
+        "layers",
+        {
+            "attn": _BART_ATTN,
+            "ffn": Place("fc2", input="fc1"),
+            "after_self": Place("final_layer_norm", read="fc1"),
+        },
+    ),
+    "BartDecoder": Chart(
+        "layers",
+        {
+            "attn": _BART_ATTN,
+            "cross": Place("encoder_attn.out_proj", input="encoder_attn.q_proj"),
+            "ffn": Place("fc2", input="fc1"),
+            "after_self": Place("final_layer_norm", read="encoder_attn.q_proj"),
+            "after_cross": Place("final_layer_norm", read="fc1"),
+        },
+    ),
+    "T5Stack": Chart(
+        "block",
+        {
+            "attn": _T5_ATTN,
+            "ffn": _T5_FFN,
+            "after_self": Place("layer.-1", read="layer.-1.layer_norm"),
+        },
+    ),
+    "T5Stack.decoder": Chart(
+        "block",
+        {
+            "attn": _T5_ATTN,
+            "cross": Place("layer.1.EncDecAttention.o", input="layer.1.EncDecAttention.q"),
+            "ffn": _T5_FFN,
+            "after_self": Place("layer.-1", read="layer.1.layer_norm"),
+            "after_cross": Place("layer.-1", read="layer.-1.layer_norm"),
+        },
+    ),
+    # mmpretrain
+    "VisionTransformer": Chart(
+        "layers",
+        {
+            "attn": Place("attn.proj", input="attn.qkv"),
+            "ffn": Place("ffn.layers", input="ffn.layers"),
+            "after_self": Place("ffn", read="ln2"),
+        },
+    ),
+    # mmpretrain and torchvision; a site behind every stage.
+    "ResNet": Chart(("layer1", "layer2", "layer3", "layer4"), _STAGE, channels_first=True),
+    "ConvNeXt": Chart("stages", _STAGE, channels_first=True),
+}
+
+
+def find_chart(module: Any, chart: str | Chart | Mapping[str, Any] | None) -> Chart:
+    """The chart of a tower.
+
+    Args:
+        module (nn.Module): The tower.
+        chart (str | Chart | Mapping, optional): Name of a chart, or a chart. None: by the class of
+            the tower, or of one that it inherits from.
+
+    Raises:
+        ValueError: If there is none of that name, or none for the class.
+    """
+    if chart is not None and not isinstance(chart, str):
+        return Chart.build(chart)
+    names = [chart] if chart else [kind.__name__ for kind in type(module).__mro__]
+    if not chart and getattr(module, "is_decoder", False):
+        names = [f"{name}.decoder" for name in names] + names
+    for name in names:
+        if name in CHARTS:
+            return CHARTS[name]
+    raise ValueError(
+        f"There is no chart {names[0]!r}: choose from {sorted(CHARTS)}, or write one, "
+        "chart=dict(layers='...', sites=dict(ffn=dict(write='...', input='...')))."
+    )
