@@ -10,7 +10,7 @@ import torch
 import torch.distributed as torch_dist
 import torch.multiprocessing as mp
 
-from uniadapter.utils.setup_env import finish_distributed
+from uniadapter.engine.launch import finish_distributed
 
 
 def _entry(rank: int, world: int, port: int, fn: Callable, args: tuple) -> None:

@@ -10,11 +10,11 @@ from mmengine.dist import is_main_process
 from mmengine.fileio import dump
 
 from uniadapter.apis import load_weights
+from uniadapter.engine.launch import LAUNCHERS, finish_distributed, setup_distributed
 from uniadapter.engine.runner import build_runner
 from uniadapter.utils.config import load_config
 from uniadapter.utils.errors import one_message
 from uniadapter.utils.safe_io import to_plain
-from uniadapter.utils.setup_env import LAUNCHERS, finish_distributed, setup_distributed
 
 CONFIG_WARNING = "A config file is a program that runs when it is read: open only trusted ones."
 

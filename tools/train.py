@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from mmengine.config import Config, DictAction
 
+from uniadapter.engine.launch import LAUNCHERS, finish_distributed, setup_distributed
 from uniadapter.engine.runner import build_runner
 from uniadapter.utils.config import load_config
 from uniadapter.utils.errors import one_message
-from uniadapter.utils.setup_env import LAUNCHERS, finish_distributed, setup_distributed
 
 CONFIG_WARNING = "A config file is a program that runs when it is read: open only trusted ones."
 

@@ -3,7 +3,8 @@
 Every component of the package is registered here under the scope ``uniadapter``, so that another
 OpenMMLab project can build it with ``custom_imports=dict(imports=['uniadapter'])`` and a type such
 as ``'uniadapter.RetrievalModel'``. ``locations`` makes a registry import its modules at the first
-build, so ``import uniadapter`` stays cheap.
+build, so ``import uniadapter`` stays cheap. This module names the rooms of the package and imports
+none of them.
 """
 
 from typing import Any
@@ -26,7 +27,7 @@ from mmengine.registry import RUNNERS as MMENGINE_RUNNERS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import VISBACKENDS as MMENGINE_VISBACKENDS
 from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
-from mmengine.registry import DefaultScope, Registry
+from mmengine.registry import DefaultScope, Registry, init_default_scope
 
 SCOPE = "uniadapter"
 
@@ -44,8 +45,14 @@ class ScopedRegistry(Registry):
             return super().build(cfg, *args, **kwargs)
 
 
+#: All registries of the package.
+REGISTRIES: list[Registry] = []
+
+
 def _child(name: str, parent: Registry, *locations: str) -> Registry:
-    return ScopedRegistry(name, parent=parent, scope=SCOPE, locations=list(locations))
+    registry = ScopedRegistry(name, parent=parent, scope=SCOPE, locations=list(locations))
+    REGISTRIES.append(registry)
+    return registry
 
 
 MODELS = _child("model", MMENGINE_MODELS, "uniadapter.models")
@@ -71,3 +78,15 @@ OPTIMIZERS = _child("optimizer", MMENGINE_OPTIMIZERS, "uniadapter.engine")
 PARAM_SCHEDULERS = _child("parameter scheduler", MMENGINE_PARAM_SCHEDULERS, "uniadapter.engine")
 RUNNERS = _child("runner", MMENGINE_RUNNERS, "uniadapter.engine")
 VISBACKENDS = _child("vis_backend", MMENGINE_VISBACKENDS, "uniadapter.visualization")
+
+
+def register_all_modules(init_scope: bool = True) -> None:
+    """Import every room that registers something, so that all components are registered.
+
+    Args:
+        init_scope: Also make ``uniadapter`` the default scope of the registries.
+    """
+    for registry in REGISTRIES:
+        registry.import_from_location()
+    if init_scope and DefaultScope.get_current_instance() is None:
+        init_default_scope(SCOPE)

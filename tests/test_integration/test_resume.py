@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from tests.helpers import load_tool, run_tool, tiny_run_cfg, write_run_cfg
 from uniadapter.apis.model import build_model
-from uniadapter.utils.setup_env import register_all_modules
+from uniadapter.registry import register_all_modules
 
 EPOCHS = 3
 train, evaluate = load_tool("train.py"), load_tool("test.py")

@@ -28,7 +28,7 @@ from train_bench.rows import ROWS, SHARE, cases, finished_row, measure_case
 from train_bench.rows import as_table as rows_as_table
 from train_bench.variant import MODES, Variant
 
-from uniadapter.utils.setup_env import return_freed_memory
+from uniadapter.engine.launch import return_freed_memory
 
 PRECISIONS = ("fp32", "bf16")
 #: Tokens of a text, as the configs cut them, unless --text-length says otherwise.

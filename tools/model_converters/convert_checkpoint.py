@@ -9,7 +9,8 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
-from uniadapter.models.conversion import SOURCES, TARGETS, convert_checkpoint
+from uniadapter.apis import convert_checkpoint
+from uniadapter.models.conversion import SOURCES, TARGETS
 from uniadapter.utils.config import load_config
 
 

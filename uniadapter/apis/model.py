@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
-from mmengine.registry import DefaultScope
 
 from uniadapter.models.adapters.state import (
     CONFIG_NAME,
@@ -18,32 +17,14 @@ from uniadapter.models.adapters.state import (
     load_adapter,
     trained_state_dict,
 )
+from uniadapter.models.build import build_model
 from uniadapter.models.pretrained import load_pretrained, read_content, unknown_names
 from uniadapter.models.tasks import VisionLanguageModel
-from uniadapter.registry import MODELS, SCOPE
 from uniadapter.utils.config import apply_cfg_options, load_config
-from uniadapter.utils.errors import options_named
-from uniadapter.utils.model_config import check_model_cfg
+
+__all__ = ["build_model", "init_model", "load_weights"]
 
 _TRAINING_STATE = ("ema.", "queue.", "step")
-
-
-def build_model(model_cfg: dict[str, Any]) -> VisionLanguageModel:
-    """Build a model from the ``model`` part of a config.
-
-    Args:
-        model_cfg (dict): Config with a ``type`` registered in :data:`uniadapter.MODELS`.
-
-    Returns:
-        VisionLanguageModel: With random weights.
-
-    Raises:
-        ValueError: If the type is unknown or an option is wrong.
-    """
-    with DefaultScope.overwrite_default_scope(SCOPE):
-        check_model_cfg(model_cfg)
-        with options_named():
-            return MODELS.build(model_cfg)
 
 
 def init_model(

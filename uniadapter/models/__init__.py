@@ -2,6 +2,7 @@
 
 from .adapters import Adapter, UniAdapter
 from .backbones import AdaptedBackbone, BertDecoder, BertModel, BlipViT
+from .build import build_model
 from .data_preprocessor import MultimodalDataPreprocessor
 from .necks import FrameAwareAttention
 from .tasks import (
@@ -26,4 +27,5 @@ __all__ = [
     "UniAdapter",
     "VQAModel",
     "VisionLanguageModel",
+    "build_model",
 ]

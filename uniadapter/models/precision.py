@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from .adapters.state import backbone_fingerprint
+
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -48,8 +50,6 @@ def cast_frozen(model: Any, dtype: str) -> int:
     Raises:
         ValueError: If the type is unknown, or the model was cast to another one.
     """
-    from .adapters.state import backbone_fingerprint
-
     if dtype not in DTYPES:
         raise ValueError(f"frozen dtype {dtype!r} is unknown: choose from {sorted(DTYPES)}.")
     if model.frozen_dtype is not None:

@@ -9,8 +9,8 @@ from mmengine.hooks import Hook
 from tests.helpers import ROOT, tiny_run_cfg
 from uniadapter.engine.runner.build import build_runner
 from uniadapter.engine.runner.check_options import check_options
+from uniadapter.registry import register_all_modules
 from uniadapter.utils.config import load_config
-from uniadapter.utils.setup_env import register_all_modules
 
 
 @pytest.fixture

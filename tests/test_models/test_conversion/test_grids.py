@@ -14,10 +14,10 @@ from torch.nn import functional as F
 
 from tests.helpers import tiny_retrieval_cfg
 from tests.test_models.test_conversion.states import assert_same, tiny_state, write_pth
-from uniadapter.apis import init_model
+from uniadapter.apis import convert_checkpoint, init_model
 from uniadapter.apis.model import build_model
 from uniadapter.models.adapters.state import save_adapter
-from uniadapter.models.conversion import SOURCES, convert_checkpoint, export_state
+from uniadapter.models.conversion import SOURCES, export_state
 from uniadapter.registry import MODELS
 
 RELEASED = {"type": "UniAdapter", "bottleneck": 4, "variant": "released", "kv_rank": 4}

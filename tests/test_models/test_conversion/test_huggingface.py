@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 
 from tests.helpers import tiny_retrieval_cfg
 from tests.test_models.test_conversion.states import pool_state, tiny_state, weight_shapes
-from uniadapter.apis import init_model
+from uniadapter.apis import convert_checkpoint, init_model
 from uniadapter.apis.model import build_model
-from uniadapter.models.conversion import convert_checkpoint, read_checkpoint
+from uniadapter.models.conversion import read_checkpoint
 from uniadapter.models.conversion.huggingface import HUGGINGFACE
 
 CONFIG = {

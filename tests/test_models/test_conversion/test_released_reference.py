@@ -13,9 +13,8 @@ from torch.nn import functional as F
 from tests.helpers import IMAGE_SIZE, VOCAB_SIZE, tiny_retrieval_cfg
 from tests.test_models.test_conversion import released_reference as reference
 from tests.test_models.test_conversion.states import key_list, write_pth
-from uniadapter.apis import init_model
+from uniadapter.apis import convert_checkpoint, init_model
 from uniadapter.models import RetrievalModel
-from uniadapter.models.conversion import convert_checkpoint
 
 LAYERS, HEADS, RANK, KV_RANK, LENGTH = 2, 2, 8, 4, 7
 _SIZES = {768: 32, 3072: 64, 2304: 96, 30524: VOCAB_SIZE, 256: 16, 197: (IMAGE_SIZE // 16) ** 2 + 1}

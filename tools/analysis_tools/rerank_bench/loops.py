@@ -14,8 +14,7 @@ from torch.utils.data import Dataset
 
 from uniadapter.evaluation import RetrievalMetric
 from uniadapter.models.tasks import RetrievalModel
-from uniadapter.registry import SCOPE
-from uniadapter.utils.setup_env import register_all_modules
+from uniadapter.registry import SCOPE, register_all_modules
 
 #: Media encoded at once, by both ways.
 BATCH = 8

@@ -20,6 +20,7 @@ from uniadapter.engine.runner.optimizer_state import match_optimizer, optimizer_
 from uniadapter.engine.runner.position import restore_gradients, take_position
 from uniadapter.engine.runner.resume import check_matches, check_resumable, find_resumable
 from uniadapter.engine.runner.resumed_run import ResumedRun, describe_run
+from uniadapter.models.adapters.state import backbone_fingerprint, save_adapter
 from uniadapter.registry import HOOKS
 from uniadapter.utils.safe_io import atomic_write, to_plain
 
@@ -219,8 +220,6 @@ class SafeCheckpointHook(CheckpointHook):
 
     def _backbone(self, model: nn.Module) -> str:
         if self._fingerprint is None:
-            from uniadapter.models.adapters.state import backbone_fingerprint
-
             self._fingerprint = backbone_fingerprint(model)
         return self._fingerprint
 
@@ -274,9 +273,6 @@ class SafeCheckpointHook(CheckpointHook):
         model = _unwrap(runner.model)
         if not self.export_adapter or getattr(model, "adapter", None) is None:
             return
-        # Imported here: a model without an adapter needs nothing of the package's models.
-        from uniadapter.models.adapters.state import save_adapter
-
         folder = _adapter_folder(checkpoint_path)
         temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)

@@ -7,10 +7,10 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import FlexibleRunner, Runner
 
 from uniadapter import registry
+from uniadapter.models.build import check_model_cfg
 from uniadapter.utils.config_variables import check_runner_keys
 from uniadapter.utils.errors import options_named
 from uniadapter.utils.options import near_name
-from uniadapter.utils.setup_env import register_all_modules
 
 from .check_options import check_options
 from .check_values import check_values
@@ -33,10 +33,7 @@ def build_runner(cfg: Config) -> Runner:
     if "model" not in cfg:
         raise ValueError(f"{name} has no key `model`: a base or a fragment cannot be run.")
     check_runner_keys(cfg, name)
-    register_all_modules(init_scope=False)
-    # Imported here: the towers bring mmpretrain, which loops and hooks do without.
-    from uniadapter.utils.model_config import check_model_cfg
-
+    registry.register_all_modules(init_scope=False)
     if cfg.get("default_scope") is None:
         # MMEngine's runner would look in its own scope, where nothing of this package is.
         cfg.default_scope = registry.SCOPE

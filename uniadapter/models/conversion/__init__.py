@@ -1,13 +1,12 @@
 """Conversion of checkpoints between this package's names and those of other code bases."""
 
-from .convert import SOURCES, TARGETS, convert_checkpoint, export_state, read_checkpoint
+from .convert import SOURCES, TARGETS, export_state, read_checkpoint
 from .keys import Report
 
 __all__ = [
     "SOURCES",
     "TARGETS",
     "Report",
-    "convert_checkpoint",
     "export_state",
     "read_checkpoint",
 ]

@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 
 from tests.helpers import run_tool, tiny_retrieval_cfg
 from tests.test_models.test_conversion.states import assert_same, tiny_state, write_pth
-from uniadapter.apis import init_model
+from uniadapter.apis import convert_checkpoint, init_model
 from uniadapter.apis.model import build_model
 from uniadapter.models.adapters.state import save_adapter
-from uniadapter.models.conversion import convert_checkpoint, export_state
+from uniadapter.models.conversion import export_state
 
 ADAPTER = {"type": "UniAdapter", "bottleneck": 8, "variant": "released", "kv_rank": 4}
 

@@ -1,4 +1,4 @@
-"""Checking the ``model`` part of a config before it is built, so that a typo names its key."""
+"""From the ``model`` part of a config to a model, with errors that say which key is wrong."""
 
 from __future__ import annotations
 
@@ -6,8 +6,31 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from uniadapter.registry import MODELS
+from mmengine.registry import DefaultScope
+
+from uniadapter.registry import MODELS, SCOPE
+from uniadapter.utils.errors import options_named
 from uniadapter.utils.options import near_name, option_names
+
+from .tasks import VisionLanguageModel
+
+
+def build_model(model_cfg: dict[str, Any]) -> VisionLanguageModel:
+    """Build a model from the ``model`` part of a config.
+
+    Args:
+        model_cfg (dict): Config with a ``type`` registered in :data:`uniadapter.MODELS`.
+
+    Returns:
+        VisionLanguageModel: With random weights.
+
+    Raises:
+        ValueError: If the type is unknown or an option is wrong.
+    """
+    with DefaultScope.overwrite_default_scope(SCOPE):
+        check_model_cfg(model_cfg)
+        with options_named():
+            return MODELS.build(model_cfg)
 
 
 def check_model_cfg(cfg: Mapping[str, Any], key: str = "model") -> None:

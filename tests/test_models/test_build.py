@@ -4,7 +4,7 @@ import pytest
 from mmengine.registry import DefaultScope
 
 from tests.helpers import tiny_retrieval_cfg
-from uniadapter.utils.model_config import check_model_cfg
+from uniadapter.models.build import check_model_cfg
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ import pytest
 # 80 blocks of 3 MiB, below the threshold that a larger one has set; every other one is freed.
 CODE = """
 import torch
-from uniadapter.utils.setup_env import return_freed_memory
+from uniadapter.engine.launch import return_freed_memory
 if {fixed}:
     assert return_freed_memory()
 def resident():
@@ -44,7 +44,7 @@ def test_freed_tensors_are_given_back(monkeypatch):
 
 
 def test_the_users_own_settings_stay(monkeypatch):
-    from uniadapter.utils.setup_env import return_freed_memory
+    from uniadapter.engine.launch import return_freed_memory
 
     monkeypatch.setenv("MALLOC_ARENA_MAX", "2")
     assert not return_freed_memory()

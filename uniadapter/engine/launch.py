@@ -1,4 +1,4 @@
-"""What a training or test process sets up before the runner: scope, processes, backend."""
+"""What a training or test process sets up before the runner: processes, backend, memory."""
 
 from __future__ import annotations
 
@@ -11,28 +11,11 @@ import sys
 import torch
 import torch.distributed as torch_dist
 from mmengine.config import Config
-from mmengine.registry import DefaultScope, init_default_scope
 
 LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
 # malloc.h's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD.
 _TRIM, _MMAP = -1, -3
 _BLOCK_BYTES = 1 << 20
-
-
-def register_all_modules(init_scope: bool = True) -> None:
-    """Import every room of the package, so that all its components are registered.
-
-    Args:
-        init_scope: Also make ``uniadapter`` the default scope of the registries.
-    """
-    import uniadapter.datasets
-    import uniadapter.engine
-    import uniadapter.evaluation
-    import uniadapter.models
-    import uniadapter.visualization  # noqa: F401
-
-    if init_scope and DefaultScope.get_current_instance() is None:
-        init_default_scope("uniadapter")
 
 
 def setup_distributed(cfg: Config, launcher: str = "none", local_rank: int = 0) -> None:

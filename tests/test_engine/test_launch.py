@@ -3,10 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 
-from uniadapter.registry import HOOKS, MODELS
-from uniadapter.utils import setup_env
+from uniadapter.engine import launch
 
 
 @pytest.fixture
@@ -15,7 +13,7 @@ def no_gpu(monkeypatch) -> list[str]:
     calls: list[str] = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(
-        setup_env.torch_dist, "init_process_group", lambda backend, **_: calls.append(backend)
+        launch.torch_dist, "init_process_group", lambda backend, **_: calls.append(backend)
     )
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     return calls
@@ -27,7 +25,7 @@ def base_cfg(**extra) -> Config:
 
 def test_one_process_is_left_alone(no_gpu):
     cfg = base_cfg()
-    setup_env.setup_distributed(cfg, "none")
+    launch.setup_distributed(cfg, "none")
     assert cfg.launcher == "none"
     assert cfg.env_cfg.dist_cfg.backend == "nccl"
     assert no_gpu == []
@@ -37,7 +35,7 @@ def test_without_gpus_the_backend_is_gloo_and_the_wrapper_has_no_device(no_gpu, 
     for name, value in {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}.items():
         monkeypatch.setenv(name, value)
     cfg = base_cfg(find_unused_parameters=True)
-    setup_env.setup_distributed(cfg, "pytorch")
+    launch.setup_distributed(cfg, "pytorch")
     assert no_gpu == ["gloo"]
     assert cfg.env_cfg.dist_cfg.backend == "gloo"
     assert cfg.model_wrapper_cfg == {
@@ -51,7 +49,7 @@ def test_without_gpus_the_backend_is_gloo_and_the_wrapper_has_no_device(no_gpu, 
 def test_with_gpus_mmengine_does_it(monkeypatch, no_gpu):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     cfg = base_cfg()
-    setup_env.setup_distributed(cfg, "pytorch")
+    launch.setup_distributed(cfg, "pytorch")
     assert cfg.env_cfg.dist_cfg.backend == "nccl"
     assert "model_wrapper_cfg" not in cfg
     assert no_gpu == []
@@ -69,28 +67,21 @@ def test_cluster_launchers_give_the_rank(no_gpu, monkeypatch, launcher: str, nam
         monkeypatch.setenv(name, value)
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.setenv(name, "127.0.0.1" if name == "MASTER_ADDR" else "0")
-    setup_env.setup_distributed(base_cfg(), launcher)
+    launch.setup_distributed(base_cfg(), launcher)
     assert no_gpu == ["gloo"]
-    found = {name: setup_env.os.environ[name] for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
+    found = {name: launch.os.environ[name] for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
     assert found == {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}
 
 
 def test_missing_environment_is_explained(no_gpu, monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
     with pytest.raises(ValueError, match="RANK is not set: start the processes with"):
-        setup_env.setup_distributed(base_cfg(), "pytorch")
+        launch.setup_distributed(base_cfg(), "pytorch")
 
 
 def test_unknown_launcher_is_refused():
     with pytest.raises(ValueError, match="'torchrun' is unknown: use one of none, pytorch"):
-        setup_env.setup_distributed(base_cfg(), "torchrun")
-
-
-def test_register_all_modules_fills_the_registries():
-    setup_env.register_all_modules()
-    assert MODELS.get("RetrievalModel") is not None
-    assert HOOKS.get("SafeCheckpointHook") is not None
-    assert DefaultScope.get_current_instance() is not None
+        launch.setup_distributed(base_cfg(), "torchrun")
 
 
 @pytest.mark.parametrize(
@@ -103,12 +94,12 @@ def test_register_all_modules_fills_the_registries():
 )
 def test_a_finished_run_leaves_the_group_together(monkeypatch, backend: str | None, expected):
     calls: list[str] = []
-    group = setup_env.torch_dist
+    group = launch.torch_dist
     monkeypatch.setattr(group, "is_initialized", lambda: backend is not None)
     monkeypatch.setattr(group, "get_backend", lambda: backend)
     monkeypatch.setattr(group, "barrier", lambda: calls.append("barrier"))
     monkeypatch.setattr(group, "destroy_process_group", lambda: calls.append("destroy"))
-    monkeypatch.setattr(setup_env.logging, "shutdown", lambda: calls.append("shutdown"))
-    monkeypatch.setattr(setup_env.os, "_exit", lambda status: calls.append(f"exit {status}"))
-    setup_env.finish_distributed()
+    monkeypatch.setattr(launch.logging, "shutdown", lambda: calls.append("shutdown"))
+    monkeypatch.setattr(launch.os, "_exit", lambda status: calls.append(f"exit {status}"))
+    launch.finish_distributed()
     assert calls == expected
