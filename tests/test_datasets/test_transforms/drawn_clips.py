@@ -72,6 +72,11 @@ class Clip:
     upset: str
 
 
+def fewest(container: str) -> int:
+    """Fewest packets: FFmpeg takes the only ones of a transport stream for damaged, or nothing."""
+    return 3 if container == "ts" else 1
+
+
 @st.composite
 def clips(draw: st.DrawFn, encoders: tuple[str, ...] = tuple(ENCODERS)) -> Clip:
     """Draw a clip."""
@@ -85,8 +90,7 @@ def clips(draw: st.DrawFn, encoders: tuple[str, ...] = tuple(ENCODERS)) -> Clip:
         encoder=encoder,
         container=container,
         options=draw(st.sampled_from(ENCODERS[encoder][1])),
-        # FFmpeg takes the only packets of a transport stream for damaged ones, or for nothing.
-        frames=draw(st.integers(3 if container == "ts" else 1, 40)),
+        frames=draw(st.integers(fewest(container), 40)),
         group=draw(st.integers(1, 20)),
         # H.265 wants a few blocks, all encoders of YUV even sides, of interlaced video more so.
         width=2 * draw(st.integers(32, 45)),
@@ -138,7 +142,7 @@ def _write(path: Path, clip: Clip) -> Path:
                 if clip.upset == "same":
                     packet.pts = packet.dts
                 skipped += 1
-                if skipped > min(clip.first, clip.frames - 1):
+                if skipped > min(clip.first, clip.frames - fewest(clip.container)):
                     container.mux(packet)
     return path
 
