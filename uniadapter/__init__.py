@@ -10,6 +10,7 @@ from .registry import (
     METRICS,
     MODELS,
     OPTIM_WRAPPER_CONSTRUCTORS,
+    TOKENIZERS,
     TRANSFORMS,
     VISUALIZERS,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "METRICS",
     "MODELS",
     "OPTIM_WRAPPER_CONSTRUCTORS",
+    "TOKENIZERS",
     "TRANSFORMS",
     "VISUALIZERS",
     "__version__",

@@ -49,13 +49,15 @@ class ScopedRegistry(Registry):
 REGISTRIES: list[Registry] = []
 
 
-def _child(name: str, parent: Registry, *locations: str) -> Registry:
+def _child(name: str, parent: Registry | None, *locations: str) -> Registry:
     registry = ScopedRegistry(name, parent=parent, scope=SCOPE, locations=list(locations))
     REGISTRIES.append(registry)
     return registry
 
 
 MODELS = _child("model", MMENGINE_MODELS, "uniadapter.models")
+# MMEngine has no registry of tokenizers to be a child of.
+TOKENIZERS = _child("tokenizer", None, "uniadapter.models")
 DATASETS = _child("dataset", MMENGINE_DATASETS, "uniadapter.datasets")
 DATA_SAMPLERS = _child("data sampler", MMENGINE_DATA_SAMPLERS, "uniadapter.datasets")
 TRANSFORMS = _child("transform", MMENGINE_TRANSFORMS, "uniadapter.datasets.transforms")

@@ -5,6 +5,7 @@ from .backbones import AdaptedBackbone, BertDecoder, BertModel, BlipViT
 from .build import build_model
 from .data_preprocessor import MultimodalDataPreprocessor
 from .necks import FrameAwareAttention
+from .sentencepiece_tokenizer import SentencePieceTokenizer
 from .tasks import (
     BlipPretrainModel,
     CaptionModel,
@@ -12,18 +13,21 @@ from .tasks import (
     VisionLanguageModel,
     VQAModel,
 )
+from .tokenizer import BertTokenizer
 
 __all__ = [
     "AdaptedBackbone",
     "Adapter",
     "BertDecoder",
     "BertModel",
+    "BertTokenizer",
     "BlipPretrainModel",
     "BlipViT",
     "CaptionModel",
     "FrameAwareAttention",
     "MultimodalDataPreprocessor",
     "RetrievalModel",
+    "SentencePieceTokenizer",
     "UniAdapter",
     "VQAModel",
     "VisionLanguageModel",

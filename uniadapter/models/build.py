@@ -8,11 +8,14 @@ from typing import Any
 
 from mmengine.registry import DefaultScope
 
-from uniadapter.registry import MODELS, SCOPE
+from uniadapter.registry import MODELS, SCOPE, TOKENIZERS
 from uniadapter.utils.errors import options_named
 from uniadapter.utils.options import near_name, option_names
 
 from .tasks import VisionLanguageModel
+
+# Registries of parts that are not built by MODELS, by the last key of their place.
+_REGISTRIES = {"tokenizer": TOKENIZERS}
 
 
 def build_model(model_cfg: dict[str, Any]) -> VisionLanguageModel:
@@ -51,10 +54,11 @@ def check_model_cfg(cfg: Mapping[str, Any], key: str = "model") -> None:
     kind = cfg.get("type")
     if kind is None:
         raise ValueError(f"{key} has no key 'type': name a class, such as type='RetrievalModel'.")
-    found = MODELS.get(kind) if isinstance(kind, str) else kind
+    registry = _REGISTRIES.get(key.rpartition(".")[2], MODELS)
+    found = registry.get(kind) if isinstance(kind, str) else kind
     if found is None:
         raise ValueError(
-            f"{key}.type={kind!r} is not registered.{near_name(kind, MODELS.module_dict)} A "
+            f"{key}.type={kind!r} is not registered.{near_name(kind, registry.module_dict)} A "
             "class of another package needs custom_imports and its scope, such as "
             "'mmpretrain.ResNet'."
         )

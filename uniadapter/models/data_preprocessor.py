@@ -9,9 +9,8 @@ import torch
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
-from ..registry import MODELS
+from ..registry import MODELS, TOKENIZERS
 from ..structures import MultimodalSample
-from .tokenizer import BertTokenizer
 
 #: BLIP's channel statistics, in units of 0..255.
 BLIP_MEAN = (122.770938, 116.7460125, 104.09373615)
@@ -25,8 +24,9 @@ class MultimodalDataPreprocessor(BaseDataPreprocessor):
     Args:
         mean: Mean of the three channels, in units of 0..255.
         std: Standard deviation of the three channels, in units of 0..255.
-        tokenizer: Arguments of :class:`BertTokenizer`.
-        max_text_len: Tokens kept of a caption, ``[CLS]`` and ``[SEP]`` included.
+        tokenizer: Config of a tokenizer of the registry ``TOKENIZERS``; without a ``type``, or
+            None, a :class:`BertTokenizer`.
+        max_text_len: Tokens kept of a caption, the marks at its ends included.
         non_blocking: Copy to the device without waiting.
 
     Raises:
@@ -59,7 +59,7 @@ class MultimodalDataPreprocessor(BaseDataPreprocessor):
             )
         self.register_buffer("mean", torch.tensor(mean).view(1, 1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 1, 3, 1, 1), persistent=False)
-        self.tokenizer = BertTokenizer(**(tokenizer or {}))
+        self.tokenizer = TOKENIZERS.build({"type": "BertTokenizer", **(tokenizer or {})})
         self.max_text_len = max_text_len
 
     def forward(self, data: dict, training: bool = False) -> dict[str, Any]:

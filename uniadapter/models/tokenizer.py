@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from tokenizers import Tokenizer, decoders
 from tokenizers.models import WordPiece
 from torch import Tensor
 
+from ..registry import TOKENIZERS
 from ..utils.words import NORMALIZER, PRE_TOKENIZER, WRITTEN_TOKENS, without_surrogates
+from .base_tokenizer import TextTokenizer
 
 _PACKAGED = Path(__file__).resolve().parent.parent / "assets" / "bert-base-uncased-vocab.txt"
 
 
-class BertTokenizer:
+@TOKENIZERS.register_module()
+class BertTokenizer(TextTokenizer):
     """Uncased WordPiece tokenizer, equal to transformers' ``BertTokenizer`` on any text.
 
     ``[DEC]`` and ``[ENC]`` get the two ids after the vocabulary (30522 and 30523 for the packaged
@@ -51,49 +53,9 @@ class BertTokenizer:
         self._backend.decoder = decoders.WordPiece(prefix="##")
         self._backend.add_special_tokens(list(WRITTEN_TOKENS))
 
-    def encode(self, text: str, max_length: int | None = None) -> list[int]:
-        """Return ``[CLS]`` tokens ``[SEP]`` as ids, at most ``max_length`` of them.
-
-        A longer text loses words at its end, never its ``[SEP]``.
-
-        Raises:
-            ValueError: When the text is no string or ``max_length`` has no room for both marks.
-        """
-        if not isinstance(text, str):
-            raise ValueError(f"A text must be a string, got {type(text).__name__}: {text!r}.")
-        if max_length is not None and max_length < 2:
-            raise ValueError(f"max_length must leave room for [CLS] and [SEP], got {max_length}.")
-        text = without_surrogates(text)
-        # One text at a time: encode_batch starts threads, which a later fork by the data loader
-        # does not survive.
-        ids = self._backend.encode(text, add_special_tokens=False).ids
-        if max_length is not None:
-            ids = ids[: max_length - 2]
-        return [self.cls_token_id, *ids, self.sep_token_id]
-
-    def __call__(self, texts: Sequence[str], max_length: int | None = 35) -> tuple[Tensor, Tensor]:
-        """Encode texts and pad them to the longest.
-
-        Args:
-            texts: T texts.
-            max_length: Tokens kept of each, ``[CLS]`` and ``[SEP]`` included; None keeps all.
-
-        Returns:
-            ``input_ids`` and ``attention_mask`` (1 for tokens, 0 for padding), both (T, L) long.
-
-        Raises:
-            ValueError: When ``texts`` is a single string, or as for :meth:`encode`.
-        """
-        if isinstance(texts, str):
-            raise ValueError("BertTokenizer takes a list of texts; put the one text in a list.")
-        rows = [self.encode(text, max_length) for text in texts]
-        length = max((len(row) for row in rows), default=0)
-        input_ids = torch.full((len(rows), length), self.pad_token_id, dtype=torch.long)
-        attention_mask = torch.zeros(len(rows), length, dtype=torch.long)
-        for index, row in enumerate(rows):
-            input_ids[index, : len(row)] = torch.tensor(row)
-            attention_mask[index, : len(row)] = 1
-        return input_ids, attention_mask
+    def pieces(self, text: str) -> list[int]:
+        """Ids of a text's word pieces."""
+        return self._backend.encode(without_surrogates(text), add_special_tokens=False).ids
 
     def decode(self, ids: Sequence[int] | Tensor, skip_special_tokens: bool = True) -> str:
         """Return the text of some ids.

@@ -1,0 +1,157 @@
+r"""Turn a sentencepiece model (``beit3.spm``) into the ``tokenizer.json`` that the package reads.
+
+    python tools/model_converters/convert_sentencepiece.py beit3.spm checkpoints/beit3.json
+
+Ids are XLM-R's: ``<s>`` 0, ``<pad>`` 1, ``</s>`` 2, ``<unk>`` 3, every other piece its id in the
+model plus 1, ``<mask>`` last. Needs the packages sentencepiece and protobuf; reading the result
+doesn't.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers
+from tokenizers.models import BPE, Unigram
+
+from uniadapter.models.sentencepiece_tokenizer import (
+    FIRST_TOKENS,
+    MASK_TOKEN,
+    SentencePieceTokenizer,
+)
+from uniadapter.utils.safe_io import atomic_write
+
+_UNIGRAM, _BPE = 1, 2
+_NORMAL, _UNKNOWN, _CONTROL = 1, 2, 3
+_BLANK = "\u2581"
+
+
+def read_model(path: Path) -> Any:
+    """Read a sentencepiece model as protobuf message.
+
+    Raises:
+        FileNotFoundError: When there is no such file.
+        ValueError: When a package is missing, or the file is no such model.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist: name a sentencepiece model (.spm).")
+    try:
+        from google.protobuf.message import DecodeError
+        from sentencepiece.sentencepiece_model_pb2 import ModelProto
+    except ImportError as error:
+        raise ValueError(
+            f"Converting needs the packages sentencepiece and protobuf ({error}): pip install "
+            "sentencepiece protobuf."
+        ) from error
+    model = ModelProto()
+    try:
+        model.ParseFromString(path.read_bytes())
+    except DecodeError as error:
+        raise ValueError(f"{path} is no sentencepiece model ({error}).") from error
+    first = [piece.type for piece in model.pieces[:3]]
+    if first != [_UNKNOWN, _CONTROL, _CONTROL]:
+        raise ValueError(
+            f"{path} is no sentencepiece model whose first pieces are <unk>, <s> and </s>, as "
+            "XLM-R's rule for ids supposes."
+        )
+    kind = model.trainer_spec.model_type
+    if kind not in (_UNIGRAM, _BPE) or model.trainer_spec.byte_fallback:
+        raise ValueError(
+            f"{path} has model_type {kind} and byte_fallback="
+            f"{model.trainer_spec.byte_fallback}: unigram and bpe models without byte fallback "
+            "can be converted."
+        )
+    return model
+
+
+def _merges(pieces: list[tuple[str, float]]) -> list[tuple[str, str]]:
+    """Pairs of pieces that become another piece, those that are merged first in front."""
+    ranks = {piece: rank for rank, (piece, _) in enumerate(pieces)}
+    found = []
+    for piece, score in pieces:
+        splits = [(piece[:at], piece[at:]) for at in range(1, len(piece))]
+        both = [(left, right) for left, right in splits if left in ranks and right in ranks]
+        found += [
+            (-score, ranks[piece], ranks[left], ranks[right], left, right) for left, right in both
+        ]
+    return [(left, right) for *_, left, right in sorted(found)]
+
+
+def build_tokenizer(model: Any) -> Tokenizer:
+    """Make the tokenizer of a sentencepiece model.
+
+    Args:
+        model: Message of :func:`read_model`.
+
+    Returns:
+        Tokenizer: With XLM-R's ids.
+    """
+    pieces = [(piece.piece, piece.score) for piece in model.pieces[3:]]
+    rows = [*((token, 0.0) for token in FIRST_TOKENS), *pieces, (MASK_TOKEN, 0.0)]
+    if model.trainer_spec.model_type == _UNIGRAM:
+        tokenizer = Tokenizer(Unigram(rows, unk_id=FIRST_TOKENS.index("<unk>")))
+    else:
+        ids = {piece: index for index, (piece, _) in enumerate(rows)}
+        tokenizer = Tokenizer(BPE(ids, _merges(pieces), unk_token="<unk>", fuse_unk=True))
+    spec = model.normalizer_spec
+    steps: list[Any] = []
+    if spec.precompiled_charsmap:
+        steps.append(normalizers.Precompiled(spec.precompiled_charsmap))
+    if spec.remove_extra_whitespaces:
+        steps += [
+            normalizers.Strip(left=True, right=True),
+            normalizers.Replace(Regex(" {2,}"), " "),
+        ]
+    if spec.add_dummy_prefix:
+        # Not by the pre-tokenizer, which puts none in front of a blank that is there already.
+        steps.append(normalizers.Prepend(" "))
+    if steps:
+        tokenizer.normalizer = normalizers.Sequence(steps)
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(_BLANK, prepend_scheme="never")
+    tokenizer.decoder = decoders.Metaspace(_BLANK, prepend_scheme="always")
+    # Split off before anything else, as XLM-R's tokenizer does with a token that is written out.
+    special = (*FIRST_TOKENS, MASK_TOKEN)
+    tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in special])
+    return tokenizer
+
+
+def convert(src: str | Path, dst: str | Path) -> int:
+    """Write the ``tokenizer.json`` of a sentencepiece model.
+
+    Args:
+        src (str | Path): The model.
+        dst (str | Path): File to write (.json).
+
+    Returns:
+        int: Number of ids.
+
+    Raises:
+        FileNotFoundError: When there is no such model.
+        ValueError: When it can't be converted, or ``dst`` is no .json.
+    """
+    if Path(dst).suffix != ".json":
+        raise ValueError(f"{dst}: a tokenizer is written as JSON, name a .json file.")
+    tokenizer = build_tokenizer(read_model(Path(src)))
+    Path(dst).parent.mkdir(parents=True, exist_ok=True)
+    atomic_write(dst, tokenizer.to_str().encode())
+    return SentencePieceTokenizer(str(dst)).vocab_size
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Convert as the command line says."""
+    parser = argparse.ArgumentParser(description="Convert a sentencepiece model.")
+    parser.add_argument("src", help="sentencepiece model (.spm)")
+    parser.add_argument("dst", help="tokenizer.json to write")
+    args = parser.parse_args(argv)
+    try:
+        size = convert(args.src, args.dst)
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(f"error: {error}")
+    print(f"{args.dst}: {size} ids")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""A sentencepiece tokenizer with the ids of XLM-R, from a ``tokenizer.json``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from ..registry import TOKENIZERS
+from ..utils.words import without_surrogates
+from .base_tokenizer import TextTokenizer
+
+#: The first ids, in order; ``<mask>`` is the last one.
+FIRST_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")
+MASK_TOKEN = "<mask>"
+_TOOL = "tools/model_converters/convert_sentencepiece.py"
+
+
+@TOKENIZERS.register_module()
+class SentencePieceTokenizer(TextTokenizer):
+    """Tokenizer of BEiT-3: sentencepiece's pieces under the ids of XLM-R.
+
+    ``<s>`` 0, ``<pad>`` 1, ``</s>`` 2, ``<unk>`` 3, every other piece the sentencepiece model's id
+    plus 1, ``<mask>`` last. Texts keep their case. A special token that is written out in a text
+    is that token, as in XLM-R's tokenizer.
+
+    Args:
+        file: ``tokenizer.json`` that the converter tool makes of a sentencepiece model.
+
+    Attributes:
+        mask_token_id: Id of ``<mask>``.
+        vocab_size: Number of ids. A tower may have more rows.
+
+    Raises:
+        FileNotFoundError: When there is no such file.
+        ValueError: When the file is none, or that of another kind of tokenizer.
+    """
+
+    def __init__(self, file: str) -> None:
+        self._backend = _read(Path(file))
+        self.cls_token_id, self.pad_token_id, self.sep_token_id, self.unk_token_id = range(4)
+        self.vocab_size = self._backend.get_vocab_size(with_added_tokens=False)
+        self.mask_token_id = self.vocab_size - 1
+
+    def pieces(self, text: str) -> list[int]:
+        """Ids of a text's pieces."""
+        return self._backend.encode(without_surrogates(text), add_special_tokens=False).ids
+
+    def decode(self, ids: Sequence[int] | Tensor, skip_special_tokens: bool = True) -> str:
+        """Return the text of some ids.
+
+        Args:
+            ids: Ids of one text.
+            skip_special_tokens: Leave out ``<s>``, ``<pad>``, ``</s>``, ``<unk>`` and ``<mask>``.
+
+        Raises:
+            ValueError: For an id outside the vocabulary.
+        """
+        special, tokens = {*FIRST_TOKENS, MASK_TOKEN}, []
+        for index in ids.tolist() if isinstance(ids, Tensor) else ids:
+            token = self._backend.id_to_token(index) if index >= 0 else None
+            if token is None:
+                raise ValueError(f"Id {index} is outside the vocabulary of {self.vocab_size} ids.")
+            if not (skip_special_tokens and token in special):
+                tokens.append(token)
+        return self._backend.decoder.decode(tokens)
+
+
+def _read(path: Path) -> Tokenizer:
+    """Read the file and refuse what the converter tool does not write."""
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} does not exist: make the tokenizer.json of the backbone's sentencepiece model "
+            f"with {_TOOL} and name it in model.data_preprocessor.tokenizer.file."
+        )
+    wrong = f"make it of the backbone's sentencepiece model (.spm) with {_TOOL}"
+    try:
+        content: Any = json.loads(path.read_bytes())
+    except ValueError as error:
+        what = "a sentencepiece model" if path.suffix in (".spm", ".model") else "no JSON"
+        raise ValueError(f"{path} is {what}, not a tokenizer.json: {wrong}.") from error
+    model = content.get("model") if isinstance(content, dict) else None
+    kind = model.get("type") if isinstance(model, dict) else None
+    if kind not in ("Unigram", "BPE"):
+        said = f"holds a tokenizer of type {kind!r}" if kind else "is no tokenizer.json"
+        raise ValueError(f"{path} {said}, sentencepiece has Unigram or BPE: {wrong}.")
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # The library raises this very class.
+        raise ValueError(f"{path} is damaged ({error}): {wrong} again.") from error
+    size = tokenizer.get_vocab_size(with_added_tokens=True)
+    places = {token: index for index, token in enumerate(FIRST_TOKENS)} | {MASK_TOKEN: size - 1}
+    found = {token: tokenizer.token_to_id(token) for token in places}
+    if found != places or tokenizer.decoder is None:
+        raise ValueError(f"{path} has the special tokens {found}, not {places}: {wrong}.")
+    return tokenizer
