@@ -42,8 +42,8 @@ class AdaptedBackbone(BaseModule):
     Args:
         backbone (dict | nn.Module): Config, looked up in the current scope, or the module itself.
         adapter (dict, optional): Config of the adapter. None leaves the sites empty.
-        chart (str | dict, optional): Where the sites are, see :class:`Chart`. Defaults to None: by
-            the backbone's class.
+        chart (str | dict, optional): Where the sites are, see :class:`Chart`. Defaults to None: the
+            backbone's own, ``backbone.sites()``, or by its class.
         role (str): How the adapter calls this tower. Defaults to ``'visual'``.
         train_backbone (bool): Train the backbone as well. Defaults to False.
         init_cfg (dict, optional): Of this module; the backbone has its own.
@@ -65,9 +65,12 @@ class AdaptedBackbone(BaseModule):
         super().__init__(init_cfg)
         self.backbone: Any = backbone if isinstance(backbone, nn.Module) else ROOT.build(backbone)
         self.train_backbone = train_backbone
-        self._tower = HostedTower(self.backbone, chart)
+        # A backbone that was written with sites needs no chart.
+        own = chart is None and hasattr(self.backbone, "sites")
+        self._tower = None if own else HostedTower(self.backbone, chart)
         self._places = Places()
-        self._places.add(role, self._tower.sites())
+        source: Any = self.backbone if self._tower is None else self._tower
+        self._places.add(role, source.sites())
         for parameter in self.backbone.parameters():
             parameter.requires_grad_(train_backbone)
         self.adapter: nn.Module | None = None
@@ -87,7 +90,16 @@ class AdaptedBackbone(BaseModule):
         return self.backbone(*args, **kwargs)
 
     def taps(self, *args: Any, **kwargs: Any) -> Taps:
-        """Run the backbone without a graph and return the states of its layers."""
+        """Run the backbone without a graph and return the states of its layers.
+
+        Raises:
+            ValueError: If the backbone has its sites from itself rather than from a chart.
+        """
+        if self._tower is None:
+            raise ValueError(
+                f"{type(self.backbone).__name__} needs no chart; read its layers with "
+                "uniadapter.models.taps.Recorder, or name a chart."
+            )
         return self._tower.taps(*args, **kwargs)
 
     def adapter_disabled(self) -> Any:
