@@ -18,6 +18,7 @@ from uniadapter.models.adapters.state import (
     trained_state_dict,
 )
 from uniadapter.models.build import build_model
+from uniadapter.models.former_names import rename_state
 from uniadapter.models.pretrained import load_pretrained, read_content, unknown_names
 from uniadapter.models.tasks import VisionLanguageModel
 from uniadapter.utils.config import apply_cfg_options, load_config
@@ -114,6 +115,7 @@ def load_weights(model: VisionLanguageModel, checkpoint: str | Path) -> None:
 def _load_file(model: VisionLanguageModel, path: Path) -> None:
     content = read_content(path)
     state = content.state
+    rename_state(model, state)
     unknown = unknown_names(state, model.state_dict())
     if unknown:
         raise ValueError(

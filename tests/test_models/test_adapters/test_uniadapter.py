@@ -224,7 +224,7 @@ def test_sharing_is_kept_inside_each_width_and_depth():
     )
     layers = model.adapter.layers
     assert set(layers["0"].down) == {"shared48", "shared32"}
-    assert set(layers["2"].down) == {"shared"}
+    assert set(layers["2"].down) == {"shared48"}
     visual = 48 * R + R + R * 48 + 48
     assert count_parameters(model)["adapter"] == 3 * visual + 2 * (DOWN + 2 * UP)
     before = {n: p.clone() for n, p in trained_state_dict(model).items()}

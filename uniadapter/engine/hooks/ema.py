@@ -13,6 +13,7 @@ from mmengine.registry import MODELS
 from mmengine.runner import Runner
 from torch import nn
 
+from uniadapter.models.former_names import rename_checkpoint
 from uniadapter.registry import HOOKS
 
 
@@ -69,7 +70,7 @@ class EMAHook(PlainEMAHook):
         Args:
             runner: The runner.
         """
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = _unwrapped(runner.model)
         # What the base class averages and exchanges.
         self.src_model = TrainedView(model)
         self.ema_model = MODELS.build(self.ema_cfg, default_args={"model": self.src_model})
@@ -130,6 +131,7 @@ class EMAHook(PlainEMAHook):
         """
         if not runner._resume:
             return
+        rename_checkpoint(_unwrapped(runner.model), checkpoint)
         saved, state = checkpoint.get("ema_state_dict"), checkpoint["state_dict"]
         if saved is None:
             print_log(
@@ -148,3 +150,7 @@ class EMAHook(PlainEMAHook):
             state[name] = saved[f"module.{name}"]
         self.ema_model.load_state_dict(averages)
         self._resumed = True
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    return model.module if is_model_wrapper(model) else model

@@ -21,6 +21,7 @@ from uniadapter.engine.runner.position import restore_gradients, take_position
 from uniadapter.engine.runner.resume import check_matches, check_resumable, find_resumable
 from uniadapter.engine.runner.resumed_run import ResumedRun, describe_run
 from uniadapter.models.adapters.state import backbone_fingerprint, save_adapter
+from uniadapter.models.former_names import rename_checkpoint
 from uniadapter.registry import HOOKS
 from uniadapter.utils.safe_io import atomic_write, to_plain
 
@@ -113,6 +114,7 @@ class SafeCheckpointHook(CheckpointHook):
         """
         model = _unwrap(runner.model)
         path = str(runner._load_from)
+        rename_checkpoint(model, checkpoint)
         state = checkpoint.get("state_dict", checkpoint)
         meta = checkpoint.get("meta", {})
         left_out = meta.get("left_out", [])

@@ -105,6 +105,13 @@ class Adapter(nn.Module):
         """
         return json.loads(json.dumps(to_plain(value)))
 
+    def former_names(self) -> dict[str, str]:
+        """Names of parameters by what files of earlier versions call them, where that differs.
+
+        A subclass that renames a parameter says so here, and its old files load as before.
+        """
+        return {}
+
     def components(self) -> dict[str, list[nn.Parameter]]:
         """Parameters by component (``'adapter'`` at least), each parameter in one of them."""
         return {"adapter": list(self.parameters())}

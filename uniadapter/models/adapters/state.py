@@ -16,6 +16,7 @@ from torch import nn
 from uniadapter.utils.safe_io import atomic_write, to_plain
 
 from ..fingerprint import digest_frozen
+from ..former_names import rename_state
 from ..pretrained import has_place, read_safetensors
 
 CONFIG_NAME = "adapter_config.json"
@@ -284,6 +285,7 @@ def load_adapter(model: nn.Module, path: str | Path, check_backbone: bool = True
     if not weights.is_file():
         raise FileNotFoundError(f"{weights} is missing beside {CONFIG_NAME}: copy both files.")
     state = read_safetensors(weights)
+    rename_state(model, state)
     check_state(weights, state, model)
     if check_backbone:
         _check_frozen(folder, config, model)

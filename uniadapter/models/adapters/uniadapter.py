@@ -7,152 +7,16 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
-import torch
 from torch import nn
-from torch.nn import functional as F
 
 from uniadapter.registry import MODELS
 
 from ..sites import Places, Slot
 from .base import Adapter, check_choice, parse_layers
+from .layer import LayerAdapter, LowRankPair
 
 TOWERS = ("visual", "text", "cross")
 SHARING = ("none", "down", "up", "down+up")
-
-
-def _shared_name(width: int, widths: set[int]) -> str:
-    """Name of the projection shared by the uses of one width (towers of other widths can't)."""
-    return "shared" if len(widths) == 1 else f"shared{width}"
-
-
-class LayerAdapter(nn.Module):
-    """The bottlenecks of one layer index, for every modality that has such a layer.
-
-    Args:
-        widths (dict[str, int]): Width d by modality (``'visual'``, ``'text'``, ``'cross'``, and
-            ``'query'`` for a query residual with weights of its own).
-        bottleneck (int): Width r.
-        scale (float): Factor s of the up-projection, its bias included.
-        learnable_scale (bool): Whether s is trained, one scalar a layer.
-        sharing (str): Which projections the modalities of one width share.
-        textual_branch (bool): Whether the cross-modal up-projection adds the textual one.
-        norms (bool): The released code's norms: one before the down-projections, one on the
-            cross-modal sum.
-        dropout (float): Dropout of the bottleneck's activations.
-        text_runs (bool): Whether the textual use runs; where it doesn't, it is no more than the
-            up-projection that the cross-modal use adds. Defaults to True.
-    """
-
-    def __init__(
-        self,
-        widths: dict[str, int],
-        bottleneck: int,
-        scale: float,
-        learnable_scale: bool,
-        sharing: str,
-        textual_branch: bool,
-        norms: bool,
-        dropout: float,
-        text_runs: bool = True,
-    ) -> None:
-        super().__init__()
-        if learnable_scale:
-            self.scale: float | nn.Parameter = nn.Parameter(torch.tensor(float(scale)))
-        else:
-            self.scale = float(scale)
-        self.textual_branch = textual_branch and {"text", "cross"} <= set(widths)
-        self.dropout = nn.Dropout(dropout)
-        unique = set(widths.values())
-        self._down_of, self._up_of = {}, {}
-        self.down: Any = nn.ModuleDict()
-        self.up: Any = nn.ModuleDict()
-        for use, width in widths.items():
-            # A query residual with weights of its own shares nothing: it is one more adapter
-            # (paper table 13).
-            can_share = use != "query"
-            shared = _shared_name(width, unique)
-            down = shared if can_share and sharing in ("down", "down+up") else use
-            up = shared if can_share and sharing in ("up", "down+up") else use
-            if down not in self.down and (use != "text" or text_runs):
-                self.down[down] = nn.Linear(width, bottleneck)
-            if up not in self.up:
-                self.up[up] = nn.Linear(bottleneck, width)
-            self._down_of[use], self._up_of[use] = down, up
-        self._norm_of = {use: _shared_name(width, unique) for use, width in widths.items()}
-        self.norm_before = nn.ModuleDict()
-        self.norm_cross: nn.Module | None = None
-        if norms:
-            for width in sorted(unique):
-                self.norm_before[_shared_name(width, unique)] = nn.LayerNorm(width)
-            if "cross" in widths:
-                self.norm_cross = nn.LayerNorm(widths["cross"])
-        self._init_zero()
-
-    def _init_zero(self) -> None:
-        """Kaiming-normal down, zero up and biases: step 0 is the frozen model exactly."""
-        for down in self.down.values():
-            nn.init.kaiming_normal_(down.weight, nonlinearity="relu")
-            nn.init.zeros_(down.bias)
-        for up in self.up.values():
-            nn.init.zeros_(up.weight)
-            nn.init.zeros_(up.bias)
-
-    def forward(self, x: torch.Tensor, use: str) -> torch.Tensor:
-        """Compute the term of one modality.
-
-        Args:
-            x (Tensor): Features (..., d).
-            use (str): ``'visual'``, ``'text'``, ``'cross'`` or ``'query'``.
-
-        Returns:
-            Tensor: ``s * (relu(x Wd + bd) W + b)`` of shape (..., d), with ``W = Wt + Wc`` and
-            ``b = bt + bc`` for the cross-modal use (paper eq. 5 and 6).
-        """
-        if self.norm_before:
-            x = self.norm_before[self._norm_of[use]](x)
-        hidden = self.dropout(F.relu(self.down[self._down_of[use]](x)))
-        up = self.up[self._up_of[use]]
-        weight, bias = up.weight, up.bias
-        if use == "cross" and self.textual_branch:
-            textual = self.up[self._up_of["text"]]
-            weight, bias = weight + textual.weight, bias + textual.bias
-        out = F.linear(hidden, weight, bias)
-        if use == "cross" and self.norm_cross is not None:
-            out = self.norm_cross(out)
-        return out * self.scale
-
-
-class LowRankPair(nn.Module):
-    """The released code's low-rank terms of cross-attention's keys and values.
-
-    Linear (d_in -> rank -> d_out, with biases), computed once from the states and added in every
-    layer; each has a trained scale, 1 at the start.
-
-    Args:
-        in_width (int): Width of the states.
-        out_width (int): Width of keys and values.
-        rank (int): Bottleneck.
-    """
-
-    key: Any
-    value: Any
-
-    def __init__(self, in_width: int, out_width: int, rank: int) -> None:
-        super().__init__()
-        for name in ("key", "value"):
-            down, up = nn.Linear(in_width, rank), nn.Linear(rank, out_width)
-            nn.init.kaiming_normal_(down.weight, nonlinearity="linear")
-            for tensor in (down.bias, up.weight, up.bias):
-                nn.init.zeros_(tensor)
-            self.add_module(name, nn.ModuleDict({"down": down, "up": up}))
-        self.key_scale = nn.Parameter(torch.ones(1))
-        self.value_scale = nn.Parameter(torch.ones(1))
-
-    def forward(self, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the terms of keys and values, each (V, S, d_out), of ``states`` (V, S, d_in)."""
-        key = self.key["up"](self.key["down"](states)) * self.key_scale
-        value = self.value["up"](self.value["down"](states)) * self.value_scale
-        return key, value
 
 
 @MODELS.register_module()
@@ -328,6 +192,7 @@ class UniAdapter(Adapter):
     def _build(self, groups: dict[str, dict[int, Slot]], text_runs: bool) -> nn.ModuleDict:
         """Create the adapters of the chosen layers, keyed by the layer's index from 0."""
         options, layers = self.options, nn.ModuleDict()
+        by_width = len({slot.dim for group in groups.values() for slot in group.values()}) > 1
         for index in self._chosen:
             widths = {use: group[index].dim for use, group in groups.items() if index in group}
             if "cross" in widths and options["query_residual"] == "own":
@@ -344,6 +209,7 @@ class UniAdapter(Adapter):
                 options["variant"] == "released",
                 options["dropout"],
                 text_runs,
+                by_width,
             )
         return layers
 
@@ -374,6 +240,15 @@ class UniAdapter(Adapter):
         for address, pair in (("fusion.kv", self.kv), ("decoder.kv", self.decoder_kv)):
             if pair is not None:
                 self.places.of(address)[0].fill(pair)
+
+    def former_names(self) -> dict[str, str]:
+        """See :meth:`Adapter.former_names`: a width is in the names of layers of one width too."""
+        return {
+            f"{group}.{index}.{former}": f"{group}.{index}.{name}"
+            for group, layers in (("layers", self.layers), ("decoder_layers", self.decoder_layers))
+            for index, layer in (layers or {}).items()
+            for former, name in layer.former_names().items()
+        }
 
     def components(self) -> dict[str, list[nn.Parameter]]:
         """Parameters of the bottlenecks (``adapter``) and of the key/value pairs (``kv_pair``)."""

@@ -19,6 +19,7 @@ from ..adapters.state import set_trainable
 from ..backbones import BertDecoder, BertModel, BlipViT
 from ..backbones.vit import Prefix
 from ..fast import FastPaths
+from ..former_names import rename_state
 from ..prefix_cache import PrefixCache
 from ..pretrained import load_pretrained
 from ..sites import Places
@@ -76,6 +77,7 @@ class VisionLanguageModel(BaseModel):
         self.adapter: Adapter | None = None
         if adapter is not None:
             self.adapter = MODELS.build(adapter, default_args={"places": self.places()})
+            self.register_load_state_dict_pre_hook(_read_former_names)
         self.train_backbone = train_backbone
         self.train_heads = train_heads
         self.pretrained = pretrained
@@ -251,3 +253,9 @@ class VisionLanguageModel(BaseModel):
             prefix = self.visual.prefix(pixels.flatten(0, 1), cache)
         tokens = self.visual(pixels.flatten(0, 1), prefix, class_only, frames)
         return tokens.unflatten(0, (batch, frames))
+
+
+def _read_former_names(
+    model: nn.Module, state: dict[str, torch.Tensor], prefix: str, *_: Any
+) -> None:
+    rename_state(model, state, prefix)

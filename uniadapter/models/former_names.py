@@ -1,0 +1,86 @@
+"""Files of earlier versions call some tensors by other names: loading reads both.
+
+The names are compared before anything is loaded (an adapter's file, a checkpoint that is resumed,
+an optimizer's states), so each of these readers translates what it read first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from typing import Any
+
+from torch import nn
+
+from .adapters.base import Adapter
+
+# What a wrapper or EMAHook puts before the names of a model.
+_BEFORE = ("", "module.")
+
+
+def former_names(model: nn.Module) -> dict[str, str]:
+    """Names in the model's state dict by what files of earlier versions call them.
+
+    Args:
+        model (nn.Module): Any model; that of its adapters is asked.
+
+    Returns:
+        dict[str, str]: Parameters and their momentum averages; empty where no name changed.
+    """
+    found: dict[str, str] = {}
+    for path, module in model.named_modules():
+        if not isinstance(module, Adapter):
+            continue
+        place = f"{path}." if path else ""
+        for former, name in module.former_names().items():
+            found[place + former] = place + name
+            average, now = (f"ema.{(place + n).replace('.', '/')}" for n in (former, name))
+            found[average] = now
+    return {head + former: head + name for former, name in found.items() for head in _BEFORE}
+
+
+def rename_state(model: nn.Module, state: MutableMapping[str, Any], prefix: str = "") -> None:
+    """Give the tensors of an earlier version's file the names of this one, in place.
+
+    Their order is kept: that of an optimizer may follow from it.
+
+    Args:
+        model (nn.Module): The model that the file is for.
+        state (MutableMapping): Tensors by name.
+        prefix (str): What stands before the model's names in ``state``. Defaults to nothing.
+    """
+    names = {prefix + former: prefix + name for former, name in former_names(model).items()}
+    # A file that has both names is damaged, and the old one stays to be refused by name.
+    if not any(former in state and name not in state for former, name in names.items()):
+        return
+    items = [(_now(name, names, state), tensor) for name, tensor in state.items()]
+    state.clear()
+    state.update(items)
+
+
+def rename_checkpoint(model: nn.Module, checkpoint: dict[str, Any]) -> None:
+    """Rename what a training checkpoint holds by name, in place; see :func:`rename_state`.
+
+    Args:
+        model (nn.Module): The model that the file is for.
+        checkpoint (dict): Its content.
+    """
+    # A file of weights may be the state dict itself.
+    rename_state(model, checkpoint.get("state_dict", checkpoint))
+    rename_state(model, checkpoint.get("ema_state_dict", {}))
+    names = former_names(model)
+    if names and "optimizer_names" in checkpoint:
+        checkpoint["optimizer_names"] = _renamed(checkpoint["optimizer_names"], names)
+
+
+def _now(name: str, names: dict[str, str], state: MutableMapping[str, Any]) -> str:
+    now = names.get(name, name)
+    return name if now in state else now
+
+
+def _renamed(value: Any, names: dict[str, str]) -> Any:
+    """Names in the lists of one optimizer, or of several by name."""
+    if isinstance(value, dict):
+        return {key: _renamed(item, names) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_renamed(item, names) for item in value]
+    return names.get(value, value)
