@@ -152,5 +152,5 @@ class EMAHook(PlainEMAHook):
         self._resumed = True
 
 
-def _unwrapped(model: nn.Module) -> nn.Module:
+def _unwrapped(model: Any) -> Any:
     return model.module if is_model_wrapper(model) else model

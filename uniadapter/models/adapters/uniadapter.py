@@ -247,7 +247,7 @@ class UniAdapter(Adapter):
             f"{group}.{index}.{former}": f"{group}.{index}.{name}"
             for group, layers in (("layers", self.layers), ("decoder_layers", self.decoder_layers))
             for index, layer in (layers or {}).items()
-            for former, name in layer.former_names().items()
+            for former, name in layer.former_names().items()  # type: ignore[operator]
         }
 
     def components(self) -> dict[str, list[nn.Parameter]]:
