@@ -1,7 +1,14 @@
 """Towers, adapters, heads and tasks."""
 
 from .adapters import Adapter, UniAdapter
-from .backbones import AdaptedBackbone, BertDecoder, BertModel, BlipViT
+from .backbones import (
+    AdaptedBackbone,
+    Beit3Text,
+    Beit3Vision,
+    BertDecoder,
+    BertModel,
+    BlipViT,
+)
 from .build import build_model
 from .data_preprocessor import MultimodalDataPreprocessor
 from .necks import FrameAwareAttention
@@ -18,6 +25,8 @@ from .tokenizer import BertTokenizer
 __all__ = [
     "AdaptedBackbone",
     "Adapter",
+    "Beit3Text",
+    "Beit3Vision",
     "BertDecoder",
     "BertModel",
     "BertTokenizer",

@@ -27,6 +27,38 @@ _ARCHES = {
 _ARCH_KEYS = set(_ARCHES["b"])
 
 
+def sizes_of(arch: str | dict, img_size: int, patch_size: int) -> dict[str, int]:
+    """Sizes of a visual tower.
+
+    Args:
+        arch (str | dict): ``'b'`` (12 x 768), ``'l'`` (24 x 1024) or a dict of the sizes.
+        img_size (int): Side of the square input in pixels.
+        patch_size (int): Side of a patch in pixels.
+
+    Returns:
+        dict: ``embed_dims``, ``num_layers``, ``num_heads`` and ``feedforward_channels``.
+
+    Raises:
+        ValueError: If ``arch`` is unknown or incomplete, or the image is no multiple of a patch.
+    """
+    if isinstance(arch, str):
+        if arch not in _ARCHES:
+            raise ValueError(f"visual.arch={arch!r} is unknown: use 'b', 'l' or a dict.")
+        arch = _ARCHES[arch]
+    if set(arch) != _ARCH_KEYS:
+        raise ValueError(f"visual.arch needs exactly the keys {sorted(_ARCH_KEYS)}: {arch}.")
+    if arch["embed_dims"] % arch["num_heads"]:
+        raise ValueError(
+            f"visual.arch.embed_dims={arch['embed_dims']} is no multiple of "
+            f"visual.arch.num_heads={arch['num_heads']}."
+        )
+    if img_size % patch_size:
+        raise ValueError(
+            f"visual.img_size={img_size} is no multiple of visual.patch_size={patch_size}."
+        )
+    return dict(arch)
+
+
 class Prefix(NamedTuple):
     """What the visual tower has computed when it meets its first trained term.
 
@@ -172,23 +204,9 @@ class BlipViT(_ViT):  # type: ignore[misc, valid-type]
         drop_path_rate: float = 0.0,
         grad_checkpointing: bool = False,
     ) -> None:
-        if isinstance(arch, str):
-            if arch not in _ARCHES:
-                raise ValueError(f"visual.arch={arch!r} is unknown: use 'b', 'l' or a dict.")
-            arch = _ARCHES[arch]
-        if set(arch) != _ARCH_KEYS:
-            raise ValueError(f"visual.arch needs exactly the keys {sorted(_ARCH_KEYS)}: {arch}.")
-        if arch["embed_dims"] % arch["num_heads"]:
-            raise ValueError(
-                f"visual.arch.embed_dims={arch['embed_dims']} is no multiple of "
-                f"visual.arch.num_heads={arch['num_heads']}."
-            )
-        if img_size % patch_size:
-            raise ValueError(
-                f"visual.img_size={img_size} is no multiple of visual.patch_size={patch_size}."
-            )
+        arch = sizes_of(arch, img_size, patch_size)
         super().__init__(
-            arch=dict(arch),
+            arch=arch,
             img_size=img_size,
             patch_size=patch_size,
             drop_path_rate=drop_path_rate,

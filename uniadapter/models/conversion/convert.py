@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..pretrained import read_content
+from .beit3 import BEIT3, export_beit3
 from .fit import fit_to_model
 from .huggingface import HUGGINGFACE, read_huggingface
 from .keys import Layout, Report, State, map_keys
@@ -17,9 +19,16 @@ if TYPE_CHECKING:
     from ..tasks import VisionLanguageModel
 
 SOURCES: dict[str, Layout] = {
-    layout.name: layout for layout in (OFFICIAL, RELEASED, HUGGINGFACE, MMPRETRAIN)
+    layout.name: layout for layout in (OFFICIAL, RELEASED, HUGGINGFACE, MMPRETRAIN, BEIT3)
 }
-TARGETS = ("blip", "uniadapter")
+_EXPORTS: dict[str, Callable[..., tuple[State, dict[str, str]]]] = {
+    "blip": export_official,
+    "uniadapter": export_released,
+    "beit3": export_beit3,
+}
+TARGETS = tuple(_EXPORTS)
+# Whose tensors no export leaves out; an adapter's and heads' are said in the report.
+_TOWERS = ("visual.", "text.", "decoder.")
 
 
 def read_checkpoint(
@@ -29,7 +38,7 @@ def read_checkpoint(
 
     Args:
         path (str | Path): A file; for ``'hf'`` a folder or a weight file in one.
-        layout (str): ``'blip'``, ``'uniadapter'``, ``'hf'`` or ``'mmpretrain'``.
+        layout (str): One of :data:`SOURCES`.
         model (VisionLanguageModel): Says which tensors and shapes are needed; its weights are not
             touched and may be on the meta device.
 
@@ -61,7 +70,7 @@ def export_state(
 
     Args:
         state (dict[str, Tensor]): Weights by our name.
-        layout (str): ``'blip'`` or ``'uniadapter'``.
+        layout (str): One of :data:`TARGETS`.
         training (dict, optional): Momentum averages (``ema.*``) and the queue (``queue.*``) of a
             training checkpoint. Without them the momentum copies are the weights themselves and
             the queue starts empty.
@@ -71,7 +80,8 @@ def export_state(
         tuple: Tensors by official name, and what became of every key.
 
     Raises:
-        ValueError: If the layout is unknown, or is ``'uniadapter'`` and there is no adapter.
+        ValueError: If the layout is unknown or is that of other towers, or is ``'uniadapter'`` and
+            there is no adapter.
     """
     if layout not in TARGETS:
         raise ValueError(f"--to {layout!r} is unknown: choose from {list(TARGETS)}.")
@@ -85,13 +95,18 @@ def export_state(
         if name.startswith("ema.")
     }
     queue = {n.removeprefix("queue."): t for n, t in training.items() if n.startswith("queue.")}
-    export = export_released if layout == "uniadapter" else export_official
-    official, used = export(
+    official, used = _EXPORTS[layout](
         state, momentum=momentum or None, queue=queue or None, queue_size=queue_size
     )
     report = Report(used=used)
     reason = f"the layout {layout!r} has no name for it"
     report.left = {name: reason for name in state if name not in used}
+    unnamed = sorted(name for name in report.left if name.startswith(_TOWERS))
+    if unnamed:
+        raise ValueError(
+            f"--to {layout!r} has no names for {len(unnamed)} tensors of the towers, such as "
+            f"{unnamed[:3]}: they are another family's, choose its layout from {list(TARGETS)}."
+        )
     if layout == "uniadapter" and report.left:
         raise ValueError(
             f"The released layout has no place for {sorted(report.left)[:3]}: it holds adapters "

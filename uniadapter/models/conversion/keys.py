@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -54,11 +54,15 @@ class Pair:
         ours (str): Template with the same fields.
         wins (bool): The layout's own loader fills the tied tensor from this name last: where its
             names disagree this one holds what the model computes with.
+        read (Callable, optional): Makes our tensor of theirs; None where they are the same.
+        note (str): What the user should know where this pair is used.
     """
 
     theirs: str
     ours: str
     wins: bool = False
+    read: Callable[[torch.Tensor], torch.Tensor] | None = None
+    note: str = ""
 
     @cached_property
     def _theirs_pattern(self) -> re.Pattern[str]:
@@ -181,6 +185,10 @@ def map_keys(source: State, layout: Layout, path: str) -> tuple[State, Report]:
                 report.left[key] = reason
             continue
         ours, pair = found
+        if pair.read is not None:
+            tensor = pair.read(tensor)
+        if pair.note and pair.note not in report.notes:
+            report.notes.append(pair.note)
         if ours in state and not _same(state[ours], tensor):
             earlier, earlier_pair = first[ours]
             winner, loser = _settle((earlier, earlier_pair), (key, pair), path)

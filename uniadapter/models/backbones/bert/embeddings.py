@@ -6,6 +6,29 @@ import torch
 from torch import nn
 
 
+def check_length(length: int, positions: int, key: str | None = None) -> None:
+    """Refuse texts of more tokens than a tower has positions.
+
+    Args:
+        length (int): Tokens of the longest text.
+        positions (int): Positions.
+        key (str, optional): The option that allows as many, for the error.
+
+    Raises:
+        ValueError: If there are too few positions.
+    """
+    if length > positions and key is not None:
+        raise ValueError(
+            f"{key} allows texts of {length} tokens, but their tower has {positions} "
+            "positions: lower it."
+        )
+    if length > positions:
+        raise ValueError(
+            f"A text of {length} tokens exceeds the {positions} positions of the text tower: "
+            "lower max_text_len in the data preprocessor."
+        )
+
+
 class BertEmbeddings(nn.Module):
     """Sum of word and position embeddings, normalised.
 
@@ -54,14 +77,4 @@ class BertEmbeddings(nn.Module):
         Raises:
             ValueError: If ``length`` is above the position table.
         """
-        positions = self.position_embeddings.num_embeddings
-        if length > positions and key is not None:
-            raise ValueError(
-                f"{key} allows texts of {length} tokens, but their tower has {positions} "
-                "positions: lower it."
-            )
-        if length > positions:
-            raise ValueError(
-                f"A text of {length} tokens exceeds the {positions} positions of the text tower: "
-                "lower max_text_len in the data preprocessor."
-            )
+        check_length(length, self.position_embeddings.num_embeddings, key)
