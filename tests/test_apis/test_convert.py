@@ -41,8 +41,16 @@ def random_model(
     return config, model
 
 
-def test_blip_to_ours_and_back(tmp_path: Path) -> None:
-    config, model = random_model()
+def two_widths() -> dict[str, Any]:
+    """A visual tower that is wider and deeper than the text tower, as BLIP-Large's."""
+    cfg = tiny_retrieval_cfg(adapter=None)
+    cfg["visual"]["arch"].update(embed_dims=48, num_layers=3)
+    return {**cfg, "text": {**cfg["text"], "encoder_width": 48}}
+
+
+@pytest.mark.parametrize("cfg", [None, two_widths()], ids=["one-width", "two-widths"])
+def test_blip_to_ours_and_back(tmp_path: Path, cfg: dict[str, Any] | None) -> None:
+    config, model = random_model(cfg=cfg)
     own = tiny_state(model)
     official, _ = export_state(own, "blip", queue_size=24)
     source = write_pth(tmp_path / "blip.pth", official)

@@ -45,6 +45,26 @@ def test_counts_are_the_papers(name: str, others: int, rank: int) -> None:
     assert counts["trainable"] == PAPER[rank] + others
 
 
+@pytest.mark.parametrize(("rank", "adapter"), [(128, 9_878_016), (512, 39_383_040)])
+@pytest.mark.parametrize("name", ["coco", "flickr30k"])
+def test_blip_large_is_trained_as_base_and_ranked_as_blip(
+    name: str, rank: int, adapter: int
+) -> None:
+    cfg, base = (
+        Config.fromfile(str(ROOT / f"configs/uniadapter/{name}{kind}_r{rank}.py"))
+        for kind in ("_blip_large", "")
+    )
+    counts = count_config(cfg.filename)
+    assert counts["adapter"] == adapter
+    assert counts["heads"] == 460_802
+    assert counts["backbone"] + counts["heads"] + 1 == 446_128_643
+    for key in ("optim_wrapper", "param_scheduler", "train_cfg", "train_dataloader"):
+        assert cfg[key] == base[key]
+    for loop in ("val_cfg", "test_cfg"):
+        assert cfg[loop] == {**base[loop], "itc_weight": 1.0}
+        assert base[loop].itc_weight == 0.0
+
+
 @pytest.mark.parametrize("rank", [128, 512])
 def test_the_released_vqa_model_has_a_pair_for_each_tower(rank: int) -> None:
     counts = count_config(str(ROOT / f"configs/uniadapter/released_vqa_r{rank}.py"))

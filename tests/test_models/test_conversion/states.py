@@ -18,15 +18,15 @@ from uniadapter.models.conversion.fit import weight_names
 from uniadapter.registry import SCOPE
 
 KEY_LISTS = ROOT / "tests/data/checkpoint_keys"
-LAYERS = 12
+LAYERS = {"{i}": 12, "{v}": 24}
 Shapes = dict[str, tuple[int, ...]]
 
 
 def key_list(name: str, rank: int = 512) -> tuple[Shapes, dict[str, str]]:
     """Shapes by key of a released checkpoint, and the key that each alias repeats.
 
-    A line is ``name shape [= name it repeats]``; ``{i}`` stands for the layers 0 to 11. The lists
-    were taken at r=512, the only 512 besides the length of a text.
+    A line is ``name shape [= name it repeats]``; ``{i}`` stands for the layers 0 to 11, ``{v}`` for
+    a ViT-L's 0 to 23. The lists were taken at r=512, the only 512 besides the length of a text.
     """
     shapes: Shapes = {}
     same: dict[str, str] = {}
@@ -36,8 +36,9 @@ def key_list(name: str, rank: int = 512) -> tuple[Shapes, dict[str, str]]:
         shape = () if text == "-" else tuple(int(size) for size in text.split(","))
         if "_proj." in template and "adapter" in template and "video" not in template:
             shape = tuple(rank if size == 512 else size for size in shape)
-        for index in range(LAYERS) if "{i}" in template else (0,):
-            key = template.replace("{i}", str(index))
+        field = next((field for field in LAYERS if field in template), "")
+        for index in range(LAYERS.get(field, 1)):
+            key = template.replace(field, str(index)) if field else template
             shapes[key] = shape
             if repeated:
                 same[key] = repeated.replace("{i}", str(index))
