@@ -152,8 +152,11 @@ def test_a_file_of_another_kind_is_one_clear_error(tmp_path: Path) -> None:
         assert str(path) in str(error.value)
         return str(error.value)
 
-    with pytest.raises(FileNotFoundError, match="convert_sentencepiece.py"):
-        SentencePieceTokenizer(str(tmp_path / "gone.json"))
+    # Only texts need the file.
+    gone = SentencePieceTokenizer(str(tmp_path / "gone.json"))
+    assert gone.vocab_size is None
+    with pytest.raises(FileNotFoundError, match=r"gone\.json does not .*convert_sentencepiece.py"):
+        gone(["a ball"])
     assert "is a sentencepiece model" in refused("beit3.spm", train("unigram"))
     assert "is no JSON" in refused("vocab.txt", "[PAD]\n[UNK]\n")
     assert "is no tokenizer.json" in refused("config.json", '{"model": {}}')

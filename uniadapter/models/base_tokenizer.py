@@ -17,14 +17,14 @@ class TextTokenizer(ABC):
         unk_token_id (int): Stands for what is in no word of the vocabulary.
         cls_token_id (int): The mark in front of a text.
         sep_token_id (int): The mark behind it.
-        vocab_size (int): Number of ids; all are below it.
+        vocab_size (int, optional): Number of ids; all are below it. None while it isn't known.
     """
 
     pad_token_id: int
     unk_token_id: int
     cls_token_id: int
     sep_token_id: int
-    vocab_size: int
+    vocab_size: int | None
 
     @abstractmethod
     def pieces(self, text: str) -> list[int]:

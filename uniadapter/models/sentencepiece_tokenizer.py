@@ -29,25 +29,47 @@ class SentencePieceTokenizer(TextTokenizer):
     is that token, as in XLM-R's tokenizer.
 
     Args:
-        file: ``tokenizer.json`` that the converter tool makes of a sentencepiece model.
+        file: ``tokenizer.json`` that the converter tool makes of a sentencepiece model. A model is
+            built, counted and converted without it; the first text needs it.
 
     Attributes:
-        mask_token_id: Id of ``<mask>``.
-        vocab_size: Number of ids. A tower may have more rows.
+        vocab_size: Number of ids, None while there is no file. A tower may have more rows.
 
     Raises:
-        FileNotFoundError: When there is no such file.
         ValueError: When the file is none, or that of another kind of tokenizer.
     """
 
     def __init__(self, file: str) -> None:
-        self._backend = _read(Path(file))
+        self.file = Path(file)
         self.cls_token_id, self.pad_token_id, self.sep_token_id, self.unk_token_id = range(4)
-        self.vocab_size = self._backend.get_vocab_size(with_added_tokens=False)
-        self.mask_token_id = self.vocab_size - 1
+        self._read: Tokenizer | None = None
+        self.vocab_size: int | None = None
+        if self.file.exists():
+            self.pieces("")
+
+    @property
+    def _backend(self) -> Tokenizer:
+        """The library's tokenizer.
+
+        Raises:
+            FileNotFoundError: When there is no file.
+        """
+        if self._read is None:
+            self._read = _read(self.file)
+            self.vocab_size = self._read.get_vocab_size(with_added_tokens=False)
+        return self._read
+
+    @property
+    def mask_token_id(self) -> int:
+        """Id of ``<mask>``, the last one."""
+        return self._backend.get_vocab_size(with_added_tokens=False) - 1
 
     def pieces(self, text: str) -> list[int]:
-        """Ids of a text's pieces."""
+        """Ids of a text's pieces.
+
+        Raises:
+            FileNotFoundError: When there is no file.
+        """
         return self._backend.encode(without_surrogates(text), add_special_tokens=False).ids
 
     def decode(self, ids: Sequence[int] | Tensor, skip_special_tokens: bool = True) -> str:

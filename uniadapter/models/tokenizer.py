@@ -37,6 +37,8 @@ class BertTokenizer(TextTokenizer):
         ValueError: When a special token is missing or a token stands on two lines.
     """
 
+    vocab_size: int
+
     def __init__(self, vocab_file: str | None = None) -> None:
         vocabulary = _read_vocabulary(_PACKAGED if vocab_file is None else Path(vocab_file))
         self.pad_token_id = vocabulary["[PAD]"]
