@@ -50,7 +50,7 @@ def test_call_equals_a_copy_with_the_averages_and_leaves_the_model():
     for name, average in ema.averages().items():
         clone.get_parameter(name).data.copy_(average)
     weight = net.trained.weight.clone()
-    out = ema.call(net, x)
+    out = ema.call(net, net, x)
     torch.testing.assert_close(out, clone(x))
     assert not out.requires_grad
     assert torch.equal(net.trained.weight, weight)
@@ -61,7 +61,7 @@ def test_call_equals_a_copy_with_the_averages_and_leaves_the_model():
 def test_call_keeps_a_part_that_was_in_evaluation_there():
     net = Net().train()
     net.dropout.eval()
-    TrainedEMA(net, NAMES, 0.9).call(net, torch.randn(1, 3))
+    TrainedEMA(net, NAMES, 0.9).call(net, net, torch.randn(1, 3))
     assert net.training
     assert not net.dropout.training
 
@@ -79,4 +79,4 @@ def test_nothing_averaged_is_fine():
     net, x = Net().eval(), torch.randn(2, 3)
     ema = TrainedEMA(net, [], 0.9)
     ema.update(net)
-    torch.testing.assert_close(ema.call(net, x), net(x))
+    torch.testing.assert_close(ema.call(net, net, x), net(x))

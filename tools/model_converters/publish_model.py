@@ -21,7 +21,8 @@ from safetensors.torch import save_file
 from uniadapter.models.pretrained import read_state_dict
 
 #: What a backbone file holds; everything else in a training checkpoint is a state of training.
-PARTS = ("visual.", "text.", "decoder.", "vision_proj.", "text_proj.", "itm_head.", "temp")
+HEADS = ("vision_proj.", "text_proj.", "itm_head.", "temp", "logit_scale")
+PARTS = ("visual.", "text.", "decoder.", *HEADS)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

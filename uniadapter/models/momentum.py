@@ -6,7 +6,7 @@ momentum model is the online model called with a few tensors exchanged.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -58,13 +58,38 @@ class TrainedEMA(nn.Module):
             average.copy_(model.get_parameter(name))
 
     @torch.no_grad()
-    def call(self, model: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        """Call ``model.forward`` with the averages in place of its parameters, in eval mode.
+    def call(
+        self, model: nn.Module, function: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        """Call a function of the model with the averages in place of its parameters, in eval mode.
 
         Dropout is off: the averages are targets, not a second noisy student.
+
+        Args:
+            model (nn.Module): The model.
+            function (Callable): The model itself, or a method of it.
+            *args: Of the function.
+            **kwargs: Of the function.
+
+        Returns:
+            What the function returns.
         """
+        averages = {f"model.{name}": average for name, average in self.averages().items()}
         with _evaluating(model):
-            return functional_call(model, self.averages(), args, kwargs)
+            return functional_call(_Call(model, function), averages, args, kwargs)
+
+
+class _Call(nn.Module):
+    """A function of a model as the forward pass of a module, which is what torch exchanges for."""
+
+    def __init__(self, model: nn.Module, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.model = model
+        # In a list, as a model that is its own function would be registered twice.
+        self.function = [function]
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function[0](*args, **kwargs)
 
 
 @torch.no_grad()

@@ -22,7 +22,8 @@ _PREFIXES = ("module.", "_orig_mod.")
 _UNREAD = "not read, it needs code of"
 # Parts of another task or of training that a file may hold beside what a model wants.
 _TRAINING = ("adapter.", "ema.", "queue.", "step")
-_PARTS = (*_TRAINING, "decoder.", "text.", "vision_proj.", "text_proj.", "itm_head.", "temp")
+_HEADS = ("vision_proj.", "text_proj.", "itm_head.", "temp", "logit_scale")
+_PARTS = (*_TRAINING, "decoder.", "text.", *_HEADS)
 
 
 class Content(NamedTuple):

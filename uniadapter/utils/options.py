@@ -12,7 +12,8 @@ def option_names(found: Any) -> set[str] | None:
     """Names of the options of a class or function.
 
     Args:
-        found: A class, whose options include those it hands to its base classes, or a function.
+        found: A class, whose options include those it hands to its base classes and those it names
+            in ``keyword_options`` and takes out of its ``**kwargs``; or a function.
 
     Returns:
         The names; None where it takes any, since what it does with them cannot be seen.
@@ -29,7 +30,7 @@ def option_names(found: Any) -> set[str] | None:
         if cls is object:
             break
         own, rest = _named(constructor, skip=1)
-        names |= own
+        names |= own | set(vars(cls).get("keyword_options", ()))
         if not rest:
             return names
     return None if rest else names

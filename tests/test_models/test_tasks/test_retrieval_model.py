@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from tests.helpers import VOCAB_SIZE, tiny_retrieval_cfg
 from tests.model_helpers import adapter_cfg, randomize, sgd_steps, tiny_batch, tiny_model
 from uniadapter.models.adapters.state import trained_state_dict
-from uniadapter.models.tasks import retrieval as retrieval_module
+from uniadapter.models.heads import matching as matching_module
 from uniadapter.structures import MultimodalSample
 
 
@@ -49,13 +49,13 @@ class PlainBlip:
 
 
 def recorded_pairs(monkeypatch) -> list:
-    drawn, draw = [], retrieval_module.draw_pairs
+    drawn, draw = [], matching_module.draw_pairs
 
     def record(*args):
         drawn.append(draw(*args))
         return drawn[-1]
 
-    monkeypatch.setattr(retrieval_module, "draw_pairs", record)
+    monkeypatch.setattr(matching_module, "draw_pairs", record)
     return drawn
 
 
@@ -214,7 +214,7 @@ def test_forward_modes():
     model, batch = tiny_model().eval(), tiny_batch()
     out = model(**batch)
     assert set(out) >= {"visual_tokens", "visual_features", "frame_features", "text_features"}
-    features = model(**batch, mode="features")
+    features = model.features(batch["pixels"], batch["input_ids"], batch["attention_mask"])
     # Features alone need only the class token of the last layer.
     torch.testing.assert_close(features[0], out["visual_features"])
     torch.testing.assert_close(features[1], out["text_features"])
@@ -241,10 +241,10 @@ def test_queue_and_averages_are_in_the_checkpoint_of_training():
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"negatives": "some"}, "model.negatives='some' is unknown: choose from"),
-        ({"queue_size": 0}, r"model.queue_size=0 and model.embed_dim=\d+ must be at least 1"),
-        ({"momentum": 1.5}, r"model.momentum=1.5 and model.alpha=0.4 must be in \[0, 1\]"),
-        ({"alpha": -1}, "model.alpha=-1 must be in"),
+        ({"negatives": "some"}, "negatives='some' is unknown: choose from"),
+        ({"queue_size": 0}, "queue_size=0 of a MomentumContrastHead must be at least 1"),
+        ({"momentum": 1.5}, r"momentum=1.5 and alpha=0.4 of a .* must be in \[0, 1\]"),
+        ({"alpha": -1}, "alpha=-1 of a .* must be in"),
     ],
 )
 def test_wrong_options_name_key_and_remedy(options, match):

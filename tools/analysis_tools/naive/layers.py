@@ -127,8 +127,8 @@ def visual_tokens(visual: Any, adapter: Any, images: torch.Tensor) -> torch.Tens
         query, key, value = linear(attention.qkv, layer.ln1(x)).chunk(3, dim=-1)
         attended = attend(query, key, value, attention.num_heads)
         x = x + attention.out_drop(linear(attention.proj, attended))
-        # mmcv's network adds its input itself.
-        out = layer.ffn(layer.ln2(x), identity=x)
+        network = layer.ffn
+        out = x + network.dropout_layer(network.layers(layer.ln2(x)))
         x = out + adapter_term(adapter, index, "visual", x)
     return visual.ln1(x)
 

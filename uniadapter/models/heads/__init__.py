@@ -1,13 +1,23 @@
-"""Losses: image-text contrastive, image-text matching, language modelling."""
+"""Heads and their losses: contrast, matching, words."""
 
+from .base import Head
+from .contrast import BatchContrastHead, ContrastHead, MomentumContrastHead
 from .itc import FeatureQueue, contrastive_loss
-from .itm import draw_negatives
-from .lm import decoder_loss, language_model_loss
+from .matching import MatchBatch, MatchingHead, Pairs, draw_negatives, draw_pairs
+from .words import decoder_loss, language_model_loss
 
 __all__ = [
+    "BatchContrastHead",
+    "ContrastHead",
     "FeatureQueue",
+    "Head",
+    "MatchBatch",
+    "MatchingHead",
+    "MomentumContrastHead",
+    "Pairs",
     "contrastive_loss",
     "decoder_loss",
     "draw_negatives",
+    "draw_pairs",
     "language_model_loss",
 ]

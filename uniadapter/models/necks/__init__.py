@@ -1,5 +1,6 @@
-"""Parameter-free parts between towers and heads."""
+"""Parts without parameters between towers and heads: how frames become a video."""
 
-from .pfa import FrameAwareAttention
+from .frame_attention import FrameAwareAttention
+from .pooling import MeanPooling
 
-__all__ = ["FrameAwareAttention"]
+__all__ = ["FrameAwareAttention", "MeanPooling"]

@@ -20,6 +20,7 @@ from ..backbones import BertDecoder, BertModel, BlipViT
 from ..backbones.vit import Prefix
 from ..fast import FastPaths
 from ..former_names import rename_state
+from ..heads.base import Head, adopt, refreshed
 from ..prefix_cache import PrefixCache
 from ..pretrained import load_pretrained
 from ..sites import Places
@@ -67,6 +68,7 @@ class VisionLanguageModel(BaseModel):
             data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor=data_preprocessor)
         self.fast = FastPaths.build(fast)
+        self._adopted: dict[str, Head] = {}
         self.prefix_cache = PrefixCache.build(prefix_cache)
         self.visual: BlipViT = MODELS.build(visual)
         self.text: BertModel | None = None if text is None else MODELS.build(text)
@@ -115,13 +117,34 @@ class VisionLanguageModel(BaseModel):
         named = {"visual": self.visual, "text": self.text, "decoder": self.decoder}
         return {name: tower for name, tower in named.items() if tower is not None}
 
+    def adopt_head(self, role: str, head: Head) -> None:
+        """Take a head, whose parts become the model's own under the names they have in the head.
+
+        Args:
+            role (str): What :meth:`head` is asked for.
+            head (Head): The head.
+        """
+        adopt(self, head)
+        self._adopted[role] = head
+
+    def head(self, role: str) -> Any:
+        """The head of a role; None if the task has none."""
+        head = self._adopted.get(role)
+        return None if head is None else refreshed(self, head)
+
     def heads(self) -> dict[str, nn.Module]:
-        """The task's trained heads by name; overridden by subclasses."""
-        return {}
+        """The trained modules of all heads by the prefix of their names in the state dict."""
+        parts: dict[str, nn.Module] = {}
+        for role in self._adopted:
+            parts.update(self.head(role).trained_parts())
+        return parts
 
     def scalars(self) -> dict[str, nn.Parameter]:
         """Trained parameters outside adapter and heads (a temperature), by component name."""
-        return {}
+        found: dict[str, nn.Parameter] = {}
+        for role in self._adopted:
+            found.update(self.head(role).scalars())
+        return found
 
     def components(self) -> dict[str, list[nn.Parameter]]:
         """All parameters by component: ``backbone``, ``adapter``, ``heads``, ``temperature``."""
@@ -142,7 +165,8 @@ class VisionLanguageModel(BaseModel):
             names.remove("backbone")
         if not self.train_heads:
             names.remove("heads")
-        return names
+        frozen = {name for role in self._adopted for name in self.head(role).frozen_scalars()}
+        return [name for name in names if name not in frozen]
 
     def finish(self) -> None:
         """Decide by identity what is trained; everything else is frozen.

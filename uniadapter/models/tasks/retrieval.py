@@ -7,53 +7,48 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from mmengine.dist import get_rank
 from torch import nn
-from torch.nn import functional as F
 
 from uniadapter.registry import MODELS
-from uniadapter.utils.dist import gather_ragged, own_rows, weigh_mean
-from uniadapter.utils.tensors import at_least_float32
 
 from ..adapters.base import check_choice
 from ..backbones.bert import BertModel, CrossInput
 from ..backbones.vit import Prefix
-from ..heads import FeatureQueue, contrastive_loss
-from ..momentum import TrainedEMA
-from ..necks import FrameAwareAttention
+from ..heads import ContrastHead, MatchBatch, MatchingHead, MomentumContrastHead
+from ..necks import FrameAwareAttention, MeanPooling
 from .base import VisionLanguageModel
-from .matching import MatchBatch, draw_pairs
+from .head_options import HEAD_OPTIONS, head_configs
 from .scoring import TextScoring
 
-_TEMPERATURE_RANGE = (0.001, 0.5)
-_RANK_STRIDE = 10_007
+_CONTRAST = {"type": "MomentumContrastHead"}
+_MATCHING = {"type": "MatchingHead"}
 
 
 @MODELS.register_module()
 class RetrievalModel(TextScoring, VisionLanguageModel):
-    """Retrieval on BLIP's towers (spec section 4): ITC with momentum and queue, ITM, PFA.
+    """Retrieval on BLIP's towers (spec section 4): a contrastive head, ITM, PFA.
 
     Args:
         visual (dict): Config of the visual tower.
         text (dict): Config of the text and multimodal tower.
         adapter (dict, optional): Config of the adapter.
         pfa (dict, optional): Config of :class:`FrameAwareAttention`. None: all frames alike.
-        embed_dim (int): Width E of the contrastive features. Defaults to 256.
-        temperature (float): Initial temperature, clamped to [0.001, 0.5]. Defaults to 0.07.
-        train_temperature (bool): Train it, as BLIP does. Defaults to True.
-        momentum (float): Weight of the momentum averages. Defaults to 0.995.
-        queue_size (int): Entries of the feature queue; any batch size fits. Defaults to 57600.
-        alpha (float): Share of the momentum distribution in the soft targets. Defaults to 0.4;
-            ``alpha_scale`` ramps it.
-        negatives (str): Hard negatives from ``'all'`` ranks or the ``'own'`` one.
-        **kwargs: Arguments of :class:`VisionLanguageModel`.
+        contrast (dict): Config of the contrastive head: :class:`MomentumContrastHead` (default) or
+            :class:`BatchContrastHead`.
+        matching (dict, optional): Config of the :class:`MatchingHead`. None: two towers side by
+            side, without cross-attention; the test then ranks by similarity alone (``k_test=0``).
+        **kwargs: Arguments of :class:`VisionLanguageModel`, and, as a short form, options of the
+            heads: ``embed_dim``, ``temperature``, ``train_temperature``, ``momentum``,
+            ``queue_size``, ``alpha`` and ``negatives``; each goes to the head that takes it, None
+            leaves the head's default.
 
     Raises:
-        ValueError: If an option is outside its set or the vocabularies differ.
+        ValueError: If an option is outside its set, is given twice or no head takes it, or the
+            towers don't fit each other.
     """
 
     text: BertModel
-    step: torch.Tensor
+    keyword_options = HEAD_OPTIONS
 
     def __init__(
         self,
@@ -61,24 +56,16 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
         text: dict,
         adapter: dict | None = None,
         pfa: dict | None = None,
-        embed_dim: int = 256,
-        temperature: float = 0.07,
-        train_temperature: bool = True,
-        momentum: float = 0.995,
-        queue_size: int = 57600,
-        alpha: float = 0.4,
-        negatives: str = "all",
+        contrast: Mapping[str, Any] = _CONTRAST,
+        matching: Mapping[str, Any] | None = _MATCHING,
         **kwargs: Any,
     ) -> None:
+        flat = {name: kwargs.pop(name) for name in HEAD_OPTIONS if name in kwargs}
+        heads = head_configs(contrast, matching, flat)
+        # Whether it can re-rank; known before the base class asks for the roles.
+        self.matches = "matching" in heads
         super().__init__(visual=visual, text=text, adapter=adapter, **kwargs)
-        check_choice(negatives, ("all", "own"), "model.negatives")
-        if queue_size < 1 or embed_dim < 1:
-            raise ValueError(f"model.{queue_size=} and model.{embed_dim=} must be at least 1.")
-        if not 0 <= momentum <= 1 or not 0 <= alpha <= 1:
-            raise ValueError(
-                f"model.momentum={momentum} and model.alpha={alpha} must be in [0, 1]."
-            )
-        if self.text.encoder_width != self.visual.embed_dims:
+        if self.matches and self.text.encoder_width != self.visual.embed_dims:
             raise ValueError(
                 f"text.encoder_width={self.text.encoder_width} must be the visual tower's width "
                 f"{self.visual.embed_dims}."
@@ -86,23 +73,64 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
         if not isinstance(pfa, Mapping | None):
             raise ValueError(f"model.pfa={pfa!r} must be a dict with a `type`, or None.")
         self.pfa: FrameAwareAttention | None = None if pfa is None else MODELS.build(pfa)
-        self.vision_proj = nn.Linear(self.visual.embed_dims, embed_dim)
-        self.text_proj = nn.Linear(self.text.hidden_size, embed_dim)
-        self.itm_head = nn.Linear(self.text.hidden_size, 2)
-        self.temp = nn.Parameter(torch.tensor(float(temperature)))
-        self.train_temperature = train_temperature
-        self.alpha, self.alpha_scale = alpha, 1.0
-        self.negatives = negatives
+        self.pooling = MeanPooling()
+        text_dim = {"text_dim": self.text.hidden_size}
+        widths = {"contrast": {"visual_dim": self.visual.embed_dims, **text_dim}}
+        for role, config in heads.items():
+            head = MODELS.build(config, default_args=widths.get(role, text_dim))
+            self.adopt_head(role, head)
         self.dec_token_id, self.enc_token_id = self._special_ids()
-        self.queue = FeatureQueue(embed_dim, queue_size)
-        self.register_buffer("step", torch.zeros((), dtype=torch.long))
         self.finish()
-        self.ema = TrainedEMA(self, self._averaged(), momentum)
+        head = self.contrast
+        head.follow(self, self._averaged())
+        # The averages of what it follows are the model's too.
+        self.adopt_head("contrast", head)
+
+    @property
+    def contrast(self) -> ContrastHead:
+        """The contrastive head."""
+        return self.head("contrast")
+
+    @property
+    def matching(self) -> MatchingHead:
+        """The matching head.
+
+        Raises:
+            ValueError: If the model has none.
+        """
+        if not self.matches:
+            raise ValueError(
+                "This needs image-text matching, and the model has model.matching=None: rank by "
+                "similarity alone (k_test=0), or set model.matching=dict(type='MatchingHead')."
+            )
+        return self.head("matching")
+
+    @property
+    def alpha(self) -> float:
+        """Share of the momentum distribution in the targets, once ``alpha_scale`` is 1."""
+        return self._momentum_head("alpha").alpha
+
+    @property
+    def alpha_scale(self) -> float:
+        """Factor of ``alpha``, from 0 to 1, which a hook ramps."""
+        return self._momentum_head("alpha_scale").alpha_scale
+
+    @alpha_scale.setter
+    def alpha_scale(self, value: float) -> None:
+        self._momentum_head("alpha_scale").alpha_scale = value
+
+    def _momentum_head(self, wanted: str) -> MomentumContrastHead:
+        if not isinstance(self.contrast, MomentumContrastHead):
+            raise AttributeError(f"A {type(self.contrast).__name__} has no {wanted}.")
+        return self.contrast
+
+    def roles(self) -> tuple[str, ...]:
+        """As the base class; without a matching head texts are never fused with media."""
+        return tuple(role for role in super().roles() if self.matches or role != "fusion")
 
     def _special_ids(self) -> tuple[int, int]:
         """Ids of ``[DEC]`` and ``[ENC]``, the last two words of the vocabulary."""
-        size = self.text.vocab_size
-        tokenizer = getattr(self.data_preprocessor, "tokenizer", None)
+        tokenizer, size = getattr(self.data_preprocessor, "tokenizer", None), self.text.vocab_size
         if tokenizer is not None and tokenizer.vocab_size != size:
             raise ValueError(
                 f"text.vocab_size={size}, but the tokenizer of data_preprocessor has "
@@ -111,31 +139,15 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
         return size - 2, size - 1
 
     def _averaged(self) -> list[str]:
-        """Trained parameters that the momentum features depend on."""
-        unused = {id(p) for p in (*self.itm_head.parameters(), self.temp)}
-        unused |= {id(p) for p in (self.decoder.parameters() if self.decoder else ())}
+        """Trained parameters that the contrastive features depend on."""
+        unused = {id(p) for p in self.contrast.scalars().values()}
+        others: list[nn.Module | None] = [self.decoder, self.head("matching")]
+        unused |= {id(p) for part in others if part is not None for p in part.parameters()}
         return [n for n, p in self.named_parameters() if p.requires_grad and id(p) not in unused]
-
-    def heads(self) -> dict[str, nn.Module]:
-        """Both projections and the matching head."""
-        return {
-            "vision_proj": self.vision_proj,
-            "text_proj": self.text_proj,
-            "itm_head": self.itm_head,
-        }
-
-    def scalars(self) -> dict[str, nn.Parameter]:
-        """The temperature."""
-        return {"temperature": self.temp}
-
-    def trainable_components(self) -> list[str]:
-        """As the base class, less the temperature when it is frozen."""
-        names = super().trainable_components()
-        return [name for name in names if name != "temperature" or self.train_temperature]
 
     def on_weights_loaded(self) -> None:
         """Start the momentum averages from the loaded weights."""
-        self.ema.reset(self)
+        self.contrast.restart(self)
 
     def encode_visual(
         self, pixels: torch.Tensor, prefix: Prefix | None = None, class_only: bool = False
@@ -152,10 +164,8 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
             frame features (B, N, E). Features: length 1, float32 or more.
         """
         tokens = self.encode_frames(pixels, prefix, class_only)
-        cls = tokens[:, :, 0]
-        feature = F.normalize(at_least_float32(self.vision_proj(cls.mean(1))), dim=-1)
-        frames = F.normalize(at_least_float32(self.vision_proj(cls)), dim=-1)
-        return tokens, feature, frames
+        cls, contrast = tokens[:, :, 0], self.contrast
+        return tokens, contrast.visual(self.pooling(cls)), contrast.visual(cls)
 
     def encode_text(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, class_only: bool = False
@@ -173,7 +183,29 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
         # Callers that want all tokens may look at those of padding as well.
         pack = class_only and self.fast.pack_texts
         tokens, _ = self.text(input_ids, attention_mask, first_only=class_only, pack=pack)
-        return tokens, F.normalize(at_least_float32(self.text_proj(tokens[:, 0])), dim=-1)
+        return tokens, self.contrast.text(tokens[:, 0])
+
+    def features(
+        self,
+        pixels: torch.Tensor,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        prefix: Prefix | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Contrastive features alone, which need no more than class tokens.
+
+        Args:
+            pixels (Tensor): (B, N, 3, H, W).
+            input_ids (Tensor): (T, L).
+            attention_mask (Tensor): (T, L).
+            prefix (Prefix, optional): From :meth:`shared_prefix`, of the same pixels.
+
+        Returns:
+            tuple: Of media (B, E) and of texts (T, E).
+        """
+        only = self.fast.class_tokens
+        visual = self.encode_visual(pixels, prefix, only)[1]
+        return visual, self.encode_text(input_ids, attention_mask, only)[1]
 
     def frame_sims(
         self,
@@ -237,15 +269,19 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
     def _match(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, cross: CrossInput
     ) -> torch.Tensor:
-        ids, only = self._marked(input_ids), self.fast.class_tokens
-        pack = self.fast.pack_texts
-        hidden, _ = self.text(ids, attention_mask, cross, first_only=only, pack=pack)
-        return self._matching_logits(hidden[:, 0])
+        return self._matching_logits(self._fused(input_ids, attention_mask, cross))
+
+    def _fused(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, cross: CrossInput
+    ) -> torch.Tensor:
+        """Class tokens (P, D) of texts that have read media."""
+        ids, fast = self._marked(input_ids), self.fast
+        only, pack = fast.class_tokens, fast.pack_texts
+        return self.text(ids, attention_mask, cross, first_only=only, pack=pack)[0][:, 0]
 
     def _matching_logits(self, cls: torch.Tensor) -> torch.Tensor:
-        """Logits (P, 2), at least float32: in half precision near ones would tie."""
-        with torch.autocast(cls.device.type, enabled=False):
-            return at_least_float32(self.itm_head(cls.to(self.itm_head.weight.dtype)))
+        """Logits (P, 2) of fused class tokens (P, D)."""
+        return self.matching(cls)
 
     def _marked(self, input_ids: torch.Tensor) -> torch.Tensor:
         """Texts with ``[ENC]`` in the place of ``[CLS]``."""
@@ -260,7 +296,6 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
         media_ids: torch.Tensor | None = None,
         data_samples: list | None = None,
         mode: str = "tensor",
-        prefix: Prefix | None = None,
     ) -> Any:
         """Run the model.
 
@@ -270,12 +305,11 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
             attention_mask (Tensor): (T, L).
             media_ids (Tensor, optional): (B,); texts and media of one id are positives.
             data_samples (list, optional): Samples, passed through by ``mode='predict'``.
-            mode (str): ``'loss'``, ``'tensor'``, ``'features'`` or ``'predict'``.
-            prefix (Prefix, optional): From :meth:`shared_prefix`, of the same pixels.
+            mode (str): ``'loss'``, ``'tensor'`` or ``'predict'``.
 
         Returns:
-            dict | tuple | list: Losses; a dict of tokens and features; contrastive features
-            (visual (B, E), text (T, E)); or the samples with their similarities to all texts.
+            dict | list: Losses; a dict of tokens and features; or the samples with their
+            similarities to all texts.
         """
         if mode == "loss":
             if media_ids is None or not len(media_ids) == len(input_ids) == len(pixels):
@@ -284,11 +318,8 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
         samples = [s for s in data_samples or [] if not getattr(s, "skipped", False)]
         if mode == "predict" and not samples and not len(pixels):
             return []
-        only = mode == "features" and self.fast.class_tokens
-        tokens, feature, frames = self.encode_visual(pixels, prefix, only)
-        text_tokens, text_feature = self.encode_text(input_ids, attention_mask, only)
-        if mode == "features":
-            return feature, text_feature
+        tokens, feature, frames = self.encode_visual(pixels)
+        text_tokens, text_feature = self.encode_text(input_ids, attention_mask)
         if mode == "tensor":
             return {
                 "visual_tokens": tokens,
@@ -323,10 +354,9 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
             media_ids (Tensor): (B,).
 
         Returns:
-            dict[str, Tensor]: ``loss_itc`` and ``loss_itm``, scalars.
+            dict[str, Tensor]: ``loss_itc`` and, with a matching head, ``loss_itm``, scalars.
         """
-        losses, _ = self._contrast_and_match(pixels, input_ids, attention_mask, media_ids)
-        return losses
+        return self._contrast_and_match(pixels, input_ids, attention_mask, media_ids)[0]
 
     def _contrast_and_match(
         self,
@@ -336,55 +366,24 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
         media_ids: torch.Tensor,
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """The losses, and the visual tokens for further ones."""
-        with torch.no_grad():
-            self.temp.clamp_(*_TEMPERATURE_RANGE)
-            self.step += 1
+        contrast, texts = self.contrast, (input_ids, attention_mask)
+        contrast.at_once = self.fast.contrast_at_once
         prefix = self.shared_prefix(pixels)
-        # First what needs no graph: its memory is free again when the graph is built.
-        self.ema.update(self)
-        texts = (input_ids, attention_mask)
-        momentum = self.ema.call(self, pixels, *texts, mode="features", prefix=prefix)
+        targets = contrast.prepare(self, self.features, pixels, *texts, prefix=prefix)
         tokens, visual, frames = self.encode_visual(pixels, prefix)
         text_tokens, text = self.encode_text(*texts, self.fast.class_tokens)
-        with torch.autocast(pixels.device.type, enabled=False):
-            loss_itc = self._contrast(visual, text, momentum, media_ids)
-        batch = MatchBatch(
-            tokens, frames, visual, text_tokens[:, 0], text, input_ids, attention_mask, media_ids
-        )
-        loss_itm = self._hard_matching(batch)
-        return {"loss_itc": loss_itc, "loss_itm": loss_itm}, tokens
-
-    def _contrast(
-        self,
-        visual: torch.Tensor,
-        text: torch.Tensor,
-        momentum: tuple[torch.Tensor, torch.Tensor],
-        media_ids: torch.Tensor,
-    ) -> torch.Tensor:
-        """ITC against the momentum features of all ranks and the queue, which then takes them."""
-        visual_m, text_m, ids = (gather_ragged(t) for t in (*momentum, media_ids))
-        queue = self.queue
-        candidates = (torch.cat((visual_m, queue.visual)), torch.cat((text_m, queue.text)))
-        candidate_ids = torch.cat((ids, queue.ids))
-        alpha = self.alpha * self.alpha_scale
-        features = (visual, text, momentum, candidates)
-        at_once = self.fast.contrast_at_once
-        # A copy: the next step clamps the parameter in place, perhaps before this one's backward.
-        temperature = self.temp.clone()
-        loss = contrastive_loss(*features, media_ids, candidate_ids, temperature, alpha, at_once)
-        queue.push(visual_m, text_m, ids)
-        return weigh_mean(loss, len(media_ids))
+        losses = {"loss_itc": contrast.loss(visual, text, media_ids, targets)}
+        if self.matches:
+            cls = text_tokens[:, 0]
+            batch = MatchBatch(tokens, frames, visual, cls, text, *texts, media_ids)
+            losses["loss_itm"] = self._hard_matching(batch)
+        return losses, tokens
 
     def _hard_matching(self, batch: MatchBatch) -> torch.Tensor:
         """ITM of the positives, a hard negative medium a text and a hard negative text a medium."""
-        size, device = len(batch.ids), batch.ids.device
-        rows, seed = torch.arange(size, device=device), int(self.step)
-        if self.negatives == "all":
-            rows = own_rows(size).to(device)
-            batch = batch.gather()
-        else:
-            seed += _RANK_STRIDE * get_rank()
-        pairs = draw_pairs(batch, rows, self.temp, seed)
+        matching, device = self.matching, batch.ids.device
+        matching.count()
+        batch, pairs = matching.pairs(batch, self.contrast.temperature)
         media, owner = pairs.media, None
         if self.fast.share_kv:
             # Media are projected once each, however many pairs they are in.
@@ -396,5 +395,5 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
         if sims is not None:
             place = torch.arange(len(media), device=device) if owner is None else owner
             cross = self._weigh(cross, sims[pairs.texts, place], states.shape[2])
-        logits = self._match(batch.input_ids[pairs.texts], batch.mask[pairs.texts], cross)
-        return weigh_mean(F.cross_entropy(logits, pairs.labels), len(pairs.labels))
+        ids, mask = batch.input_ids[pairs.texts], batch.mask[pairs.texts]
+        return matching.loss(self._fused(ids, mask, cross), pairs.labels)

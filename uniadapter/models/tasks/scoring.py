@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import nn
 
 from uniadapter.utils.tensors import at_least_float32
 
@@ -17,7 +16,6 @@ class TextScoring:
     """Scores texts against a medium; part of :class:`RetrievalModel`."""
 
     text: BertModel
-    itm_head: nn.Linear
     fast: FastPaths
 
     # Of the model that this is a part of.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 from uniadapter.registry import MODELS
 from uniadapter.utils.tensors import at_least_float32
@@ -11,7 +12,7 @@ from ..adapters.base import check_choice
 
 
 @MODELS.register_module()
-class FrameAwareAttention:
+class FrameAwareAttention(nn.Module):
     """Turn the similarity of a text to each frame into a factor on the frames' patch tokens.
 
     * ``'paper'``: ``A = softmax_i(f_i . f_t)`` on the class tokens; patch tokens are multiplied by
@@ -31,6 +32,7 @@ class FrameAwareAttention:
     """
 
     def __init__(self, variant: str = "released", temperature: float | None = None) -> None:
+        super().__init__()
         check_choice(variant, ("released", "paper"), "pfa.variant")
         self.variant = variant
         if temperature is None:
@@ -38,6 +40,31 @@ class FrameAwareAttention:
         if temperature <= 0:
             raise ValueError(f"pfa.temperature={temperature} must be positive.")
         self.temperature = float(temperature)
+
+    def forward(
+        self,
+        frame_cls: torch.Tensor,
+        frame_features: torch.Tensor,
+        text_cls: torch.Tensor,
+        text_features: torch.Tensor,
+    ) -> torch.Tensor:
+        """Weight A of every frame for every text; :meth:`token_weights` spreads it over tokens.
+
+        Args:
+            frame_cls (Tensor): Class tokens of the frames of V videos, (V, N, D).
+            frame_features (Tensor): Their normalised contrastive features, (V, N, E).
+            text_cls (Tensor): Class tokens of T texts, (T, D).
+            text_features (Tensor): Their normalised contrastive features, (T, E).
+
+        Returns:
+            Tensor: (T, V, N), at least float32; over the frames they sum to N in the released
+            variant, to 1 in the paper's.
+
+        Raises:
+            ValueError: If the paper variant meets towers of different width.
+        """
+        sims = self.frame_sims(frame_cls, frame_features, text_cls, text_features)
+        return self.weights(sims.flatten(0, 1)).view_as(sims)
 
     @property
     def weigh_states(self) -> bool:
