@@ -14,6 +14,7 @@ from uniadapter.models.adapters.state import (
     CONFIG_NAME,
     backbone_fingerprint,
     check_state,
+    drop_obsolete,
     load_adapter,
     trained_state_dict,
 )
@@ -116,6 +117,7 @@ def _load_file(model: VisionLanguageModel, path: Path) -> None:
     content = read_content(path)
     state = content.state
     rename_state(model, state)
+    state = drop_obsolete(path, state, model)
     unknown = unknown_names(state, model.state_dict())
     if unknown:
         raise ValueError(

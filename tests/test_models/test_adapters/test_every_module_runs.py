@@ -39,7 +39,6 @@ REMEDIES = "|".join(
         r"adapter\.query_residual='shared' uses",
         r"adapter\.textual_branch=True uses",
         r"adapter\.towers=.* names 'text'",
-        r"adapter\.decoder='own' sets",
         r"adapter\.decoder='shared' gives",
         r"adapter\.(shared_)?layers=.* do not exist",
     ]
@@ -149,6 +148,7 @@ def test_a_shallower_decoder_has_no_adapters_of_its_own_too_many(vocab):
     assert set(model.adapter.decoder_layers) == {"0"}
 
 
-def test_a_captioner_has_no_encoder_to_set_its_adapters_apart_from(vocab):
-    with pytest.raises(ValueError, match=r"adapter.decoder='own' sets"):
-        build("CaptionModel", vocab, {"decoder": "own"}, SAME)
+def test_a_captioners_own_adapters_are_apart_from_those_of_its_visual_tower(vocab):
+    model = build("CaptionModel", vocab, {"decoder": "own"}, SAME)
+    assert set(model.adapter.layers["0"].up) == {"visual"}
+    assert set(model.adapter.decoder_layers["0"].up) == {"text", "cross"}

@@ -20,7 +20,7 @@ from uniadapter.engine.runner.optimizer_state import match_optimizer, optimizer_
 from uniadapter.engine.runner.position import restore_gradients, take_position
 from uniadapter.engine.runner.resume import check_matches, check_resumable, find_resumable
 from uniadapter.engine.runner.resumed_run import ResumedRun, describe_run
-from uniadapter.models.adapters.state import backbone_fingerprint, save_adapter
+from uniadapter.models.adapters.state import backbone_fingerprint, drop_obsolete, save_adapter
 from uniadapter.models.former_names import rename_checkpoint
 from uniadapter.registry import HOOKS
 from uniadapter.utils.safe_io import atomic_write, to_plain
@@ -120,6 +120,9 @@ class SafeCheckpointHook(CheckpointHook):
         left_out = meta.get("left_out", [])
         recorded = meta.get("backbone_sha256")
         exact = bool(runner._resume)
+        whole, state = state, drop_obsolete(path, state, model)
+        if "state_dict" in checkpoint:
+            checkpoint["state_dict"] = state
         check_matches(model, state, left_out, path, exact=exact)
         if left_out and recorded != self._backbone(model):
             raise ValueError(
@@ -135,7 +138,8 @@ class SafeCheckpointHook(CheckpointHook):
                 checkpoint.get("optimizer_names"),
                 runner.optim_wrapper,
                 model,
-                state,
+                whole,
+                set(whole) - set(state),
                 path,
             )
             ResumedRun(runner, checkpoint, path).adapt()

@@ -7,7 +7,7 @@ without an error.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -43,7 +43,8 @@ def match_optimizer(
     names: Any,
     wrapper: OptimWrapper,
     model: nn.Module,
-    order: Iterable[str],
+    tensors: Mapping[str, torch.Tensor],
+    obsolete: Collection[str],
     path: str,
 ) -> dict[str, Any]:
     """Put saved states in the order of this run's optimizer.
@@ -55,7 +56,8 @@ def match_optimizer(
             in for them.
         wrapper: This run's optimizer wrapper.
         model: This run's model.
-        order: Names in the checkpoint's ``state_dict``, in order.
+        tensors: The checkpoint's ``state_dict``, in order.
+        obsolete: Names of tensors in it that are left out, with their states.
         path: The file, for errors.
 
     Returns:
@@ -65,7 +67,6 @@ def match_optimizer(
         ValueError: If names, groups or shapes differ.
     """
     if isinstance(wrapper, OptimWrapperDict):
-        order = list(order)
         if set(saved) != set(wrapper.keys()):
             raise ValueError(
                 f"Checkpoint {path} has the optimizers {sorted(saved)}, this run has "
@@ -73,26 +74,35 @@ def match_optimizer(
             )
         return {
             key: match_optimizer(
-                saved[key], None if names is None else names[key], single, model, order, path
+                saved[key],
+                None if names is None else names[key],
+                single,
+                model,
+                tensors,
+                obsolete,
+                path,
             )
             for key, single in wrapper.items()
         }
     own = _names(wrapper, model)
     groups = saved["param_groups"]
     if names is None:
-        names = _by_order_of_the_file(own, model, order)
+        names = _by_order_of_the_file(own, model, tensors, obsolete)
     if [len(group) for group in names] != [len(group["params"]) for group in groups]:
         raise ValueError(
             f"Checkpoint {path} has {[len(group['params']) for group in groups]} parameters in the "
             f"groups of its optimizer, expected are {[len(group) for group in names]}: resume "
             "with the model and the optim_wrapper it was trained with."
         )
-    _check_groups(names, own, path)
     number = {
         name: index
         for group, members in zip(groups, names, strict=True)
         for index, name in zip(group["params"], members, strict=True)
     }
+    names = [[name for name in members if name not in obsolete] for members in names]
+    groups = [group for group, members in zip(groups, names, strict=True) if members]
+    names = [members for members in names if members]
+    _check_groups(names, own, path)
     parameters = dict(model.named_parameters())
     new_groups, state, count = [], {}, 0
     for members in own:
@@ -112,16 +122,37 @@ def _names(wrapper: OptimWrapper, model: nn.Module) -> Names:
     return [[known.get(id(p), "") for p in group["params"]] for group in groups]
 
 
-def _by_order_of_the_file(own: Names, model: nn.Module, order: Iterable[str]) -> Names:
-    """This run's names, each group in the order in which the file has its tensors."""
+def _by_order_of_the_file(
+    own: Names,
+    model: nn.Module,
+    tensors: Mapping[str, torch.Tensor],
+    obsolete: Collection[str],
+) -> Names:
+    """This run's names, each group in the order in which the file has its tensors.
+
+    What is obsolete was in the group of its neighbour of the same kind.
+    """
     known = {name: p for name, p in model.named_parameters(remove_duplicate=False)}
     canonical = {id(parameter): name for name, parameter in model.named_parameters()}
     # A tied tensor stands in the file several times: its first place is that of the parameter.
     place: dict[str, int] = {}
-    for name in order:
-        if name in known:
-            place.setdefault(canonical[id(known[name])], len(place))
-    return [sorted(group, key=lambda name: place.get(name, len(place))) for group in own]
+    gone = [name for name in tensors if name in obsolete and not name.startswith("ema.")]
+    for name in tensors:
+        if name in known or name in gone:
+            place.setdefault(canonical[id(known[name])] if name in known else name, len(place))
+    if all(len(group) == 1 for group in own):
+        groups = [*own, *([name] for name in gone)]
+        return sorted(groups, key=lambda group: place.get(group[0], len(place))) if gone else own
+    groups = [list(group) for group in own]
+    trained = {name: index for index, group in enumerate(own) for name in group if name in place}
+    for name in gone:
+        # Weights and biases may be in groups apart.
+        neighbour = min(
+            trained,
+            key=lambda n: (known[n].dim() != tensors[name].dim(), abs(place[n] - place[name])),
+        )
+        groups[trained[neighbour]].append(name)
+    return [sorted(group, key=lambda name: place.get(name, len(place))) for group in groups]
 
 
 def _check_groups(saved: Names, own: Names, path: str) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+import torch
 from torch import nn
 
 from uniadapter.utils.safe_io import to_plain
@@ -111,6 +112,32 @@ class Adapter(nn.Module):
         A subclass that renames a parameter says so here, and its old files load as before.
         """
         return {}
+
+    def translate(self, options: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
+        """Options of a file as this version writes them; a method that changed overrides it.
+
+        Args:
+            options (dict): Options of the file.
+            names (Collection[str]): Names of its tensors, without ``adapter.``.
+
+        Returns:
+            dict: To be compared with the model's.
+        """
+        return options
+
+    def obsolete(self, tensors: Mapping[str, torch.Tensor]) -> set[str]:
+        """Which tensors an earlier version saved although nothing ever read them.
+
+        They are left out when a file is loaded, and said in the log.
+
+        Args:
+            tensors (Mapping[str, Tensor]): What a file has and this adapter lacks, by name
+                without ``adapter.``.
+
+        Returns:
+            set[str]: Their names; those of all others are an error of the file.
+        """
+        return set()
 
     def components(self) -> dict[str, list[nn.Parameter]]:
         """Parameters by component (``'adapter'`` at least), each parameter in one of them."""

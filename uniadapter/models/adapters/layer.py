@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -23,8 +24,8 @@ class LayerAdapter(nn.Module):
         norms (bool): The released code's norms: one before the down-projections, one on the
             cross-modal sum.
         dropout (float): Dropout of the bottleneck's activations.
-        text_runs (bool): Whether the textual use runs; where it doesn't, it is no more than the
-            up-projection that the cross-modal use adds. Defaults to True.
+        idle (Collection[str]): Uses that never run: they have no modules, but for the textual
+            up-projection that the cross-modal use adds. Defaults to none.
         by_width (bool): Name what is shared by its width, ``shared768``, also in a layer whose uses
             are all of one: the adapted towers are of several, and a name says the same in every
             layer. Defaults to False, ``shared`` in a layer of one width.
@@ -40,7 +41,7 @@ class LayerAdapter(nn.Module):
         textual_branch: bool,
         norms: bool,
         dropout: float,
-        text_runs: bool = True,
+        idle: Collection[str] = (),
         by_width: bool = False,
     ) -> None:
         super().__init__()
@@ -65,18 +66,20 @@ class LayerAdapter(nn.Module):
             shared = names[width]
             down = shared if can_share and sharing in ("down", "down+up") else use
             up = shared if can_share and sharing in ("up", "down+up") else use
-            if down not in self.down and (use != "text" or text_runs):
+            runs = use not in idle
+            if down not in self.down and runs:
                 self.down[down] = nn.Linear(width, bottleneck)
-            if up not in self.up:
+            added = use == "text" and self.textual_branch and "cross" not in idle
+            if up not in self.up and (runs or added):
                 self.up[up] = nn.Linear(bottleneck, width)
             self._down_of[use], self._up_of[use] = down, up
         self._norm_of = {use: names[width] for use, width in widths.items()}
         self.norm_before = nn.ModuleDict()
         self.norm_cross: nn.Module | None = None
         if norms:
-            for width in sorted(unique):
+            for width in sorted({width for use, width in widths.items() if use not in idle}):
                 self.norm_before[names[width]] = nn.LayerNorm(width)
-            if "cross" in widths:
+            if "cross" in widths and "cross" not in idle:
                 self.norm_cross = nn.LayerNorm(widths["cross"])
         self._init_zero()
 

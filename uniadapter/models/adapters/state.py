@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -162,7 +163,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def _differences(config: dict[str, Any], model: Any) -> list[str]:
+def _differences(config: dict[str, Any], model: Any, names: Iterable[str]) -> list[str]:
     """What the file says that the model does not, in words.
 
     An option that the file lacks, because it is newer than the file, had its default.
@@ -173,6 +174,8 @@ def _differences(config: dict[str, Any], model: Any) -> list[str]:
     if model.adapter is None:
         return []
     defaults = model.adapter.defaults()
+    names = {name.removeprefix("adapter.") for name in names if name.startswith("adapter.")}
+    config = {**config, "options": model.adapter.translate(config["options"], names)}
     lines = []
     for key in sorted(set(config["options"]) | set(own["options"])):
         if key not in config["options"] and key not in defaults:
@@ -258,6 +261,45 @@ def check_state(path: str | Path, state: dict[str, torch.Tensor], model: nn.Modu
         )
 
 
+def drop_obsolete(
+    path: str | Path, state: Mapping[str, torch.Tensor], model: nn.Module
+) -> dict[str, torch.Tensor]:
+    """Leave out tensors that an earlier version saved although nothing ever read them.
+
+    Args:
+        path (str | Path): Where the tensors come from, for the log.
+        state (dict[str, Tensor]): Tensors by name, of trained parameters or of a whole model.
+        model (nn.Module): The model.
+
+    Returns:
+        dict[str, Tensor]: The others, in order.
+    """
+    adapter = getattr(model, "adapter", None)
+    if adapter is None:
+        return dict(state)
+    own = set(model.state_dict())
+    # Averages have the names of their parameters, with slashes.
+    short = {
+        name: re.sub(r"^(module\.)?(ema\.)?adapter[./]", "", name).replace("/", ".")
+        for name in state
+        if re.match(r"(module\.)?(ema\.adapter/|adapter\.)", name)
+        and name.removeprefix("module.") not in own
+    }
+    tensors: dict[str, torch.Tensor] = {}
+    for name in short:
+        # An average is none of a start at zero where the parameter is not.
+        tensors.setdefault(short[name], state[name])
+    found = adapter.obsolete(tensors)
+    gone = [name for name in short if short[name] in found]
+    if gone:
+        print_log(
+            f"{path}: left out {len(gone)} tensors of modules that nothing ever ran, such as "
+            f"{gone[:3]}.",
+            "current",
+        )
+    return {name: tensor for name, tensor in state.items() if name not in set(gone)}
+
+
 def load_adapter(model: nn.Module, path: str | Path, check_backbone: bool = True) -> None:
     """Load an adapter that :func:`save_adapter` wrote.
 
@@ -275,7 +317,8 @@ def load_adapter(model: nn.Module, path: str | Path, check_backbone: bool = True
     folder = folder.parent if folder.suffix == ".safetensors" else folder
     config = _read_config(folder / CONFIG_NAME)
     weights = folder / WEIGHTS_NAME
-    differences = _differences(config, model)
+    state = read_safetensors(weights) if weights.is_file() else {}
+    differences = _differences(config, model, state)
     if differences:
         raise ValueError(
             f"{folder} was trained with another adapter than the model's:\n  "
@@ -284,8 +327,8 @@ def load_adapter(model: nn.Module, path: str | Path, check_backbone: bool = True
         )
     if not weights.is_file():
         raise FileNotFoundError(f"{weights} is missing beside {CONFIG_NAME}: copy both files.")
-    state = read_safetensors(weights)
     rename_state(model, state)
+    state = drop_obsolete(weights, state, model)
     check_state(weights, state, model)
     if check_backbone:
         _check_frozen(folder, config, model)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from itertools import chain
 from typing import Any
 
+import torch
 from torch import nn
 
 from uniadapter.registry import MODELS
 
 from ..sites import Places, Slot
 from .base import Adapter, check_choice, parse_layers
+from .earlier import obsolete_names, translate_options
 from .layer import LayerAdapter, LowRankPair
 
 TOWERS = ("visual", "text", "cross")
@@ -44,7 +46,8 @@ class UniAdapter(Adapter):
         textual_branch (bool): Add the textual up-projection to the cross-modal one (table 14).
             Defaults to True.
         decoder (str): A decoder uses the adapters of the multimodal encoder (``'shared'``,
-            appendix D) or ``'own'`` ones, of its own depth and width. Defaults to ``'shared'``.
+            appendix D) or ``'own'`` ones, of its own depth and width; a captioner's, which has no
+            encoder, those of the visual tower's layers or its own. Defaults to ``'shared'``.
         variant (str): ``'paper'`` or ``'released'`` (with the norms of the released code).
         kv_rank (int): Rank of the released code's key/value pair; 0 leaves it out. Defaults to 0.
         dropout (float): Dropout of the bottleneck's activations. Defaults to 0.
@@ -108,12 +111,15 @@ class UniAdapter(Adapter):
         self._sharing_layers = set(parse_layers(shared_layers, depth, "adapter.shared_layers"))
         self._check_runs()
         residual = "cross" in towers and query_residual == "shared"
-        self.layers = self._build(groups, residual or bool(places.of("text.after_self")))
+        self._idle = self._idle_uses(residual, bool(decoder_slots))
+        self.layers = self._build(groups, self._idle["layers"])
         self.decoder_layers: nn.ModuleDict | None = None
         if decoder == "own" and decoder_slots:
             # A decoder has no textual run of its own.
             uses = ("text", "cross") if residual or textual_branch else ("cross",)
-            self.decoder_layers = self._build({use: decoder_slots for use in uses}, residual)
+            self.decoder_layers = self._build(
+                {use: decoder_slots for use in uses}, self._idle["decoder_layers"]
+            )
         self.kv = self._build_kv("fusion.kv")
         self.decoder_kv = self._build_kv("decoder.kv")
         self._fill()
@@ -129,6 +135,16 @@ class UniAdapter(Adapter):
             # Whether a layer that is not adapted would share makes no difference.
             return [index + 1 for index in indices if index in self._chosen or option == "layers"]
         return value
+
+    def translate(self, options: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
+        """See :func:`.earlier.translate_options`."""
+        return translate_options(options, names, self._deepest, self._idle["layers"])
+
+    def obsolete(self, tensors: Mapping[str, torch.Tensor]) -> set[str]:
+        """See :func:`.earlier.obsolete_names`."""
+        decoder = set() if self.decoder_layers is None else set(self.decoder_layers)
+        layers = {"layers": set(self.layers), "decoder_layers": decoder}
+        return obsolete_names(tensors, self._idle, layers)
 
     @staticmethod
     def _check(options: dict) -> None:
@@ -171,11 +187,6 @@ class UniAdapter(Adapter):
                 "adapter.textual_branch=True."
             )
         encoder, decoder = places.of("fusion.after_cross"), places.of("decoder.after_cross")
-        if options["decoder"] == "own" and crossed and decoder and not encoder:
-            raise ValueError(
-                "adapter.decoder='own' sets a decoder's adapters apart from a multimodal "
-                "encoder's, and this model has a decoder alone: leave adapter.decoder='shared'."
-            )
         if options["decoder"] == "own" or not (crossed and encoder and decoder):
             return
         left = [i + 1 for i in self._chosen if i in decoder and i not in encoder]
@@ -189,7 +200,24 @@ class UniAdapter(Adapter):
                 "choose fitting adapter.layers, text and decoder."
             )
 
-    def _build(self, groups: dict[str, dict[int, Slot]], text_runs: bool) -> nn.ModuleDict:
+    def _idle_uses(self, residual: bool, decoder: bool) -> dict[str, set[str]]:
+        """By group of layers, the uses that this model never runs.
+
+        Args:
+            residual (bool): Whether the textual adapter is the query residual.
+            decoder (bool): Whether there is a decoder that is adapted.
+        """
+        idle: dict[str, set[str]] = {"layers": set(), "decoder_layers": set()}
+        if not (residual or self.places.of("text.after_self")):
+            idle["layers"] = {"text"}
+        if self.options["decoder"] == "own" and not self.places.of("fusion.after_cross"):
+            # A captioner's decoder apart from its visual tower.
+            idle["layers"] = {"text", "cross", "query"}
+        if not residual:
+            idle["decoder_layers"] = {"text"} if decoder else set(TOWERS)
+        return idle
+
+    def _build(self, groups: dict[str, dict[int, Slot]], idle: set[str]) -> nn.ModuleDict:
         """Create the adapters of the chosen layers, keyed by the layer's index from 0."""
         options, layers = self.options, nn.ModuleDict()
         by_width = len({slot.dim for group in groups.values() for slot in group.values()}) > 1
@@ -197,7 +225,7 @@ class UniAdapter(Adapter):
             widths = {use: group[index].dim for use, group in groups.items() if index in group}
             if "cross" in widths and options["query_residual"] == "own":
                 widths["query"] = widths["cross"]
-            if not widths:
+            if not set(widths) - idle:
                 continue
             layers[str(index)] = LayerAdapter(
                 widths,
@@ -208,7 +236,7 @@ class UniAdapter(Adapter):
                 options["textual_branch"],
                 options["variant"] == "released",
                 options["dropout"],
-                text_runs,
+                idle,
                 by_width,
             )
         return layers
