@@ -227,6 +227,22 @@ def check(dataset_cfg: dict, root: Path, items: int, shape: tuple[int, ...]) -> 
     assert dataset[0]["inputs"].shape == shape
 
 
+def test_the_first_example_of_own_data(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "get_started.md").read_text(encoding="utf-8")
+    code = re.search(r"```python\n(.*?)```", text, re.DOTALL)
+    assert code is not None
+    config = tmp_path / "own.py"
+    config.write_text(code[1].replace("configs/", f"{ROOT.as_posix()}/configs/"))
+    cfg = Config.fromfile(str(config))
+    assert cfg.val_cfg.k_test == cfg.test_cfg.k_test == 64
+    for split, frames, file in (("train", 8, "train"), ("val", 16, "test"), ("test", 16, "test")):
+        own = cfg[f"{split}_dataloader"].dataset
+        assert own.pop("pipeline")[0].num_frames == frames
+        options = {"type": "RetrievalJsonDataset", "data_root": "data/mine/"}
+        tested = {} if split == "train" else {"test_mode": True}
+        assert own == {**options, **tested, "ann_file": f"{file}.jsonl"}
+
+
 def test_the_tutorial_on_own_data(tmp_path: Path) -> None:
     text = (ROOT / "docs" / "own_data.md").read_text(encoding="utf-8")
     code = re.search(r"```python\n(.*?)```", text, re.DOTALL)
