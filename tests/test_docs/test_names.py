@@ -101,3 +101,21 @@ def test_options_of_commands(page: Path):
             options = re.findall(r"(?<![\w-])--?[a-z][\w-]*", arguments)
             unknown += [f"{tool} {o}" for o in options if o not in source(tool)]
     assert unknown == []
+
+
+@cache
+def words() -> set[str]:
+    """All words of the repository's Python files."""
+    files = [ROOT / path for path in tracked() if path.endswith(".py")]
+    return set(re.findall(r"\w+", "".join(file.read_text(encoding="utf-8") for file in files)))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_classes(page: Path):
+    text = page.read_text(encoding="utf-8")
+    named = {
+        name
+        for code in re.findall(r"`([^`\n]+)`", text)
+        for name in re.findall(r"\b[A-Z]+[a-z0-9]+[A-Z]\w*", code)
+    }
+    assert sorted(named - words()) == []
