@@ -159,9 +159,9 @@ def test_the_class_token_alone_is_that_of_all_tokens(lora):
         visual = inject_adapter_in_model(config, visual)
     images = tiny_batch()["pixels"][:, 0]
     with torch.no_grad():
-        want = visual(images)[:, :1]
-        assert_close(visual(images, class_only=True), want, atol=1e-5, rtol=1e-5)
-        assert torch.allclose(plain(images)[:, :1], want, atol=1e-3) != lora
+        want = visual.tokens(images)[:, :1]
+        assert_close(visual.tokens(images, class_only=True), want, atol=1e-5, rtol=1e-5)
+        assert torch.allclose(plain.tokens(images)[:, :1], want, atol=1e-3) != lora
 
 
 @pytest.mark.parametrize("pfa", PFA, ids=["none", "released", "paper"])

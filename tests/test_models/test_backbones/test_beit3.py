@@ -87,8 +87,8 @@ def test_both_towers_follow_the_formulas(
         visual_terms, text_terms = terms(adapter, "visual"), terms(adapter, "text")
     pixels = torch.randn(2, 3, 48, 48, generator=generator, dtype=torch.float64)
     wanted = torch.stack([reference.image(p, state, HEADS, visual_terms) for p in pixels])
-    torch.testing.assert_close(model["visual"](pixels), wanted)
-    torch.testing.assert_close(model["visual"](pixels, class_only=True), wanted[:, :1])
+    torch.testing.assert_close(model["visual"].tokens(pixels), wanted)
+    torch.testing.assert_close(model["visual"].tokens(pixels, class_only=True), wanted[:, :1])
 
     ids = torch.randint(0, WORDS, (len(lengths), max(lengths) + more), generator=generator)
     mask = torch.arange(ids.shape[1]) < torch.tensor(lengths)[:, None]
@@ -127,13 +127,13 @@ def test_a_new_adapter_changes_nothing_and_only_it_learns() -> None:
     model = towers()
     pixels, ids = torch.randn(2, 3, 48, 48), torch.randint(0, WORDS, (2, 5))
     mask = torch.ones_like(ids)
-    bare = model["visual"](pixels), model["text"](ids, mask)[0]
+    bare = model["visual"].tokens(pixels), model["text"](ids, mask)[0]
     adapter = UniAdapter(places(model), bottleneck=3, towers=("visual", "text"))
-    assert torch.equal(model["visual"](pixels), bare[0])
+    assert torch.equal(model["visual"].tokens(pixels), bare[0])
     assert torch.equal(model["text"](ids, mask)[0], bare[1])
     for parameter in adapter.parameters():
         nn.init.normal_(parameter)
-    assert not torch.equal(model["visual"](pixels), bare[0])
+    assert not torch.equal(model["visual"].tokens(pixels), bare[0])
     with disabled(places(model)):
         assert torch.equal(model["text"](ids, mask)[0], bare[1])
     assert not [name for name, _ in model.named_parameters() if "adapter" in name]
@@ -146,7 +146,10 @@ def gradients(model: nn.ModuleDict, adapter: UniAdapter) -> list[torch.Tensor]:
     pixels = torch.randn(2, 3, 48, 48, generator=generator)
     ids = torch.randint(0, WORDS, (2, 5), generator=generator)
     mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]])
-    out = model["visual"](pixels, class_only=True) + model["text"](ids, mask, first_only=True)[0]
+    out = (
+        model["visual"].tokens(pixels, class_only=True)
+        + model["text"](ids, mask, first_only=True)[0]
+    )
     parameters = list(adapter.parameters())
     return list(torch.autograd.grad(out.pow(2).sum(), parameters))
 
@@ -203,10 +206,10 @@ def test_taps_are_the_states_behind_the_layers() -> None:
 def test_drop_path_acts_in_training_alone() -> None:
     model = towers(drop_path_rate=0.5)
     pixels = torch.randn(8, 3, 48, 48)
-    still = model["visual"](pixels)
-    assert torch.equal(still, model["visual"](pixels))
+    still = model["visual"].tokens(pixels)
+    assert torch.equal(still, model["visual"].tokens(pixels))
     model.train()
-    assert not torch.equal(model["visual"](pixels), model["visual"](pixels))
+    assert not torch.equal(model["visual"].tokens(pixels), model["visual"].tokens(pixels))
     assert [layer.drop_path.drop_prob for layer in model["visual"].layers] == [0.0, 0.5]
 
 
@@ -233,7 +236,7 @@ def test_bad_input_is_one_clear_error() -> None:
         Beit3Text(vocab_size=4, hidden_size=16, num_layers=1, num_heads=3)
     model = towers()
     with pytest.raises(ValueError, match=r"Images of 32 x 32 pixels, .*img_size=48"):
-        model["visual"](torch.zeros(1, 3, 32, 32))
+        model["visual"].tokens(torch.zeros(1, 3, 32, 32))
     with pytest.raises(ValueError, match=r"model\.prefix_cache .*: remove it"):
         model["visual"].frozen_layers()
     with pytest.raises(ValueError, match="matching=None"):

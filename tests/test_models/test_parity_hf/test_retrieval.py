@@ -56,7 +56,7 @@ def twins(size: dict[str, int], tmp_path_factory: pytest.TempPathFactory) -> tup
 def test_vision_tower(twins: tuple[Any, Any], size: dict[str, int]) -> None:
     ours, theirs = twins
     pixels = images(size)
-    close(ours.visual(pixels), theirs.vision_model(pixels).last_hidden_state)
+    close(ours.visual.tokens(pixels), theirs.vision_model(pixels).last_hidden_state)
 
 
 @torch.no_grad()
@@ -64,7 +64,7 @@ def test_vision_tower_at_another_image_size(twins: tuple[Any, Any], size: dict[s
     ours, theirs = twins
     pixels = images(size, img_size=size["image"] + 32)
     expected = theirs.vision_model(pixels, interpolate_pos_encoding=True).last_hidden_state
-    close(ours.visual(pixels), expected)
+    close(ours.visual.tokens(pixels), expected)
 
 
 @torch.no_grad()
@@ -76,7 +76,7 @@ def test_position_embeddings_interpolated_by_the_converter(
     ours = load_twin(theirs, our_model(size, other), tmp_path)
     pixels = images(size, img_size=other)
     expected = theirs.vision_model(pixels, interpolate_pos_encoding=True).last_hidden_state
-    close(ours.visual(pixels), expected)
+    close(ours.visual.tokens(pixels), expected)
 
 
 @torch.no_grad()

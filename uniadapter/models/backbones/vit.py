@@ -180,7 +180,9 @@ class VitLayer(nn.Module):
 
 @MODELS.register_module()
 class BlipViT(_ViT):  # type: ignore[misc, valid-type]
-    """Pre-LN vision transformer of :class:`VitLayer` that returns all tokens.
+    """Pre-LN vision transformer of :class:`VitLayer`.
+
+    Called, it returns what a backbone of mmpretrain returns; :meth:`tokens` are for tasks.
 
     Args:
         arch (str | dict): ``'b'`` (12 x 768), ``'l'`` (24 x 1024) or a dict with ``embed_dims``,
@@ -191,9 +193,12 @@ class BlipViT(_ViT):  # type: ignore[misc, valid-type]
         drop_path_rate (float): Stochastic depth of the last layer, growing linearly from 0 at the
             first one. Defaults to 0.
         grad_checkpointing (bool): Recompute each layer in the backward pass. Defaults to False.
+        out_type (str): What a call returns: ``'cls_token'``, ``'raw'`` (all tokens), ``'featmap'``
+            or ``'avg_featmap'``. Defaults to ``'cls_token'``.
 
     Raises:
-        ValueError: If ``arch`` is unknown or incomplete, or the image is no multiple of a patch.
+        ValueError: If ``arch`` is unknown or incomplete, ``out_type`` is unknown, or the image is
+            no multiple of a patch.
     """
 
     def __init__(
@@ -203,7 +208,12 @@ class BlipViT(_ViT):  # type: ignore[misc, valid-type]
         patch_size: int = 16,
         drop_path_rate: float = 0.0,
         grad_checkpointing: bool = False,
+        out_type: str = "cls_token",
     ) -> None:
+        if out_type not in self.OUT_TYPES:
+            raise ValueError(
+                f"visual.out_type={out_type!r} is unknown: use one of {sorted(self.OUT_TYPES)}."
+            )
         arch = sizes_of(arch, img_size, patch_size)
         super().__init__(
             arch=arch,
@@ -211,7 +221,7 @@ class BlipViT(_ViT):  # type: ignore[misc, valid-type]
             patch_size=patch_size,
             drop_path_rate=drop_path_rate,
             norm_cfg={"type": "LN", "eps": 1e-6},
-            out_type="raw",
+            out_type=out_type,
         )
         self.layers: Any = nn.ModuleList(
             VitLayer(layer, arch["num_heads"]) for layer in self.layers
@@ -329,7 +339,21 @@ class BlipViT(_ViT):  # type: ignore[misc, valid-type]
                 return Prefix(frozen + 1, x, residual)
         return Prefix(frozen, x, None)
 
-    def forward(
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
+        """Encode images for a head of another OpenMMLab project, as mmpretrain's own tower.
+
+        Args:
+            x (Tensor): Images of shape (B, 3, H, W), normalised.
+
+        Returns:
+            tuple: One output of the last layer, by ``out_type``: the class token (B, D), all tokens
+            (B, M, D), patches (B, D, H/p, W/p) or their normalised mean (B, D).
+        """
+        size, patch = x.shape[-2:], self.patch_size
+        grid = (size[0] // patch, size[1] // patch)
+        return (self._format_output(self.tokens(x), grid),)
+
+    def tokens(
         self,
         x: torch.Tensor,
         prefix: Prefix | None = None,

@@ -275,7 +275,7 @@ class VisionLanguageModel(BaseModel):
         cache = self._cache_in_use()
         if prefix is None and cache is not None and not self._wanted(pixels):
             prefix = self.visual.prefix(pixels.flatten(0, 1), cache)
-        tokens = self.visual(pixels.flatten(0, 1), prefix, class_only, frames)
+        tokens = self.visual.tokens(pixels.flatten(0, 1), prefix, class_only, frames)
         return tokens.unflatten(0, (batch, frames))
 
 

@@ -16,6 +16,7 @@ from uniadapter.utils.compat import mmpretrain_models
 
 from ...pretrained import has_place
 from ...sites import Grid
+from ...taps import Recorder, Taps
 from ..bert.embeddings import check_length
 from ..vit import sizes_of
 from .layers import Beit3Tower
@@ -93,7 +94,15 @@ class Beit3Vision(Beit3Tower):
         """What of a run is kept for another one: nothing, there is one run a step."""
         return
 
-    def forward(
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
+        """Class tokens (B, D) of images (B, 3, H, W), as heads of other projects expect them."""
+        return (self.tokens(x)[:, 0],)
+
+    def taps(self, *args: Any, **kwargs: Any) -> Taps:
+        """The states behind every layer and all tokens, without a graph."""
+        return Recorder(self.layers)(lambda: self.tokens(*args, **kwargs))
+
+    def tokens(
         self,
         x: torch.Tensor,
         prefix: None = None,
