@@ -10,13 +10,13 @@ import pytest
 import torch
 from mmengine.config import Config
 from safetensors.torch import load_file
+from uniadapter.models.adapters.state import save_adapter
 
 from tests.helpers import run_tool, tiny_retrieval_cfg
-from tests.test_models.test_conversion.states import assert_same, tiny_state, write_pth
+from tests.test_checkpoints.test_layouts.states import assert_same, tiny_state, write_pth
 from uniadapter.apis import convert_checkpoint, init_model
 from uniadapter.apis.model import build_model
-from uniadapter.models.adapters.state import save_adapter
-from uniadapter.models.conversion import export_state
+from uniadapter.checkpoints.layouts import export_state
 
 ADAPTER = {"type": "UniAdapter", "bottleneck": 8, "variant": "released", "kv_rank": 4}
 
@@ -213,4 +213,4 @@ def test_command(tmp_path: Path) -> None:
     done = run_tool(script, *command, "--cfg-options", "model.adapter.bottleneck=4")
     assert done.returncode == 1
     assert "error: " in done.stderr
-    assert "adapter.bottleneck: file r=8, config r=4" in done.stderr
+    assert "adapter.bottleneck: file r=8, model r=4" in done.stderr

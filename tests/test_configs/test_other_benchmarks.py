@@ -15,12 +15,12 @@ from mmengine.registry import DefaultScope
 from PIL import Image
 
 from tests.helpers import ROOT
-from tests.test_models.test_conversion.states import key_list, weight_shapes
+from tests.test_checkpoints.test_layouts.states import key_list, weight_shapes
 from tools.analysis_tools.count_params import count_config
 from uniadapter.apis.model import build_model
-from uniadapter.models.conversion.fit import fit_to_model
-from uniadapter.models.conversion.keys import map_keys
-from uniadapter.models.conversion.released import RELEASED
+from uniadapter.checkpoints.layouts.fit import fit_to_model
+from uniadapter.checkpoints.layouts.keys import map_keys
+from uniadapter.checkpoints.layouts.released import RELEASED
 from uniadapter.registry import DATASETS
 
 DATA = ROOT / "configs" / "_base_" / "datasets"

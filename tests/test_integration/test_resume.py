@@ -152,7 +152,7 @@ def test_frozen_backbone_comes_from_its_own_file(tmp_path: Path, tiny_world: Pat
 
     weights["visual.ln1.weight"] += 1
     save_file(weights, tmp_path / "backbone.safetensors")
-    with pytest.raises(SystemExit, match=r"error: .*epoch_2\.pth was trained on another backbone"):
+    with pytest.raises(SystemExit, match=r"error: .*epoch_2\.pth was trained on a backbone with"):
         train.main([*command, "--resume"])
     with pytest.raises(SystemExit, match=r"epoch_2\.pth was trained on a backbone with other"):
         evaluate.main([str(path), str(work_dir / "epoch_2.pth"), *command[1:]])

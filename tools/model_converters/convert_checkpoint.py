@@ -10,7 +10,7 @@ from pathlib import Path
 from mmengine.config import DictAction
 
 from uniadapter.apis import convert_checkpoint
-from uniadapter.models.conversion import SOURCES, TARGETS
+from uniadapter.checkpoints.layouts import SOURCES, TARGETS
 from uniadapter.utils.config import load_config
 
 

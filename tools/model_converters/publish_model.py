@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from uniadapter.models.pretrained import read_state_dict
+from uniadapter.checkpoints import read_state_dict
 
 #: What a backbone file holds; everything else in a training checkpoint is a state of training.
 HEADS = ("vision_proj.", "text_proj.", "itm_head.", "temp", "logit_scale")

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from safetensors.torch import save_file
 
+from uniadapter.checkpoints.files import read_state_dict, write
+from uniadapter.checkpoints.layouts import Report, export_state, read_checkpoint
+from uniadapter.checkpoints.layouts.keys import State
+from uniadapter.checkpoints.state import TRAINING_STATE, weight_names
 from uniadapter.models.build import build_model
-from uniadapter.models.conversion import export_state, read_checkpoint
-from uniadapter.models.conversion.fit import weight_names
-from uniadapter.models.conversion.keys import Report, State
-from uniadapter.models.pretrained import read_state_dict
 
 from .model import init_model
 
 _GRID = "visual.pos_embed"
-_TRAINING_STATE = ("ema.", "queue.", "step")
 
 
 def _read_own(path: Path, config: Config) -> tuple[State, State]:
@@ -27,7 +24,7 @@ def _read_own(path: Path, config: Config) -> tuple[State, State]:
     names = weight_names(model)
     state = {name: tensor for name, tensor in model.state_dict().items() if name in names}
     content = read_state_dict(path) if path.is_file() else {}
-    training = {n: t for n, t in content.items() if n.startswith(_TRAINING_STATE)}
+    training = {n: t for n, t in content.items() if n.startswith(TRAINING_STATE)}
     # Loading interpolated them; the official code does so itself and wants the source's grid.
     grid = content.get(_GRID)
     if grid is None and model.pretrained is not None:
@@ -35,37 +32,6 @@ def _read_own(path: Path, config: Config) -> tuple[State, State]:
     if grid is not None:
         state[_GRID] = grid.to(state[_GRID].dtype)
     return state, training
-
-
-def _own_memory(state: State) -> State:
-    """Give every tensor memory of its own, as safetensors wants; tied ones are copied."""
-    seen: set[int] = set()
-    separate = {}
-    for name, tensor in state.items():
-        storage = tensor.untyped_storage()
-        whole = storage.nbytes() == tensor.numel() * tensor.element_size()
-        fresh = whole and tensor.is_contiguous() and storage.data_ptr() not in seen
-        separate[name] = tensor if fresh else tensor.clone(memory_format=torch.contiguous_format)
-        seen.add(storage.data_ptr())
-    return separate
-
-
-def _write(path: Path, state: State, to_official: bool) -> None:
-    """Write the file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        if to_official:
-            torch.save({"model": state}, temporary)
-        else:
-            # safetensors makes files that only their owner can read, whatever the umask says.
-            temporary.touch()
-            mode = temporary.stat().st_mode
-            save_file(_own_memory(state), temporary, metadata={"format": "pt"})
-            temporary.chmod(mode)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _check_names(src: Path, dst: Path, source: str | None, target: str | None) -> None:
@@ -120,7 +86,7 @@ def convert_checkpoint(
             state, target, training, config.model.get("queue_size", 57600)
         )
         report = _join(report, written) if source is not None else written
-    _write(dst, state, to_official=target is not None)
+    write(dst, state, under=None if target is None else "model")
     return report
 
 

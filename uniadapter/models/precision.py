@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .adapters.state import backbone_fingerprint
+from uniadapter.checkpoints.state import backbone_fingerprint
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 

@@ -124,7 +124,10 @@ def test_states_of_obsolete_parameters_are_left_out(before, gone, kind, named):
 def test_other_parameters_are_named():
     net, optim, saved, names = example()
     names[0][2] = "gone"
-    with pytest.raises(ValueError, match=r"file\.pth .* lacks c; it has gone"):
+    with pytest.raises(
+        ValueError,
+        match=r"file\.pth does not fit .*\n  missing .*: c\n  not .*: gone",
+    ):
         matched(optim, net, saved, names, list(SHAPES))
 
 

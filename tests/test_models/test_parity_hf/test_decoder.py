@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import BlipForConditionalGeneration, BlipForQuestionAnswering
 
-from tests.test_models.test_conversion.states import towers
+from tests.test_checkpoints.test_layouts.states import towers
 from tests.test_models.test_parity_hf.twins import (
     NAMES,
     SIZES,

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from transformers import BlipConfig, PreTrainedModel
 
+from uniadapter.checkpoints.layouts import read_checkpoint
 from uniadapter.models import VisionLanguageModel
-from uniadapter.models.conversion import read_checkpoint
 
 SMALL = {"vision": 48, "text": 32, "layers": 2, "heads": 4, "image": 48, "vocab": 60}
 FULL = {"vision": 768, "text": 768, "layers": 2, "heads": 12, "image": 224, "vocab": 60}

@@ -13,7 +13,7 @@ from mmengine.registry import MODELS
 from mmengine.runner import Runner
 from torch import nn
 
-from uniadapter.models.former_names import rename_checkpoint
+from uniadapter.checkpoints.former_names import rename_checkpoint
 from uniadapter.registry import HOOKS
 
 

@@ -15,13 +15,14 @@ from mmengine.logging import print_log
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import nn
 
+from uniadapter.checkpoints.adapter import save_adapter
+from uniadapter.checkpoints.former_names import drop_obsolete, rename_checkpoint
+from uniadapter.checkpoints.state import backbone_fingerprint, check_backbone
 from uniadapter.engine.runner.finite import check_losses, check_weights
 from uniadapter.engine.runner.optimizer_state import match_optimizer, optimizer_names
 from uniadapter.engine.runner.position import restore_gradients, take_position
 from uniadapter.engine.runner.resume import check_matches, check_resumable, find_resumable
 from uniadapter.engine.runner.resumed_run import ResumedRun, describe_run
-from uniadapter.models.adapters.state import backbone_fingerprint, drop_obsolete, save_adapter
-from uniadapter.models.former_names import rename_checkpoint
 from uniadapter.registry import HOOKS
 from uniadapter.utils.safe_io import atomic_write, to_plain
 
@@ -124,13 +125,8 @@ class SafeCheckpointHook(CheckpointHook):
         if "state_dict" in checkpoint:
             checkpoint["state_dict"] = state
         check_matches(model, state, left_out, path, exact=exact)
-        if left_out and recorded != self._backbone(model):
-            raise ValueError(
-                f"Checkpoint {path} was trained on another backbone: its fingerprint is "
-                f"{recorded}, that of model.pretrained="
-                f"{getattr(model, 'pretrained', None)!r} is {self._backbone(model)}. Set "
-                "`model.pretrained` to the file it was trained on."
-            )
+        if left_out:
+            check_backbone(f"Checkpoint {path}", recorded, model, own=self._backbone(model))
         if exact and "optimizer" in checkpoint:
             runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
             checkpoint["optimizer"] = match_optimizer(

@@ -14,6 +14,8 @@ import torch
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import nn
 
+from uniadapter.checkpoints.compare import Differences
+
 # Per-element states of torch's optimizers; others (Adafactor's factors) have shapes of their own.
 _ELEMENTWISE = frozenset(
     ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "exp_inf", "momentum_buffer", "sum")
@@ -158,14 +160,10 @@ def _by_order_of_the_file(
 def _check_groups(saved: Names, own: Names, path: str) -> None:
     there = {name for group in saved for name in group}
     here = {name for group in own for name in group}
-    if there != here:
-        parts = [("lacks", sorted(here - there)), ("has", sorted(there - here))]
-        listing = "; it ".join(f"{verb} {', '.join(n[:5])}" for verb, n in parts if n)
-        raise ValueError(
-            f"The optimizer of checkpoint {path} is over other parameters than this run's: it "
-            f"{listing}. Resume with the config it was trained with, or take the weights alone "
-            "with load_from."
-        )
+    Differences("its parameters", sorted(here - there), sorted(there - here)).raise_for(
+        f"The optimizer of checkpoint {path}",
+        "Resume with the config it was trained with, or take the weights alone with load_from.",
+    )
     if sorted(map(sorted, saved)) != sorted(map(sorted, own)):
         raise ValueError(
             f"The optimizer of checkpoint {path} has its parameters in other groups than this "

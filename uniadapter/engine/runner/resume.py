@@ -8,11 +8,10 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.logging import print_log
 from torch import nn
 
-from uniadapter.models.pretrained import has_place
+from uniadapter.checkpoints.compare import compare
 from uniadapter.utils.safe_io import load_torch_file
 
 _NUMBERED = re.compile(r"^(epoch|iter)_(\d+)\.pth$")
@@ -94,42 +93,16 @@ def check_matches(
     Raises:
         ValueError: If names or shapes differ, naming the first of them.
     """
-    own = model.state_dict()
+    own = set(model.state_dict())
     given = {re.sub(r"^module\.", "", name): value for name, value in state.items()}
-    required = set(own) - set(left_out)
-
-    def fits(name: str) -> bool:
-        # Weights of another stage may be of another image size: loading interpolates.
-        shape, wanted = given[name].shape, own[name].shape
-        return shape == wanted or (not exact and bool(has_place(name, shape, wanted)))
-
+    required = own - set(left_out)
     if not exact:
         required &= {name for name, p in model.named_parameters() if p.requires_grad}
-    problems = [
-        _listing("lacks", sorted(required - set(given))),
-        _listing("has unknown", sorted(set(given) - set(own))) if exact else "",
-        _listing(
-            "differs in the shape of",
-            [
-                f"{name} {tuple(given[name].shape)} (the model has {tuple(own[name].shape)})"
-                for name in sorted(set(given) & set(own))
-                if isinstance(given[name], torch.Tensor) and not fits(name)
-            ],
-        ),
-    ]
-    found = [problem for problem in problems if problem]
-    if found:
-        raise ValueError(
-            f"Checkpoint {path} does not belong to this model: it {'; it '.join(found)}. Use the "
-            "config it was trained with."
-        )
-
-
-def _listing(verb: str, names: list[str], shown: int = 5) -> str:
-    if not names:
-        return ""
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return f"{verb} {', '.join(names[:shown])}{more}"
+    # Weights of another stage may hold more, and be of another image size: loading interpolates.
+    differences = compare(
+        given, model, required, own, beside=lambda name: not exact, resized=not exact
+    )
+    differences.raise_for(f"Checkpoint {path}", "Use the config it was trained with.")
 
 
 def _candidates(work_dir: Path) -> list[Path]:

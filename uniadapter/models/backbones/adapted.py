@@ -11,9 +11,9 @@ from mmengine.registry import MODELS as ROOT
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from uniadapter.checkpoints.state import digest_frozen
 from uniadapter.registry import MODELS
 
-from ..fingerprint import digest_frozen
 from ..sites import Places, disabled
 from ..taps import Taps
 from .charts import Chart

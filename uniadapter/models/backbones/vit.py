@@ -10,12 +10,12 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from uniadapter.checkpoints.compare import has_place
 from uniadapter.registry import MODELS
 from uniadapter.utils.compat import mmpretrain_models
 
 from ..prefix_cache import PrefixCache
 from ..prefix_identity import draws
-from ..pretrained import has_place
 from ..sites import Grid, LayerSites, Slot
 
 _ViT = mmpretrain_models().VisionTransformer

@@ -11,18 +11,18 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from torch import nn
 
+from uniadapter.checkpoints import load_pretrained
+from uniadapter.checkpoints.former_names import rename_state
 from uniadapter.registry import MODELS
 
 from .. import sites
 from ..adapters.base import Adapter
-from ..adapters.state import set_trainable
 from ..backbones import BertDecoder, BertModel, BlipViT
 from ..backbones.vit import Prefix
+from ..components import set_trainable
 from ..fast import FastPaths
-from ..former_names import rename_state
 from ..heads.base import Head, adopt, refreshed
 from ..prefix_cache import PrefixCache
-from ..pretrained import load_pretrained
 from ..sites import Places
 
 

@@ -15,12 +15,12 @@ from safetensors.torch import load_file, save_file
 from transformers import BlipForImageTextRetrieval
 
 from tests.helpers import draws, tiny_retrieval_cfg
-from tests.test_models.test_conversion.states import assert_same
-from tests.test_models.test_conversion.test_huggingface import write_folder
+from tests.test_checkpoints.test_layouts.states import assert_same
+from tests.test_checkpoints.test_layouts.test_huggingface import write_folder
 from tests.test_models.test_parity_hf.twins import SMALL, blip_config
 from uniadapter.apis import convert_checkpoint
 from uniadapter.apis.model import build_model
-from uniadapter.models.conversion.shards import find_weights, read_weights
+from uniadapter.checkpoints.layouts.shards import find_weights, read_weights
 
 WEIGHTS = {name: torch.full((2,), float(index)) for index, name in enumerate("abcdef")}
 

@@ -11,8 +11,8 @@ from mmengine.config import Config
 from torch.nn import functional as F
 
 from tests.helpers import IMAGE_SIZE, VOCAB_SIZE, tiny_retrieval_cfg
-from tests.test_models.test_conversion import released_reference as reference
-from tests.test_models.test_conversion.states import key_list, write_pth
+from tests.test_checkpoints.test_layouts import released_reference as reference
+from tests.test_checkpoints.test_layouts.states import key_list, write_pth
 from uniadapter.apis import convert_checkpoint, init_model
 from uniadapter.models import RetrievalModel
 

@@ -5,11 +5,11 @@ import torch
 from torch import nn
 
 from tests.test_models import beit3_reference as reference
-from tests.test_models.test_conversion.states import pool_state
+from tests.test_checkpoints.test_layouts.states import pool_state
 from uniadapter.models import Beit3Text, Beit3Vision
-from uniadapter.models.conversion import export_state
-from uniadapter.models.conversion.beit3 import BEIT3
-from uniadapter.models.conversion.keys import State, map_keys
+from uniadapter.checkpoints.layouts import export_state
+from uniadapter.checkpoints.layouts.beit3 import BEIT3
+from uniadapter.checkpoints.layouts.keys import State, map_keys
 
 UNREAD = ("embed_positions", "mask_token")
 

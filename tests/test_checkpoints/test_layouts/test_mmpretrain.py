@@ -9,7 +9,7 @@ import pytest
 import torch
 from mmengine.registry import DefaultScope
 
-from tests.test_models.test_conversion.states import (
+from tests.test_checkpoints.test_layouts.states import (
     Towers,
     full_towers,
     meta_model,
@@ -17,10 +17,10 @@ from tests.test_models.test_conversion.states import (
     pool_state,
     vqa_parts,
 )
+from uniadapter.checkpoints.layouts.fit import fit_to_model
+from uniadapter.checkpoints.layouts.keys import Report, State, map_keys
+from uniadapter.checkpoints.layouts.mmpretrain import MMPRETRAIN
 from uniadapter.models import VisionLanguageModel
-from uniadapter.models.conversion.fit import fit_to_model
-from uniadapter.models.conversion.keys import Report, State, map_keys
-from uniadapter.models.conversion.mmpretrain import MMPRETRAIN
 from uniadapter.utils.compat import mmpretrain_models
 
 Shapes = dict[str, tuple[int, ...]]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from uniadapter.models.conversion.keys import Layout, Pair, map_keys
+from uniadapter.checkpoints.layouts.keys import Layout, Pair, map_keys
 
 TOY = Layout(
     "toy",

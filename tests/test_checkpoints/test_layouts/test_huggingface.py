@@ -12,11 +12,11 @@ from mmengine.config import Config
 from safetensors.torch import load_file, save_file
 
 from tests.helpers import tiny_retrieval_cfg
-from tests.test_models.test_conversion.states import pool_state, tiny_state, weight_shapes
+from tests.test_checkpoints.test_layouts.states import pool_state, tiny_state, weight_shapes
 from uniadapter.apis import convert_checkpoint, init_model
 from uniadapter.apis.model import build_model
-from uniadapter.models.conversion import read_checkpoint
-from uniadapter.models.conversion.huggingface import HUGGINGFACE
+from uniadapter.checkpoints.layouts import read_checkpoint
+from uniadapter.checkpoints.layouts.huggingface import HUGGINGFACE
 
 CONFIG = {
     "architectures": ["BlipForImageTextRetrieval"],

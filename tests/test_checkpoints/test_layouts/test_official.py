@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.test_models.test_conversion.states import (
+from tests.test_checkpoints.test_layouts.states import (
     assert_same,
     full_towers,
     meta_model,
@@ -12,11 +12,11 @@ from tests.test_models.test_conversion.states import (
     vqa_parts,
     weight_shapes,
 )
+from uniadapter.checkpoints.layouts import export_state
+from uniadapter.checkpoints.layouts.fit import fit_to_model
+from uniadapter.checkpoints.layouts.keys import Report, State, map_keys
+from uniadapter.checkpoints.layouts.official import OFFICIAL
 from uniadapter.models import VisionLanguageModel
-from uniadapter.models.conversion import export_state
-from uniadapter.models.conversion.fit import fit_to_model
-from uniadapter.models.conversion.keys import Report, State, map_keys
-from uniadapter.models.conversion.official import OFFICIAL
 
 LM_WEIGHT = "text_decoder.cls.predictions.decoder.weight"
 LM_BIAS = "text_decoder.cls.predictions.decoder.bias"

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.test_models.test_conversion.states import (
+from tests.test_checkpoints.test_layouts.states import (
     assert_same,
     key_list,
     meta_model,
@@ -13,11 +13,11 @@ from tests.test_models.test_conversion.states import (
     with_aliases,
 )
 from uniadapter.apis.model import build_model
+from uniadapter.checkpoints.layouts import export_state
+from uniadapter.checkpoints.layouts.fit import fit_to_model
+from uniadapter.checkpoints.layouts.keys import Report, State, map_keys
+from uniadapter.checkpoints.layouts.released import RELEASED
 from uniadapter.models import VisionLanguageModel
-from uniadapter.models.conversion import export_state
-from uniadapter.models.conversion.fit import fit_to_model
-from uniadapter.models.conversion.keys import Report, State, map_keys
-from uniadapter.models.conversion.released import RELEASED
 
 
 def read(source: State, model: VisionLanguageModel) -> tuple[State, Report]:
@@ -89,7 +89,7 @@ def test_aliases_that_disagree_are_both_named() -> None:
 
 def test_ranks_of_file_and_config_are_compared() -> None:
     source = with_aliases(*key_list("uniadapter_retrieval", 128))
-    with pytest.raises(ValueError, match="file r=128, config r=512"):
+    with pytest.raises(ValueError, match="file r=128, model r=512"):
         read(source, meta_model(512))
 
 
@@ -108,7 +108,7 @@ def test_a_vqa_decoder_is_left_by_a_retrieval_model() -> None:
     own = pool_state(weight_shapes(vqa_parts(released_adapter(128))))
     released, _ = export_state(own, "uniadapter")
     state, report = map_keys(released, RELEASED, "f.pth")
-    with pytest.raises(ValueError, match=r"lacks 6 tensors .*itm_head"):
+    with pytest.raises(ValueError, match=r"missing in the file: itm_head.* and 1 more"):
         fit_to_model(state, report, meta_model(128), "f.pth")
 
 

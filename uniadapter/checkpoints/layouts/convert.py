@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from ..pretrained import read_content
+from ..files import read
 from .beit3 import BEIT3, export_beit3
 from .fit import fit_to_model
 from .huggingface import HUGGINGFACE, read_huggingface
@@ -14,9 +14,6 @@ from .keys import Layout, Report, State, map_keys
 from .mmpretrain import MMPRETRAIN
 from .official import OFFICIAL, export_official
 from .released import RELEASED, export_released
-
-if TYPE_CHECKING:
-    from ..tasks import VisionLanguageModel
 
 SOURCES: dict[str, Layout] = {
     layout.name: layout for layout in (OFFICIAL, RELEASED, HUGGINGFACE, MMPRETRAIN, BEIT3)
@@ -32,7 +29,7 @@ _TOWERS = ("visual.", "text.", "decoder.")
 
 
 def read_checkpoint(
-    path: str | Path, layout: str, model: VisionLanguageModel
+    path: str | Path, layout: str, model: Any
 ) -> tuple[State, Report]:
     """Read a foreign checkpoint as tensors of a model.
 
@@ -55,8 +52,8 @@ def read_checkpoint(
     if layout == "hf":
         source, notes = read_huggingface(path, model)
     else:
-        content = read_content(path)
-        source = content.state
+        content = read(path)
+        source = content.tensors
         notes = [f"beside the weights, not used: {k} ({what})" for k, what in content.left.items()]
     state, report = map_keys(source, SOURCES[layout], str(path))
     report.notes += notes

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from .safe_io import damaged, what_it_is
+from uniadapter.utils.safe_io import damaged, what_it_is
 
 
 class LeftOut(list):

@@ -1,43 +1,53 @@
-"""Loading a backbone's pretrained weights, and refusing what does not fit."""
+"""Reading and writing files of weights: one reader for all kinds, which never runs pickled code."""
 
 from __future__ import annotations
 
+import json
 import logging
-import math
-from collections.abc import Collection, Iterable
+import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from mmengine.logging import print_log
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
-from uniadapter.utils.foreign_file import left_out, load_foreign_file
 from uniadapter.utils.safe_io import what_it_is
+
+from .foreign_file import left_out, load_foreign_file
+
+CONFIG_NAME = "adapter_config.json"
+WEIGHTS_NAME = "adapter_model.safetensors"
+FORMAT_VERSION = 1
 
 # Where other projects put a state dict, and what their wrappers put before its names.
 _WRAPPERS = ("state_dict", "model", "model_state_dict", "net", "module")
 _PREFIXES = ("module.", "_orig_mod.")
 _UNREAD = "not read, it needs code of"
-# Parts of another task or of training that a file may hold beside what a model wants.
-_TRAINING = ("adapter.", "ema.", "queue.", "step")
-_HEADS = ("vision_proj.", "text_proj.", "itm_head.", "temp", "logit_scale")
-_PARTS = (*_TRAINING, "decoder.", "text.", *_HEADS)
-
 
 class Content(NamedTuple):
-    """What a checkpoint file holds.
+    """What a checkpoint holds.
 
     Attributes:
-        state (dict[str, Tensor]): Tensors by name, on the CPU.
-        meta (dict): What stands under ``meta`` beside them; empty where there is no such thing.
+        kind (str): ``'adapter'`` (a folder), ``'training'`` (what a run saved) or ``'weights'``.
+        tensors (dict[str, Tensor]): Tensors by name, on the CPU.
+        meta (dict): What stands under ``meta`` beside them, of an adapter its JSON; empty where
+            there is no such thing.
         left (dict[str, str]): What else the file holds by key, and what that is, for a report.
     """
 
-    state: dict[str, torch.Tensor]
+    kind: Literal["adapter", "training", "weights"]
+    tensors: dict[str, torch.Tensor]
     meta: dict[str, Any]
     left: dict[str, str]
+
+
+def is_adapter(path: Path) -> bool:
+    """Whether a path is the folder of an adapter, or the weights in it."""
+    if path.is_dir():
+        return (path / CONFIG_NAME).is_file()
+    return path.suffix == ".safetensors" and (path.parent / CONFIG_NAME).is_file()
 
 
 def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
@@ -61,15 +71,15 @@ def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
         raise ValueError(f"{path} is damaged ({error}): copy or save it again.") from error
 
 
-def read_content(path: str | Path) -> Content:
-    """Read a safetensors file or a torch checkpoint of any project, never running pickled code.
+def read(path: str | Path) -> Content:
+    """Read an adapter, a safetensors file or a torch checkpoint of any project.
 
     Tensors may stand under ``state_dict``, ``model``, ``model_state_dict``, ``net`` or ``module``,
     one in another. Prefixes that wrappers put before every name (``module.``, ``_orig_mod.``) are
     taken off. Objects that only their own code could build are left out, and a warning names them.
 
     Args:
-        path (str | Path): The file.
+        path (str | Path): The file, or the folder of an adapter.
 
     Returns:
         Content: Tensors and what stands beside them.
@@ -79,6 +89,8 @@ def read_content(path: str | Path) -> Content:
         ValueError: If the file is damaged or holds no tensors; the error says what it holds.
     """
     path = Path(path)
+    if is_adapter(path):
+        return read_adapter(path if path.is_dir() else path.parent)
     if path.is_dir():
         raise ValueError(
             f"{path} is a folder: name the file of the weights in it. Folders of transformers are "
@@ -92,7 +104,7 @@ def read_content(path: str | Path) -> Content:
     if path.name.endswith(".json"):
         raise ValueError(f"{path} is a JSON file: name the weights, or their folder.")
     if path.suffix == ".safetensors":
-        return Content(_without_prefix(read_safetensors(path)), {}, {})
+        return Content("weights", _without_prefix(read_safetensors(path)), {}, {})
     content = load_foreign_file(path)
     meta = content.get("meta") if isinstance(content, dict) else None
     left: dict[str, str] = {}
@@ -101,12 +113,18 @@ def read_content(path: str | Path) -> Content:
     if unread:
         said = ", ".join(f"{key} ({words})" for key, words in unread.items())
         print_log(f"{path}: left out beside the weights: {said}.", "current", logging.WARNING)
-    return Content(_without_prefix(state), meta if isinstance(meta, dict) else {}, left)
+    own = isinstance(meta, dict) and "state_dict" in content
+    return Content(
+        "training" if own else "weights",
+        _without_prefix(state),
+        meta if isinstance(meta, dict) else {},
+        left,
+    )
 
 
 def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
-    """The tensors of :func:`read_content`."""
-    return read_content(path).state
+    """The tensors of :func:`read`."""
+    return read(path).tensors
 
 
 def _unwrap(path: Path, content: Any, left: dict[str, str]) -> dict[str, torch.Tensor]:
@@ -153,68 +171,80 @@ def _without_prefix(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return state
 
 
-def unknown_names(state: Iterable[str], known: Collection[str]) -> list[str]:
-    """Names that are neither ``known`` nor any part this package writes, sorted."""
-    return sorted(name for name in state if name not in known and not name.startswith(_PARTS))
-
-
-def has_place(name: str, shape: torch.Size, own: torch.Size) -> bool:
-    """Whether a tensor can be loaded under a name of the model.
+def read_adapter(folder: Path) -> Content:
+    """Read the folder of an adapter.
 
     Args:
-        name (str): The name.
-        shape (torch.Size): Shape of the tensor.
-        own (torch.Size): Shape of the model's.
+        folder (Path): With the weights and the JSON beside them.
 
     Returns:
-        bool: True for equal shapes, and for position embeddings of any square of patches and one
-        class token: the visual tower interpolates them while loading.
-    """
-    if shape == own or not name.endswith("pos_embed"):
-        return shape == own
-    square = len(shape) == 3 and math.isqrt(max(shape[1] - 1, 0)) ** 2 == shape[1] - 1 > 0
-    return square and (shape[0], shape[2]) == (own[0], own[2])
-
-
-def load_pretrained(model: Any, path: str | Path) -> None:
-    """Load towers and heads; adapter, momentum and queue of the model stay as they are.
-
-    Args:
-        model (VisionLanguageModel): The model.
-        path (str | Path): A file in this package's names.
+        Content: Tensors, and the JSON as ``meta``.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If a tensor of a tower or head is missing, has another shape, or the file
-            holds tensors that no part of the package knows.
+        FileNotFoundError: If one of the two files is missing.
+        ValueError: If one is damaged, or written by another version.
     """
-    state = read_state_dict(path)
-    own = model.state_dict()
-    wanted_prefixes = tuple(f"{name}." for name in (*model.towers(), *model.heads()))
-    wanted = {name for name in own if name.startswith(wanted_prefixes)}
-    missing = sorted(wanted - set(state))
-    # A temperature is no part of every backbone file (transformers' BLIP has none).
-    scalars = {id(parameter) for parameter in model.scalars().values()}
-    wanted |= {name for name, parameter in model.named_parameters() if id(parameter) in scalars}
-    unknown = unknown_names(state, wanted)
-    if missing or unknown:
-        raise ValueError(
-            f"{path} is no complete backbone for {type(model).__name__}: "
-            f"{len(missing)} tensors are missing (such as {missing[:3]}), {len(unknown)} are "
-            f"unknown (such as {unknown[:3]}). Convert other layouts with "
-            "tools/model_converters/convert_checkpoint.py."
+    config, weights = _read_adapter_config(folder / CONFIG_NAME), folder / WEIGHTS_NAME
+    if not weights.is_file():
+        raise FileNotFoundError(f"{weights} is missing beside {CONFIG_NAME}: copy both files.")
+    return Content("adapter", read_safetensors(weights), config, {})
+
+
+def _read_adapter_config(path: Path) -> dict[str, Any]:
+    """Read the JSON beside an adapter's weights."""
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is missing: an adapter is the folder with {CONFIG_NAME} and {WEIGHTS_NAME}."
         )
-    chosen = {name: tensor for name, tensor in state.items() if name in wanted}
-    shapes = [
-        f"{name}: file {tuple(tensor.shape)}, model {tuple(own[name].shape)}"
-        for name, tensor in chosen.items()
-        if not has_place(name, tensor.shape, own[name].shape)
-    ]
-    if shapes:
+    try:
+        config = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not valid JSON ({error}): save the adapter again.") from error
+    for key in ("format_version", "method", "options", "backbone_sha256"):
+        if not isinstance(config, dict) or key not in config:
+            raise ValueError(f"{path} lacks the key {key!r}: it was not written by save_adapter.")
+    if config["format_version"] != FORMAT_VERSION:
         raise ValueError(
-            f"{path} has other shapes than the model's config: {'; '.join(shapes[:5])}."
+            f"{path} has format_version={config['format_version']}, this version of uniadapter "
+            f"reads {FORMAT_VERSION}: install the version that wrote it."
         )
-    # The visual tower interpolates position embeddings of another image size while loading.
-    model.load_state_dict(chosen, strict=False)
-    left = sorted({name.split(".")[0] for name in state if name not in wanted})
-    print_log(f"Loaded {len(chosen)} tensors of {path}" + (f", left {left}." if left else "."))
+    return config
+
+
+def _own_memory(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Give every tensor memory of its own, as safetensors wants; tied ones are copied."""
+    seen: set[int] = set()
+    separate = {}
+    for name, tensor in state.items():
+        storage = tensor.untyped_storage()
+        whole = storage.nbytes() == tensor.numel() * tensor.element_size()
+        fresh = whole and tensor.is_contiguous() and storage.data_ptr() not in seen
+        separate[name] = tensor if fresh else tensor.clone(memory_format=torch.contiguous_format)
+        seen.add(storage.data_ptr())
+    return separate
+
+
+def write(path: str | Path, state: dict[str, torch.Tensor], under: str | None = None) -> None:
+    """Write a file of weights, whole or not at all.
+
+    Args:
+        path (str | Path): Where; the folder is made.
+        state (dict[str, Tensor]): Tensors by name.
+        under (str, optional): Write a file of ``torch.save`` with the tensors under this key. None
+            writes safetensors.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        if under is not None:
+            torch.save({under: state}, temporary)
+        else:
+            # safetensors makes files that only their owner can read, whatever the umask says.
+            temporary.touch()
+            mode = temporary.stat().st_mode
+            save_file(_own_memory(state), temporary, metadata={"format": "pt"})
+            temporary.chmod(mode)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..pretrained import read_state_dict
+from ..files import read_state_dict
 from .keys import State
 
 # In transformers' own order.

@@ -1,4 +1,4 @@
-"""Files of earlier versions call some tensors by other names: loading reads both.
+"""Files of earlier versions: some tensors had other names, and some were of no use.
 
 The names are compared before anything is loaded (an adapter's file, a checkpoint that is resumed,
 an optimizer's states), so each of these readers translates what it read first.
@@ -6,12 +6,14 @@ an optimizer's states), so each of these readers translates what it read first.
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+import re
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
 from typing import Any
 
+import torch
+from mmengine.logging import print_log
 from torch import nn
-
-from .adapters.base import Adapter
 
 # What a wrapper or EMAHook puts before the names of a model.
 _BEFORE = ("", "module.")
@@ -27,11 +29,14 @@ def former_names(model: nn.Module) -> dict[str, str]:
         dict[str, str]: Parameters and their momentum averages; empty where no name changed.
     """
     found: dict[str, str] = {}
+    asked: tuple[str, ...] = ()
     for path, module in model.named_modules():
-        if not isinstance(module, Adapter):
-            continue
         place = f"{path}." if path else ""
-        for former, name in module.former_names().items():
+        # An adapter speaks for what lies in it.
+        if not hasattr(module, "former_names") or place.startswith(asked):
+            continue
+        asked += (place,)
+        for former, name in module.former_names().items()  # type: ignore[operator]:
             found[place + former] = place + name
             average, now = (f"ema.{(place + n).replace('.', '/')}" for n in (former, name))
             found[average] = now
@@ -70,6 +75,45 @@ def rename_checkpoint(model: nn.Module, checkpoint: dict[str, Any]) -> None:
     names = former_names(model)
     if names and "optimizer_names" in checkpoint:
         checkpoint["optimizer_names"] = _renamed(checkpoint["optimizer_names"], names)
+
+
+def drop_obsolete(
+    path: str | Path, state: Mapping[str, torch.Tensor], model: nn.Module
+) -> dict[str, torch.Tensor]:
+    """Leave out tensors that an earlier version saved although nothing ever read them.
+
+    Args:
+        path (str | Path): Where the tensors come from, for the log.
+        state (dict[str, Tensor]): Tensors by name, of trained parameters or of a whole model.
+        model (nn.Module): The model.
+
+    Returns:
+        dict[str, Tensor]: The others, in order.
+    """
+    adapter = getattr(model, "adapter", None)
+    if adapter is None:
+        return dict(state)
+    own = set(model.state_dict())
+    # Averages have the names of their parameters, with slashes.
+    short = {
+        name: re.sub(r"^(module\.)?(ema\.)?adapter[./]", "", name).replace("/", ".")
+        for name in state
+        if re.match(r"(module\.)?(ema\.adapter/|adapter\.)", name)
+        and name.removeprefix("module.") not in own
+    }
+    tensors: dict[str, torch.Tensor] = {}
+    for name in short:
+        # An average is none of a start at zero where the parameter is not.
+        tensors.setdefault(short[name], state[name])
+    found = adapter.obsolete(tensors)
+    gone = [name for name in short if short[name] in found]
+    if gone:
+        print_log(
+            f"{path}: left out {len(gone)} tensors of modules that nothing ever ran, such as "
+            f"{gone[:3]}.",
+            "current",
+        )
+    return {name: tensor for name, tensor in state.items() if name not in set(gone)}
 
 
 def _now(name: str, names: dict[str, str], state: MutableMapping[str, Any]) -> str:

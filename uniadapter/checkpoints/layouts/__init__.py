@@ -1,4 +1,4 @@
-"""Conversion of checkpoints between this package's names and those of other code bases."""
+"""How other code bases name the same weights, one file each; reading theirs and writing them back."""
 
 from .convert import SOURCES, TARGETS, export_state, read_checkpoint
 from .keys import Report

@@ -13,8 +13,8 @@ from mmengine.registry import DefaultScope
 
 from tests.helpers import ROOT
 from uniadapter.apis.model import build_model
+from uniadapter.checkpoints.state import weight_names
 from uniadapter.models import VisionLanguageModel
-from uniadapter.models.conversion.fit import weight_names
 from uniadapter.registry import SCOPE
 
 KEY_LISTS = ROOT / "tests/data/checkpoint_keys"

@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 
 from tests.helpers import ROOT
-from tests.test_models.test_conversion.states import (
+from tests.test_checkpoints.test_layouts.states import (
     assert_same,
     key_list,
     meta_model,
@@ -17,11 +17,11 @@ from tests.test_models.test_conversion.states import (
     weight_shapes,
 )
 from uniadapter.apis.model import build_model
+from uniadapter.checkpoints.layouts import export_state
+from uniadapter.checkpoints.layouts.fit import fit_to_model
+from uniadapter.checkpoints.layouts.keys import Report, State, map_keys
+from uniadapter.checkpoints.layouts.official import OFFICIAL
 from uniadapter.models import VisionLanguageModel
-from uniadapter.models.conversion import export_state
-from uniadapter.models.conversion.fit import fit_to_model
-from uniadapter.models.conversion.keys import Report, State, map_keys
-from uniadapter.models.conversion.official import OFFICIAL
 
 # The keys of the files that a model of this shape keeps no place for.
 LEFT = ("visual_encoder_m.", "text_encoder_m.", "vision_proj_m.", "text_proj_m.")

@@ -14,8 +14,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from tests.helpers import draws
-from uniadapter.models import pretrained as module
-from uniadapter.models.pretrained import has_place, read_content, read_state_dict
+from uniadapter.checkpoints import files as module
+from uniadapter.checkpoints.compare import has_place
+from uniadapter.checkpoints.files import read, read_state_dict
 
 WRAPPERS = ("state_dict", "model", "model_state_dict", "net", "module")
 
@@ -49,23 +50,23 @@ def test_the_state_dict_is_found(wrappers, prefix, beside, inside, tmp_path_fact
     for wrapper in wrappers:
         content = {wrapper: content, **({} if inside else {n: others[n] for n in beside})}
     torch.save(content, path)
-    found = read_content(path)
-    assert set(found.state) == {"text.a", "temp"}
-    assert torch.equal(found.state["temp"], weights[f"{prefix}temp"])
+    found = read(path)
+    assert set(found.tensors) == {"text.a", "temp"}
+    assert torch.equal(found.tensors["temp"], weights[f"{prefix}temp"])
     assert set(found.left) == (set(beside) if wrappers or inside else set())
 
 
 def test_what_was_not_read_is_said_once(tmp_path, said):
     content = {"model": {"a": torch.ones(1)}, "args": argparse.Namespace(), "epoch": 3}
     torch.save(content, tmp_path / "a.pth")
-    found = read_content(tmp_path / "a.pth")
+    found = read(tmp_path / "a.pth")
     assert found.left == {"args": "not read, it needs code of argparse.Namespace", "epoch": "int"}
     assert len(said) == 1
     assert said[0].endswith(
         "beside the weights: args (not read, it needs code of argparse.Namespace)."
     )
     torch.save({"state_dict": {"a": torch.ones(1)}, "meta": {"x": 1}}, tmp_path / "b.pth")
-    assert read_content(tmp_path / "b.pth").meta == {"x": 1}
+    assert read(tmp_path / "b.pth").meta == {"x": 1}
     assert len(said) == 1
 
 

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.helpers import draws
-from uniadapter.utils.foreign_file import left_out, load_foreign_file
+from uniadapter.checkpoints.foreign_file import left_out, load_foreign_file
 
 
 class Options(dict):

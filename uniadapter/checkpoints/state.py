@@ -1,0 +1,106 @@
+"""What of a model stands in files, by name, and fingerprints of what does not."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+#: Beginnings of the names of what training alone needs: averages, queue and counter of steps.
+TRAINING_STATE = ("ema.", "queue.", "step")
+
+
+def digest_frozen(parts: Mapping[str, nn.Module]) -> str:
+    """SHA-256 over what is not trained of modules, but for position embeddings."""
+    digest = hashlib.sha256()
+    for prefix, part in sorted(parts.items()):
+        trained = {name for name, p in part.named_parameters() if p.requires_grad}
+        for name, tensor in sorted(part.state_dict().items()):
+            if name == "pos_embed" or name in trained:
+                continue
+            digest.update(f"{prefix}.{name}{tuple(tensor.shape)}".encode())
+            data = tensor.detach().to("cpu", torch.float32).contiguous()
+            digest.update(memoryview(data.numpy()).cast("B") if data.numel() else b"")
+    return digest.hexdigest()
+
+
+def part_names(model: Any, parts: Iterable[str]) -> set[str]:
+    """Names in the state dict that belong to parts such as ``'visual'`` or ``'itm_head'``."""
+    prefixes = tuple(f"{part}." for part in parts)
+    return {name for name in model.state_dict() if name.startswith(prefixes)}
+
+
+def scalar_names(model: Any) -> set[str]:
+    """Names of parameters outside towers, heads and adapter (the temperature)."""
+    scalars = {id(parameter) for parameter in model.scalars().values()}
+    return {name for name, parameter in model.named_parameters() if id(parameter) in scalars}
+
+
+def weight_names(model: Any) -> set[str]:
+    """Names of what a checkpoint holds: towers, heads, adapter and scalars, no training state."""
+    parts = (*model.towers(), *model.heads(), "adapter")
+    return part_names(model, parts) | scalar_names(model)
+
+
+def trained_state_dict(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The trained tensors by their canonical name, tied ones once, detached."""
+    return {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
+
+
+def backbone_fingerprint(model: nn.Module) -> str:
+    """SHA-256 over the towers' tensors, independent of device and of the image size.
+
+    Position embeddings of the visual tower are left out: they are interpolated to the image size.
+    So is what is trained of the towers (a language-model head): training must not change it.
+
+    Args:
+        model (VisionLanguageModel): The model.
+
+    Returns:
+        str: Hexadecimal digest; that of the weights before :func:`cast_frozen` rounded them.
+    """
+    if getattr(model, "frozen_fingerprint", None):
+        return str(model.frozen_fingerprint)
+    return digest_frozen(model.towers())  # type: ignore[operator]
+
+
+def heads_fingerprint(model: nn.Module) -> str | None:
+    """SHA-256 over the tensors of frozen heads, which an adapter's file does not hold.
+
+    Args:
+        model (VisionLanguageModel): The model.
+
+    Returns:
+        str: Hexadecimal digest; None if the model trains its heads or has none.
+    """
+    heads: dict[str, nn.Module] = model.heads()  # type: ignore[operator]
+    frozen = any(not p.requires_grad for head in heads.values() for p in head.parameters())
+    return digest_frozen(heads) if frozen else None
+
+
+def check_backbone(
+    path: str | Path, recorded: str | None, model: nn.Module, own: str | None = None
+) -> None:
+    """Refuse a file that was trained on another backbone than the model's.
+
+    Args:
+        path (str | Path): The file, for the error.
+        recorded (str, optional): The fingerprint in the file.
+        model (VisionLanguageModel): The model.
+        own (str, optional): Its fingerprint, where it is known already.
+
+    Raises:
+        ValueError: If they differ.
+    """
+    own = backbone_fingerprint(model) if own is None else own
+    if recorded != own:
+        said = "none" if recorded is None else f"{recorded[:12]}..."
+        raise ValueError(
+            f"{path} was trained on a backbone with other weights (sha256 {said}, that of "
+            f"model.pretrained={getattr(model, 'pretrained', None)!r} is {own[:12]}...): set "
+            "model.pretrained to the weights it was trained from."
+        )
