@@ -10,13 +10,13 @@ import pytest
 import torch
 from mmengine.config import Config
 from safetensors.torch import load_file
-from uniadapter.models.adapters.state import save_adapter
 
 from tests.helpers import run_tool, tiny_retrieval_cfg
 from tests.test_checkpoints.test_layouts.states import assert_same, tiny_state, write_pth
 from uniadapter.apis import convert_checkpoint, init_model
 from uniadapter.apis.model import build_model
 from uniadapter.checkpoints.layouts import export_state
+from uniadapter.models.adapters.state import save_adapter
 
 ADAPTER = {"type": "UniAdapter", "bottleneck": 8, "variant": "released", "kv_rank": 4}
 

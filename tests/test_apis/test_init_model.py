@@ -8,12 +8,12 @@ import pytest
 import torch
 from mmengine.config import Config
 from safetensors.torch import save_file
-from uniadapter.models.adapters.state import save_adapter
 
 from tests.helpers import tiny_retrieval_cfg
 from tests.model_helpers import outputs, randomize, same, tiny_batch, tiny_model
 from uniadapter.apis import init_model
 from uniadapter.apis.model import build_model, load_weights
+from uniadapter.models.adapters.state import save_adapter
 
 
 @pytest.fixture

@@ -8,6 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
+
+from tests.helpers import tiny_retrieval_cfg
+from tests.model_helpers import adapter_cfg, outputs, randomize, same, tiny_batch, tiny_model
+from uniadapter.checkpoints import adapter as state_module
 from uniadapter.models.adapters.state import (
     CONFIG_NAME,
     WEIGHTS_NAME,
@@ -20,10 +24,6 @@ from uniadapter.models.adapters.state import (
     set_trainable,
     trained_state_dict,
 )
-
-from tests.helpers import tiny_retrieval_cfg
-from tests.model_helpers import adapter_cfg, outputs, randomize, same, tiny_batch, tiny_model
-from uniadapter.checkpoints import adapter as state_module
 from uniadapter.models.adapters.uniadapter import UniAdapter
 from uniadapter.registry import MODELS
 

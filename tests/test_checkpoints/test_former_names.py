@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from uniadapter.models.adapters.state import load_adapter, save_adapter
 
 from tests.helpers import load_tool, tiny_retrieval_cfg, tiny_run_cfg, write_run_cfg
 from uniadapter.apis.model import build_model, load_weights
 from uniadapter.checkpoints.former_names import former_names, rename_checkpoint, rename_state
+from uniadapter.models.adapters.state import load_adapter, save_adapter
 
 train = load_tool("train.py")
 RELEASED = {"type": "UniAdapter", "bottleneck": 4, "variant": "released", "sharing": "down+up"}

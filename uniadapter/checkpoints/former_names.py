@@ -36,7 +36,7 @@ def former_names(model: nn.Module) -> dict[str, str]:
         if not hasattr(module, "former_names") or place.startswith(asked):
             continue
         asked += (place,)
-        for former, name in module.former_names().items()  # type: ignore[operator]:
+        for former, name in module.former_names().items():
             found[place + former] = place + name
             average, now = (f"ema.{(place + n).replace('.', '/')}" for n in (former, name))
             found[average] = now

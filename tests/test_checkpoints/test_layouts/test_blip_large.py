@@ -71,7 +71,9 @@ def test_counts_of_the_towers():
 
 
 def test_a_base_model_refuses_it():
-    with pytest.raises(ValueError, match=r"144 tensors without .*visual_encoder\.blocks\.12"):
+    with pytest.raises(
+        ValueError, match=r"in the model: visual_encoder\.blocks\.12.* and 139 more"
+    ):
         read(pool_state(key_list("blip_large_retrieval")[0]), meta_model())
 
 
@@ -85,5 +87,5 @@ def test_a_base_model_refuses_it():
 def test_a_missing_tensor_is_named(key: str):
     source = pool_state(key_list("blip_large_retrieval")[0])
     del source[key]
-    with pytest.raises(ValueError, match="lacks 1 tensors"):
+    with pytest.raises(ValueError, match=r"missing in the file: (visual|text)\.\S*\n"):
         read(source, large())

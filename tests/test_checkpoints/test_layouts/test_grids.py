@@ -11,13 +11,13 @@ import torch
 from mmengine.config import Config
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
-from uniadapter.models.adapters.state import save_adapter
 
 from tests.helpers import tiny_retrieval_cfg
 from tests.test_checkpoints.test_layouts.states import assert_same, tiny_state, write_pth
 from uniadapter.apis import convert_checkpoint, init_model
 from uniadapter.apis.model import build_model
 from uniadapter.checkpoints.layouts import SOURCES, export_state
+from uniadapter.models.adapters.state import save_adapter
 from uniadapter.registry import MODELS
 
 RELEASED = {"type": "UniAdapter", "bottleneck": 4, "variant": "released", "kv_rank": 4}

@@ -8,15 +8,16 @@ from torch.serialization import get_unsafe_globals_in_checkpoint
 
 from tests.toy import ToyModel, toy_runner
 from uniadapter.engine.hooks import safe_checkpoint
-from uniadapter.models.adapters import state
 
 
 @pytest.fixture(autouse=True)
 def fingerprint(monkeypatch):
     """The toy's fingerprint is the sum of its frozen weights."""
-    monkeypatch.setattr(
-        state, "backbone_fingerprint", lambda model: f"{float(model.visual.weight.sum()):.6f}"
-    )
+
+    def digest(model) -> str:
+        return f"{float(model.visual.weight.sum()):.6f}"
+
+    monkeypatch.setattr(safe_checkpoint, "backbone_fingerprint", digest)
 
 
 def load(path: Path) -> dict:
@@ -74,7 +75,7 @@ def test_adapter_is_exported_beside_each_checkpoint(tmp_path: Path, monkeypatch)
         Path(folder).mkdir(parents=True)
         (Path(folder) / "adapter").write_text(str(model.temp.item()))
 
-    monkeypatch.setattr(state, "save_adapter", save_adapter)
+    monkeypatch.setattr(safe_checkpoint, "save_adapter", save_adapter)
     monkeypatch.setattr(ToyModel, "adapter", "an adapter", raising=False)
     options = {"max_keep_ckpts": 1, "save_best": "t2v/R1"}
     runner = toy_runner(tmp_path, epochs=3, validate=True, checkpoint=options)

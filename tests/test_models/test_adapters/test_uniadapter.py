@@ -7,7 +7,6 @@ import copy
 import pytest
 import torch
 from torch.nn import functional as F
-from uniadapter.models.adapters.state import count_parameters, trained_state_dict
 
 from tests.helpers import tiny_retrieval_cfg
 from tests.model_helpers import (
@@ -21,6 +20,7 @@ from tests.model_helpers import (
     tiny_model,
     tiny_pretrain_cfg,
 )
+from uniadapter.models.adapters.state import count_parameters, trained_state_dict
 from uniadapter.models.adapters.uniadapter import SHARING, LayerAdapter
 
 QUERY = ("off", "shared", "own")
