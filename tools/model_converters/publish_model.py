@@ -16,9 +16,8 @@ import sys
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
-from uniadapter.checkpoints import read_state_dict
+from uniadapter.checkpoints import read_state_dict, write
 
 #: What a backbone file holds; everything else in a training checkpoint is a state of training.
 HEADS = ("vision_proj.", "text_proj.", "itm_head.", "temp", "logit_scale")
@@ -60,10 +59,7 @@ def publish(src: str | Path, dst: str | Path) -> tuple[str, int]:
     if dst.suffix != ".safetensors":
         raise ValueError(f"{dst}: a backbone is written as safetensors, name a .safetensors file.")
     state = backbone_state(read_state_dict(src))
-    dst.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = dst.with_suffix(".tmp")
-    save_file(state, unfinished, metadata={"format": "pt"})
-    unfinished.replace(dst)
+    write(dst, state)
     return hashlib.sha256(dst.read_bytes()).hexdigest(), dst.stat().st_size
 
 

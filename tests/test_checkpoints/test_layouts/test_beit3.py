@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from tests.test_models import beit3_reference as reference
 from tests.test_checkpoints.test_layouts.states import pool_state
-from uniadapter.models import Beit3Text, Beit3Vision
+from tests.test_models import beit3_reference as reference
 from uniadapter.checkpoints.layouts import export_state
 from uniadapter.checkpoints.layouts.beit3 import BEIT3
 from uniadapter.checkpoints.layouts.keys import State, map_keys
+from uniadapter.models import Beit3Text, Beit3Vision
 
 UNREAD = ("embed_positions", "mask_token")
 

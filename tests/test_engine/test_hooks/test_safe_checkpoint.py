@@ -52,7 +52,9 @@ def test_frozen_towers_are_left_out_with_pretrained(tmp_path: Path):
     left_out = {"visual.weight", "visual.bias"}
     assert set(checkpoint["state_dict"]) == set(runner.model.state_dict()) - left_out
     assert set(checkpoint["meta"]["left_out"]) == left_out
-    assert checkpoint["meta"]["backbone_sha256"] == state.backbone_fingerprint(runner.model)
+    assert checkpoint["meta"]["backbone_sha256"] == safe_checkpoint.backbone_fingerprint(
+        runner.model
+    )
 
 
 def test_old_files_go_only_after_the_new_one_is_there(tmp_path: Path, monkeypatch):

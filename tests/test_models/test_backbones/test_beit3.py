@@ -11,9 +11,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from tests.test_models import beit3_reference as reference
-from uniadapter.models import Beit3Text, Beit3Vision, UniAdapter
 from uniadapter.checkpoints.layouts.beit3 import BEIT3
 from uniadapter.checkpoints.layouts.keys import map_keys
+from uniadapter.models import Beit3Text, Beit3Vision, UniAdapter
 from uniadapter.models.sites import Places, disabled
 
 HEADS, WORDS, DEPTH, SIDE = 2, 20, 2, 3
