@@ -18,7 +18,7 @@ from uniadapter.utils.safe_io import atomic_write, to_plain
 from .compare import Differences, compare
 from .former_names import drop_obsolete, rename_state
 from .files import CONFIG_NAME, FORMAT_VERSION, WEIGHTS_NAME, read_adapter
-from .state import backbone_fingerprint, check_backbone, heads_fingerprint, trained_state_dict
+from .state import backbone_fingerprint, check_fingerprint, heads_fingerprint, trained_state_dict
 
 
 def _describe(model: Any) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def _same_option(adapter: Any, key: str, file: Any, ours: Any) -> bool:
 
 def _check_frozen(folder: Path, config: dict[str, Any], model: nn.Module) -> None:
     """Refuse a model whose frozen weights are not those the adapter was trained on."""
-    check_backbone(folder, config["backbone_sha256"], model)
+    check_fingerprint(folder, config["backbone_sha256"], model)
     heads = heads_fingerprint(model)
     if heads is None:
         return

@@ -82,7 +82,7 @@ def heads_fingerprint(model: nn.Module) -> str | None:
     return digest_frozen(heads) if frozen else None
 
 
-def check_backbone(
+def check_fingerprint(
     path: str | Path, recorded: str | None, model: nn.Module, own: str | None = None
 ) -> None:
     """Refuse a file that was trained on another backbone than the model's.

@@ -17,7 +17,7 @@ from torch import nn
 
 from uniadapter.checkpoints.adapter import save_adapter
 from uniadapter.checkpoints.former_names import drop_obsolete, rename_checkpoint
-from uniadapter.checkpoints.state import backbone_fingerprint, check_backbone
+from uniadapter.checkpoints.state import backbone_fingerprint, check_fingerprint
 from uniadapter.engine.runner.finite import check_losses, check_weights
 from uniadapter.engine.runner.optimizer_state import match_optimizer, optimizer_names
 from uniadapter.engine.runner.position import restore_gradients, take_position
@@ -126,7 +126,7 @@ class SafeCheckpointHook(CheckpointHook):
             checkpoint["state_dict"] = state
         check_matches(model, state, left_out, path, exact=exact)
         if left_out:
-            check_backbone(f"Checkpoint {path}", recorded, model, own=self._backbone(model))
+            check_fingerprint(f"Checkpoint {path}", recorded, model, own=self._backbone(model))
         if exact and "optimizer" in checkpoint:
             runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
             checkpoint["optimizer"] = match_optimizer(
