@@ -16,8 +16,8 @@ from torch import nn
 from uniadapter.utils.safe_io import atomic_write, to_plain
 
 from .compare import Differences, compare
-from .former_names import drop_obsolete, rename_state
 from .files import CONFIG_NAME, FORMAT_VERSION, WEIGHTS_NAME, read_adapter
+from .former_names import drop_obsolete, rename_state
 from .state import backbone_fingerprint, check_fingerprint, heads_fingerprint, trained_state_dict
 
 

@@ -26,6 +26,7 @@ _WRAPPERS = ("state_dict", "model", "model_state_dict", "net", "module")
 _PREFIXES = ("module.", "_orig_mod.")
 _UNREAD = "not read, it needs code of"
 
+
 class Content(NamedTuple):
     """What a checkpoint holds.
 

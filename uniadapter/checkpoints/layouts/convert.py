@@ -28,9 +28,7 @@ TARGETS = tuple(_EXPORTS)
 _TOWERS = ("visual.", "text.", "decoder.")
 
 
-def read_checkpoint(
-    path: str | Path, layout: str, model: Any
-) -> tuple[State, Report]:
+def read_checkpoint(path: str | Path, layout: str, model: Any) -> tuple[State, Report]:
     """Read a foreign checkpoint as tensors of a model.
 
     Args:
