@@ -1,4 +1,4 @@
-"""How other code bases name the same weights, one file each; reading theirs and writing them back."""
+"""How other code bases name the same weights, one file each; reading and writing theirs."""
 
 from .convert import SOURCES, TARGETS, export_state, read_checkpoint
 from .keys import Report
