@@ -65,6 +65,34 @@ def test_blip_large_is_trained_as_base_and_ranked_as_blip(
         assert base[loop].itc_weight == 0.0
 
 
+@pytest.mark.parametrize(
+    ("size", "rank", "adapter", "heads", "whole"),
+    [
+        ("base", 128, 3_558_912, 1_179_648, 222_458_881),
+        ("base", 512, 14_180_352, 1_179_648, 222_458_881),
+        ("large", 128, 9_489_408, 2_097_152, 675_188_737),
+        ("large", 512, 37_810_176, 2_097_152, 675_188_737),
+    ],
+)
+def test_beit3_is_trained_as_blip_and_ranked_by_similarity(
+    size: str, rank: int, adapter: int, heads: int, whole: int
+) -> None:
+    cfg = Config.fromfile(str(ROOT / f"configs/uniadapter/flickr30k_beit3_{size}_r{rank}.py"))
+    base = Config.fromfile(str(ROOT / f"configs/uniadapter/flickr30k_r{rank}.py"))
+    counts = count_config(cfg.filename)
+    assert (counts["adapter"], counts["heads"]) == (adapter, heads)
+    # The original counts its mask token and the two unread rows of both position tables.
+    unread = 5 * (1024 if size == "large" else 768)
+    assert counts["backbone"] + heads + 1 + unread == whole
+    for key in ("optim_wrapper", "param_scheduler", "train_cfg"):
+        assert cfg[key] == base[key]
+    assert cfg.train_dataloader.batch_size == base.train_dataloader.batch_size
+    assert cfg.val_cfg.k_test == cfg.test_cfg.k_test == 0
+    for split in ("train", "val", "test"):
+        steps = [step["type"] for step in cfg[f"{split}_dataloader"].dataset.pipeline]
+        assert not {"CleanCaption", "VideoRandAugment"} & set(steps)
+
+
 @pytest.mark.parametrize("rank", [128, 512])
 def test_the_released_vqa_model_has_a_pair_for_each_tower(rank: int) -> None:
     counts = count_config(str(ROOT / f"configs/uniadapter/released_vqa_r{rank}.py"))

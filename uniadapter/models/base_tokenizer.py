@@ -34,6 +34,23 @@ class TextTokenizer(ABC):
     def decode(self, ids: Sequence[int] | Tensor, skip_special_tokens: bool = True) -> str:
         """Return the text of some ids, those of one text."""
 
+    def check_rows(self, rows: int, exact: bool) -> None:
+        """Compare the vocabulary, where it is known, with a text tower's table of words.
+
+        Args:
+            rows (int): Rows of the table.
+            exact (bool): Whether each row must be a word; otherwise some may be unused.
+
+        Raises:
+            ValueError: If the tower has too few rows, or another number of them with ``exact``.
+        """
+        size = rows if self.vocab_size is None else self.vocab_size
+        if size > rows or (exact and size != rows):
+            raise ValueError(
+                f"text.vocab_size={rows}, but the tokenizer of data_preprocessor has {size} words "
+                "(marks such as [DEC] and [ENC] included): make them agree."
+            )
+
     def encode(self, text: str, max_length: int | None = None) -> list[int]:
         """Return a text's ids between its two marks, at most ``max_length`` of them.
 

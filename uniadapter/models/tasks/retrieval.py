@@ -131,11 +131,9 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
     def _special_ids(self) -> tuple[int, int]:
         """Ids of ``[DEC]`` and ``[ENC]``, the last two words of the vocabulary."""
         tokenizer, size = getattr(self.data_preprocessor, "tokenizer", None), self.text.vocab_size
-        if tokenizer is not None and tokenizer.vocab_size != size:
-            raise ValueError(
-                f"text.vocab_size={size}, but the tokenizer of data_preprocessor has "
-                f"{tokenizer.vocab_size} words ([DEC] and [ENC] included): make them agree."
-            )
+        if tokenizer is not None:
+            # Where texts are fused the last two words count; else a tower may have unused rows.
+            tokenizer.check_rows(size, exact=self.matches)
         return size - 2, size - 1
 
     def _averaged(self) -> list[str]:

@@ -175,11 +175,15 @@ class Beit3Tower(nn.Module):
             ValueError: For the role ``'fusion'``: there is no cross-attention.
         """
         if role == "fusion":
-            raise ValueError(
-                f"{type(self).__name__} has no cross-attention, so no run that reads media: set "
-                "model.matching=None and rank by similarity alone (k_test=0)."
-            )
+            raise ValueError(self.no_fusion())
         return [(index, layer.at) for index, layer in enumerate(self.layers)]
+
+    def no_fusion(self) -> str:
+        """What to say to a task that wants texts to read media."""
+        return (
+            f"{type(self).__name__} has no cross-attention, so no run that reads media: set "
+            "model.matching=None and rank by similarity alone (k_test=0)."
+        )
 
     def taps(self, *args: Any, **kwargs: Any) -> Taps:
         """The states behind every layer in a run of the tower, without a graph."""

@@ -195,6 +195,15 @@ class Beit3Text(Beit3Tower):
         self.embeddings = Beit3Embeddings(vocab_size, hidden_size, max_positions)
         self._init_random()
 
+    @property
+    def encoder_width(self) -> int:
+        """Width of the media that cross-attention reads.
+
+        Raises:
+            ValueError: Always: there is no cross-attention.
+        """
+        raise ValueError(self.no_fusion())
+
     def forward(
         self,
         input_ids: torch.Tensor,
