@@ -8,8 +8,11 @@ from .backbones import (
     BertDecoder,
     BertModel,
     BlipViT,
+    ClipText,
+    ClipVisual,
 )
 from .build import build_model
+from .clip_tokenizer import ClipTokenizer
 from .data_preprocessor import MultimodalDataPreprocessor
 from .necks import FrameAwareAttention
 from .sentencepiece_tokenizer import SentencePieceTokenizer
@@ -33,6 +36,9 @@ __all__ = [
     "BlipPretrainModel",
     "BlipViT",
     "CaptionModel",
+    "ClipText",
+    "ClipTokenizer",
+    "ClipVisual",
     "FrameAwareAttention",
     "MultimodalDataPreprocessor",
     "RetrievalModel",

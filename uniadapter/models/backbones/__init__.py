@@ -4,6 +4,7 @@ from .adapted import AdaptedBackbone
 from .beit3 import Beit3Text, Beit3Vision
 from .bert import BertDecoder, BertModel
 from .charts import Chart, Place
+from .clip import ClipText, ClipVisual
 from .hosted import HostedTower
 from .vit import BlipViT
 
@@ -15,6 +16,8 @@ __all__ = [
     "BertModel",
     "BlipViT",
     "Chart",
+    "ClipText",
+    "ClipVisual",
     "HostedTower",
     "Place",
 ]

@@ -177,7 +177,7 @@ class VisionLanguageModel(BaseModel):
         """
         length = getattr(self.data_preprocessor, "max_text_len", None)
         if self.text is not None and length is not None:
-            self.text.embeddings.check(length, "model.data_preprocessor.max_text_len")
+            self.text.check_length(length, "model.data_preprocessor.max_text_len")
         components = self.components()
         set_trainable(self, [p for name in self.trainable_components() for p in components[name]])
         if self.prefix_cache is not None:

@@ -204,6 +204,10 @@ class Beit3Text(Beit3Tower):
         """
         raise ValueError(self.no_fusion())
 
+    def check_length(self, length: int, key: str | None = None) -> None:
+        """Refuse texts of more tokens than there are positions; see :func:`check_length`."""
+        self.embeddings.check(length, key)
+
     def forward(
         self,
         input_ids: torch.Tensor,

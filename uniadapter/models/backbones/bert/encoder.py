@@ -104,6 +104,10 @@ class BertModel(nn.Module):
         """Sites of the layers in a role, ``'text'`` or ``'fusion'``, with their numbers from 0."""
         return [(index, layer.at[role]) for index, layer in enumerate(self.encoder.layer)]
 
+    def check_length(self, length: int, key: str | None = None) -> None:
+        """Refuse texts of more tokens than there are positions; see :func:`check_length`."""
+        self.embeddings.check(length, key)
+
     def local(self, role: str) -> bool:
         """Whether every term of a token needs that token alone, in a role."""
         return all(sites.local() for _, sites in self.sites(role))

@@ -1,0 +1,296 @@
+"""CLIP's two towers: those of transformers as they are, with sites by chart."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from uniadapter.registry import MODELS
+
+from ..sites import LayerSites
+from ..taps import Taps
+from .bert.embeddings import check_length
+from .hosted import HostedTower
+from .vit import sizes_of
+
+
+def _transformers_class(name: str) -> Any:
+    """A class of transformers, which is imported when the first tower is built."""
+    try:
+        import transformers
+    except ImportError as error:
+        raise ImportError(
+            f"CLIP's towers are transformers' {name.removesuffix('Config')}Model, and "
+            "transformers is not installed: pip install 'transformers>=4.48'."
+        ) from error
+    return getattr(transformers, name)
+
+
+class ClipTower(nn.Module):
+    """What both towers are made of: a model of transformers with random weights, and its sites.
+
+    Args:
+        kind (str): ``'CLIPVision'`` or ``'CLIPText'``.
+        grad_checkpointing (bool): Recompute each layer in the backward pass.
+        **sizes: Options of transformers' config.
+
+    Raises:
+        ImportError: If transformers is not installed.
+        ValueError: If the width is no multiple of the attention heads.
+    """
+
+    def __init__(self, kind: str, grad_checkpointing: bool, **sizes: Any) -> None:
+        super().__init__()
+        width, heads = sizes["hidden_size"], sizes["num_attention_heads"]
+        if width % heads:
+            raise ValueError(f"A width of {width} is no multiple of {heads} attention heads.")
+        config = _transformers_class(f"{kind}Config")(**sizes)
+        built = _transformers_class(f"{kind}Model")(config)
+        # Until transformers 5 the tower stood inside a module of that name.
+        self.model: Any = getattr(built, "vision_model", getattr(built, "text_model", built))
+        self.num_layers: int = sizes["num_hidden_layers"]
+        self.grad_checkpointing = grad_checkpointing
+        self._tower = HostedTower(self.model, f"{kind}Model")
+
+    @property
+    def grad_checkpointing(self) -> bool:
+        """Whether each layer is recomputed in the backward pass."""
+        return self._checkpoints
+
+    @grad_checkpointing.setter
+    def grad_checkpointing(self, value: bool) -> None:
+        self._checkpoints = value
+        for module in self.model.modules():
+            if hasattr(module, "gradient_checkpointing"):
+                module.gradient_checkpointing = value
+                # The non-reentrant form: the reentrant one drops the gradients of adapters that
+                # sit behind a frozen input.
+                module._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
+
+    def init_weights(self) -> None:
+        """Keep the weights as they are: construction has initialised them."""
+
+    def sites(self, role: str | None = None) -> list[tuple[int, LayerSites]]:
+        """Sites of the layers with their numbers from 0; a tower has one role.
+
+        Raises:
+            ValueError: For the role ``'fusion'``: there is no cross-attention.
+        """
+        if role == "fusion":
+            raise ValueError(self.no_fusion())
+        return self._tower.sites()
+
+    def no_fusion(self) -> str:
+        """What the error says where a run that reads media is asked for."""
+        return (
+            f"{type(self).__name__} has no cross-attention, so no run that reads media: set "
+            "model.matching=None and rank by similarity alone (k_test=0)."
+        )
+
+    def taps(self, *args: Any, **kwargs: Any) -> Taps:
+        """The states behind every layer in a run of transformers' model, without a graph."""
+        return self._tower.taps(*args, **kwargs)
+
+
+@MODELS.register_module()
+class ClipVisual(ClipTower):
+    """CLIP's ViT, transformers' ``CLIPVisionModel``.
+
+    Args:
+        arch (str | dict): ``'b'`` (12 x 768), ``'l'`` (24 x 1024) or a dict with ``embed_dims``,
+            ``num_layers``, ``num_heads`` and ``feedforward_channels``.
+        img_size (int): Side of the square input in pixels. Defaults to 224.
+        patch_size (int): Side of a patch in pixels. Defaults to 32.
+        activation (str): transformers' name of the activation. Defaults to ``'quick_gelu'``, that
+            of the original.
+        grad_checkpointing (bool): Recompute each layer in the backward pass. Defaults to False.
+
+    Raises:
+        ImportError: If transformers is not installed.
+        ValueError: If ``arch`` is unknown or incomplete, or the image is no multiple of a patch.
+    """
+
+    def __init__(
+        self,
+        arch: str | dict = "b",
+        img_size: int = 224,
+        patch_size: int = 32,
+        activation: str = "quick_gelu",
+        grad_checkpointing: bool = False,
+    ) -> None:
+        sizes = sizes_of(arch, img_size, patch_size)
+        super().__init__(
+            "CLIPVision",
+            grad_checkpointing,
+            hidden_size=sizes["embed_dims"],
+            num_hidden_layers=sizes["num_layers"],
+            num_attention_heads=sizes["num_heads"],
+            intermediate_size=sizes["feedforward_channels"],
+            image_size=img_size,
+            patch_size=patch_size,
+            hidden_act=activation,
+        )
+        self.img_size, self.patch_size = img_size, patch_size
+        self.embed_dims: int = sizes["embed_dims"]
+
+    def frozen_layers(self) -> int:
+        """Leading layers that a prefix cache may keep: this tower runs as a whole.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(
+            "model.prefix_cache keeps what a BlipViT computes; ClipVisual has nothing to keep: "
+            "remove it."
+        )
+
+    def prefix(self, *args: Any, **kwargs: Any) -> None:
+        """What of a run is kept for another one: nothing, there is one run a step."""
+        return
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        prefix: None = None,
+        class_only: bool = False,
+        frames: int = 1,
+    ) -> torch.Tensor:
+        """Encode images.
+
+        Args:
+            x (Tensor): Images (B, 3, H, W), normalised.
+            prefix (None): Of :meth:`prefix`.
+            class_only (bool): Return the class token only. Defaults to False.
+            frames (int): How many images, one after another, are a video; plays no part, as a
+                hosted tower tells no adapter how its tokens lie. Defaults to 1.
+
+        Returns:
+            Tensor: Tokens (B, 1 + H/p * W/p, D) behind ``post_layernorm``, the class token first;
+            (B, 1, D) with ``class_only``.
+
+        Raises:
+            ValueError: If the images are of another size.
+        """
+        size, none = self.img_size, not len(x)
+        if none:
+            # transformers can't reshape nothing; a row that is cut off keeps the graph whole.
+            x = x.new_zeros(1, 3, size, size)
+        if x.shape[-2:] != (size, size):
+            raise ValueError(
+                f"Images of {x.shape[-2]} x {x.shape[-1]} pixels, but model.visual.img_size="
+                f"{size}: make the pipeline's size and that option agree."
+            )
+        tokens = self.model(pixel_values=x).last_hidden_state
+        tokens = tokens[:0] if none else tokens
+        # The original normalises the class token alone; a norm is of each token by itself.
+        return self.model.post_layernorm(tokens[:, :1] if class_only else tokens)
+
+
+@MODELS.register_module()
+class ClipText(ClipTower):
+    """CLIP's causal text transformer, transformers' ``CLIPTextModel``.
+
+    The defaults are those beside ViT-B/32 and ViT-B/16.
+
+    Args:
+        vocab_size (int): Number of words; the last one ends a text. Defaults to 49408.
+        hidden_size (int): Width D. Defaults to 512.
+        num_layers (int): Layers. Defaults to 12.
+        num_heads (int): Attention heads. Defaults to 8.
+        intermediate_size (int): Inner width of the feed-forward networks. Defaults to 2048.
+        max_positions (int): Longest text in tokens. Defaults to 77.
+        activation (str): transformers' name of the activation. Defaults to ``'quick_gelu'``, that
+            of the original.
+        grad_checkpointing (bool): Recompute each layer in the backward pass. Defaults to False.
+
+    Raises:
+        ImportError: If transformers is not installed.
+        ValueError: If the width is no multiple of the attention heads.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int = 49408,
+        hidden_size: int = 512,
+        num_layers: int = 12,
+        num_heads: int = 8,
+        intermediate_size: int = 2048,
+        max_positions: int = 77,
+        activation: str = "quick_gelu",
+        grad_checkpointing: bool = False,
+    ) -> None:
+        super().__init__(
+            "CLIPText",
+            grad_checkpointing,
+            vocab_size=vocab_size,
+            hidden_size=hidden_size,
+            num_hidden_layers=num_layers,
+            num_attention_heads=num_heads,
+            intermediate_size=intermediate_size,
+            max_position_embeddings=max_positions,
+            hidden_act=activation,
+            bos_token_id=vocab_size - 2,
+            eos_token_id=vocab_size - 1,
+        )
+        self.vocab_size, self.hidden_size = vocab_size, hidden_size
+        self.max_positions = max_positions
+
+    @property
+    def encoder_width(self) -> int:
+        """Width of the media that cross-attention reads.
+
+        Raises:
+            ValueError: Always: there is no cross-attention.
+        """
+        raise ValueError(self.no_fusion())
+
+    def check_length(self, length: int, key: str | None = None) -> None:
+        """Refuse texts of more tokens than there are positions; see :func:`check_length`."""
+        check_length(length, self.max_positions, key)
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        first_only: bool = False,
+        pack: bool = False,
+    ) -> tuple[torch.Tensor, None]:
+        """Encode texts.
+
+        What stands for a text is the state at its end, which comes first here, where other towers
+        have the state of their ``[CLS]``.
+
+        Args:
+            input_ids (Tensor): Word ids (B, L), the padding behind the text.
+            attention_mask (Tensor): (B, L), 0 where a token is padding. Attention is causal, so
+                no token of a text sees the padding anyway.
+            first_only (bool): Return the state at the end only. Defaults to False.
+            pack (bool): Whether callers look at no padding; texts run padded anyway.
+
+        Returns:
+            tuple: (B, 1 + L, D), the state at the first end-of-text token and then all tokens,
+            behind the final norm, (B, 1, D) with ``first_only``; and None, as there is nothing to
+            continue from.
+
+        Raises:
+            ValueError: If the mask has another shape than the ids, or a text exceeds the position
+                table.
+        """
+        if attention_mask.shape != input_ids.shape:
+            raise ValueError(
+                f"attention_mask {tuple(attention_mask.shape)} must have the shape of input_ids "
+                f"{tuple(input_ids.shape)}."
+            )
+        self.check_length(input_ids.shape[1])
+        none = not len(input_ids)
+        if none:
+            # As for images.
+            input_ids = input_ids.new_zeros(1, max(input_ids.shape[1], 1))
+        out = self.model(input_ids=input_ids)
+        end = out.pooler_output[:, None]
+        states = end if first_only else torch.cat((end, out.last_hidden_state), 1)
+        return states[:0] if none else states, None
