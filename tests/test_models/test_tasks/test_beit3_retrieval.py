@@ -17,7 +17,9 @@ from torch.nn import functional as F
 from tests.helpers import COLORS, ROOT, SHAPES, load_tool, tiny_run_cfg, write_run_cfg
 from tests.test_models import beit3_reference as reference
 from uniadapter.apis import convert_checkpoint, init_model
+from uniadapter.checkpoints.adapter import load_adapter, save_adapter
 from uniadapter.models.build import build_model
+from uniadapter.models.precision import cast_frozen
 
 HEADS, WORDS, SIDE = 2, 60, 2
 SIZES = {"embed_dims": 16, "num_layers": 2, "num_heads": HEADS, "feedforward_channels": 64}
@@ -149,3 +151,37 @@ def test_a_run_trains_and_ranks_by_similarity(
     logs = [json.loads(line) for path in tmp_path.rglob("scalars.json") for line in path.open()]
     assert any("loss_itc" in line and "loss_itm" not in line for line in logs)
     assert any("t2v/R1" in line for line in logs)
+
+
+def test_the_promises_of_an_adapter(tmp_path: Path) -> None:
+    """Step 0, disabling, copies, folders (at another image size too) and half precision."""
+    cfg = narrow(config_of())
+    model = build_model(copy.deepcopy(cfg)).eval()
+    generator = torch.Generator().manual_seed(1)
+    pixels = torch.randn(3, 2, 3, 32, 32, generator=generator)
+    ids = torch.randint(0, WORDS, (3, 6), generator=generator)
+    batch = (pixels, ids, torch.tensor([[1] * 6, [1] * 2 + [0] * 4, [1] * 4 + [0] * 2]))
+    bare = model.features(*batch)
+    for parameter in model.adapter.parameters():
+        torch.nn.init.normal_(parameter, std=0.5, generator=generator)
+    adapted = model.features(*batch)
+    assert not torch.allclose(adapted[0], bare[0])
+    with model.adapter_disabled():
+        assert all(map(torch.equal, model.features(*batch), bare))
+    copied = copy.deepcopy(model)
+    assert all(map(torch.equal, copied.features(*batch), adapted))
+
+    save_adapter(model, tmp_path)
+    frozen = {n: t for n, t in model.state_dict().items() if n.startswith(("visual.", "text."))}
+    for size in (32, 48):
+        other = build_model({**copy.deepcopy(cfg), "visual": {**cfg["visual"], "img_size": size}})
+        other.load_state_dict(frozen, strict=False)
+        load_adapter(other, tmp_path)
+        if size == 32:
+            assert all(map(torch.equal, other.eval().features(*batch), adapted))
+
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = model.features(*batch)
+    cast_frozen(copied, "bfloat16")
+    with copied.frozen_autocast():
+        assert all(map(torch.equal, copied.features(*batch), rounded))
