@@ -94,7 +94,7 @@ def visual_operations(model: Any, images: int) -> int:
     tokens = patches + 1
     total = 2 * patches * visual.patch_embed.projection.weight.numel()
     for index, layer in enumerate(visual.layers):
-        inner = layer.ffn.feedforward_channels
+        inner = layer.ffn.layers[-2].in_features
         total += tokens * (8 * width**2 + 4 * width * inner) + 4 * width * tokens**2
         if _is_adapted(adapter, index, "visual"):
             total += 4 * tokens * width * adapter.options["bottleneck"]
