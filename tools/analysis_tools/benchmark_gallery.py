@@ -20,8 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from uniadapter.engine.runner.retrieval_gallery import GalleryEncoder
-from uniadapter.engine.runner.token_store import token_store
+from uniadapter.retrieval.gallery import GalleryEncoder
+from uniadapter.retrieval.token_store import token_store
 from uniadapter.structures import MultimodalSample
 
 #: Rows: dtype of the tokens, and whether they lie on disk.
@@ -80,9 +80,11 @@ class RandomModel:
         frames = torch.zeros(len(pixels), args.frames, args.embed_dim)
         return tokens, frames[:, 0], frames
 
-    def encode_text(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """States (T, L, D) and features (T, E)."""
-        states = torch.zeros(len(ids), ids.shape[1], _TEXT_WIDTH)
+    def encode_text(
+        self, ids: Tensor, mask: Tensor, class_only: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """States (T, L or 1, D) and features (T, E)."""
+        states = torch.zeros(len(ids), 1 if class_only else ids.shape[1], _TEXT_WIDTH)
         return states, torch.zeros(len(ids), self.args.embed_dim)
 
 

@@ -57,10 +57,12 @@ class StubModel(BaseModel):
         cls = tokens[:, :, 0]
         return tokens, self._unit(cls.mean(1)), self._unit(cls)
 
-    def encode_text(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def encode_text(
+        self, ids: Tensor, mask: Tensor, class_only: bool = False
+    ) -> tuple[Tensor, Tensor]:
         states = self.words[ids] * mask[..., None]
         states = states + states.sum(1, keepdim=True)
-        return states, self._unit(states[:, 0])
+        return states[:, : 1 if class_only else None], self._unit(states[:, 0])
 
     def frame_sims(
         self, frame_cls: Tensor, frames: Tensor, text_cls: Tensor, text: Tensor

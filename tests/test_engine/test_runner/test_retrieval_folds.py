@@ -89,4 +89,4 @@ def test_bad_options(options: dict, message: str) -> None:
 
 def test_validation_has_folds_too() -> None:
     loop = build(StubModel(), loader(Split(6)), RetrievalValLoop, k_test=2, folds=3)
-    assert loop.folds == 3
+    assert loop.options.folds == 3

@@ -83,7 +83,9 @@ def test_autocast(options: dict) -> None:
     seen: list[torch.dtype] = []
 
     class Watching(StubModel):
-        def encode_text(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        def encode_text(
+            self, ids: Tensor, mask: Tensor, class_only: bool = False
+        ) -> tuple[Tensor, Tensor]:
             seen.append((self.words[:2] @ self.words[:2].t()).dtype)
             return super().encode_text(ids, mask)
 

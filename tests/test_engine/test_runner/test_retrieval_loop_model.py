@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tests.helpers import COLORS, IMAGE_SIZE, SHAPES, tiny_retrieval_cfg
 from tests.test_engine.test_runner.retrieval_stubs import FakeRunner, Recorder, Split, loader
-from uniadapter.engine.runner import RetrievalTestLoop
+from uniadapter.engine.runner import RetrievalTestLoop, RetrievalValLoop
 from uniadapter.models.tasks.retrieval import RetrievalModel
 from uniadapter.registry import MODELS
 from uniadapter.structures import MultimodalSample
@@ -111,3 +111,25 @@ def test_the_frames_weights_matter(tiny_vocab: Path) -> None:
         loop.run()
         rows.append(torch.cat(recorder.rows[0]))
     assert (rows[0] - rows[1]).abs().max() > 1e-3
+
+
+def test_texts_of_the_gallery_need_their_first_tokens_alone(tiny_vocab: Path) -> None:
+    model, rows = _model(tiny_vocab, None), []
+    # Of the last layer, whether texts run padded or packed.
+    network = model.text.encoder.layer[-1].output.dense
+    network.register_forward_hook(lambda _, __, out: rows.append(out[..., 0].numel()))
+    RetrievalTestLoop(FakeRunner(model), loader(WordSplit(3)), Recorder(), k_test=0).run()
+    assert sum(rows) == sum(len(WordSplit(3).texts(index)) for index in range(3))
+
+
+def test_a_model_that_cannot_match_ranks_by_similarity_alone(tiny_vocab: Path) -> None:
+    torch.manual_seed(3)
+    heads = {"contrast": {"type": "BatchContrastHead"}, "matching": None, "queue_size": None}
+    model = MODELS.build(tiny_retrieval_cfg(tiny_vocab, adapter=None, pfa=None, **heads)).eval()
+    arguments = (FakeRunner(model), loader(WordSplit(6)), Recorder())
+    loop = RetrievalTestLoop(*arguments, k_test=0)
+    loop.run()
+    assert torch.cat(loop.evaluator.rows[0]).abs().max() <= 1 + 1e-6
+    for kind, key in ((RetrievalTestLoop, "test_cfg"), (RetrievalValLoop, "val_cfg")):
+        with pytest.raises(ValueError, match=f"model.matching=None: set {key}.k_test=0"):
+            kind(*arguments, k_test=4)

@@ -12,9 +12,9 @@ from torch.testing import assert_close
 
 from tests.helpers import tiny_retrieval_cfg
 from tests.model_helpers import WORDS, randomize, tiny_batch, tiny_model
-from uniadapter.engine.runner.retrieval_scoring import GalleryScorer
 from uniadapter.models.generation import GenerationConfig, generate
 from uniadapter.registry import MODELS
+from uniadapter.retrieval import GalleryScorer
 
 
 @pytest.fixture(scope="module")

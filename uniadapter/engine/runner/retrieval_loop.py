@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
-from mmengine.dist import broadcast, is_main_process
+from mmengine.dist import is_main_process
 from mmengine.evaluator import Evaluator
-from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner, TestLoop, ValLoop
 from torch import Tensor, nn
@@ -21,99 +20,40 @@ from torch.utils.data import DataLoader
 from uniadapter.evaluation.functional import (
     OUTSIDE_SHORTLIST,
     PairTable,
-    reranked_rows,
     score_blocks,
-    shortlist,
     similarity_rows,
-    texts_by_medium,
 )
 from uniadapter.registry import LOOPS
-from uniadapter.utils.dist import gather_ragged
+from uniadapter.retrieval import (
+    DiskTokens,
+    Gallery,
+    GalleryEncoder,
+    GalleryScorer,
+    RetrievalOptions,
+    RetrievalTestOptions,
+    reranked,
+    score_pairs,
+)
+from uniadapter.retrieval.options import DTYPES
+from uniadapter.retrieval.progress import Progress
+from uniadapter.retrieval.token_store import token_store
 from uniadapter.utils.safe_io import atomic_write
 
-from .retrieval_gallery import Gallery, GalleryEncoder
-from .retrieval_scoring import GalleryScorer
-from .token_store import DiskTokens, token_store
-
-_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 _DUMPED_MEDIA = 10
-
-_RowsOf = Callable[[Tensor], Tensor]
-"""Scores (R, G) of R queries, by their indices (R,), with a gallery of G candidates."""
-
-
-class _Progress:
-    """Logs how far a stage is and when it will be done, every so many seconds."""
-
-    def __init__(self, stage: str, total: int, interval: float) -> None:
-        self.stage, self.total, self.interval = stage, total, interval
-        self.start = self.last = time.monotonic()
-
-    def update(self, done: int) -> None:
-        now = time.monotonic()
-        if now - self.last < self.interval and done < self.total:
-            return
-        self.last = now
-        spent = now - self.start
-        left = time.strftime("%H:%M:%S", time.gmtime(spent / done * (self.total - done)))
-        MMLogger.get_current_instance().info(
-            f"{self.stage} [{done}/{self.total}]  eta: {left}  spent: {spent:.1f} s"
-        )
 
 
 class _RetrievalLoop:
     """The body that validation and test share; see :class:`RetrievalValLoop`."""
 
     stage: str
+    options: RetrievalOptions
     runner: Runner
     dataloader: DataLoader
     evaluator: Evaluator
 
-    def _set_options(
-        self,
-        k_test: int | None,
-        itc_weight: float,
-        gallery_dtype: str,
-        text_batch: int,
-        amp_dtype: str | None,
-        log_seconds: float,
-        folds: int,
-        gallery_dir: str | None,
-    ) -> None:
-        cfg = f"{self.stage}_cfg"
-        if k_test is not None and (isinstance(k_test, bool) or k_test != int(k_test) or k_test < 0):
-            raise ValueError(
-                f"{cfg}.k_test is the length of the shortlists, a whole number (0 or None: no "
-                f"re-ranking), got {k_test!r}"
-            )
-        if gallery_dtype not in _DTYPES:
-            raise ValueError(
-                f"{cfg}.gallery_dtype is one of {list(_DTYPES)}, got {gallery_dtype!r}"
-            )
-        if amp_dtype not in (None, "float16", "bfloat16"):
-            raise ValueError(f"{cfg}.amp_dtype is None, 'float16' or 'bfloat16', got {amp_dtype!r}")
-        if text_batch < 1:
-            raise ValueError(f"{cfg}.text_batch is the number of texts at once, got {text_batch}")
+    def _check_options(self) -> None:
         size = len(self.dataloader.dataset)  # type: ignore[arg-type]
-        if not 1 <= folds <= size:
-            raise ValueError(f"{cfg}.folds must be in [1, {size}], the split's media; got {folds}")
-        self.folds = folds
-        self.gallery_dir = gallery_dir
-        self.k_test = int(k_test or 0)
-        self.itc_weight = float(itc_weight)
-        self.gallery_dtype = _DTYPES[gallery_dtype]
-        self.text_batch = text_batch
-        self.amp_dtype = amp_dtype
-        self.log_seconds = log_seconds
-        of_a_fold = " in a fold" if folds > 1 else ""
-        self._check_k_test(size // folds, f"{size // folds} media{of_a_fold}")
-
-    def _check_k_test(self, limit: int, sizes: str) -> None:
-        if self.k_test > limit:
-            raise ValueError(
-                f"{self.stage}_cfg.k_test = {self.k_test} is larger than the gallery: the split "
-                f"has {sizes}. Set it to at most {limit}, or to 0 for similarity alone"
-            )
+        self.options.check(f"{self.stage}_cfg", size, getattr(self.model, "matches", True))
 
     @property
     def model(self) -> nn.Module:
@@ -137,7 +77,7 @@ class _RetrievalLoop:
         runner.model.eval()
         # A sampler's length is that of this rank's part of the split.
         media, option = len(self.dataloader.sampler), f"{stage}_cfg.gallery_dir"  # type: ignore[arg-type]
-        with torch.no_grad(), token_store(self.gallery_dir, media, option) as tokens:
+        with torch.no_grad(), token_store(self.options.gallery_dir, media, option) as tokens:
             gallery = self._encode(tokens)
             self._report_skipped(gallery)
             metrics = self._measure(gallery)
@@ -149,27 +89,27 @@ class _RetrievalLoop:
     def _measure(self, gallery: Gallery) -> dict[str, float]:
         """Metrics of the gallery, or their mean over its folds."""
         measured = []
-        for fold in gallery.folds(self.folds):
+        for fold in gallery.folds(self.options.folds):
             self._evaluate(fold)
             measured.append(self.evaluator.evaluate(len(fold.media)))
         return {key: sum(m[key] for m in measured) / len(measured) for key in measured[0]}
 
     def _autocast(self) -> AbstractContextManager:
-        if self.amp_dtype is None:
+        if self.options.amp_dtype is None:
             # Frozen weights stored in half precision bring their own.
             own = getattr(self.model, "frozen_autocast", nullcontext)
             return own()
-        return torch.autocast(self._device().type, _DTYPES[self.amp_dtype])
+        return torch.autocast(self._device().type, DTYPES[self.options.amp_dtype])
 
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
 
     def _encode(self, tokens: list[Tensor] | DiskTokens) -> Gallery:
         """Stage one, with the hooks of an iteration around every batch."""
-        encoder = GalleryEncoder(
-            self.model, self.gallery_dtype, self.text_batch, self.k_test > 0, tokens
-        )
-        progress = _Progress("Encoding", len(self.dataloader), self.log_seconds)
+        options = self.options
+        dtype, keep = DTYPES[options.gallery_dtype], options.shortlisted > 0
+        encoder = GalleryEncoder(self.model, dtype, options.text_batch, keep, tokens)
+        progress = Progress("Encoding", len(self.dataloader), options.log_seconds)
         for idx, batch in enumerate(self.dataloader):
             self.runner.call_hook(f"before_{self.stage}_iter", batch_idx=idx, data_batch=batch)
             with self._autocast():
@@ -182,7 +122,7 @@ class _RetrievalLoop:
         self.runner.logger.info(
             f"Gallery: {len(gallery.media)} media, {len(gallery.text_media)} texts; the visual "
             f"tokens of this rank take {gallery.own_bytes() / 2**30:.2f} GiB"
-            f"{' on disk' if self.gallery_dir else ''}"
+            f"{' on disk' if options.gallery_dir else ''}"
         )
         return gallery
 
@@ -200,11 +140,13 @@ class _RetrievalLoop:
         """Stage two: score both directions and hand the rows to the evaluator."""
         # A copy ties with its original whatever the batches, processes and order were.
         distinct, of_texts, of_media = gallery.distinct()
-        if self.k_test:
+        if self.options.shortlisted:
             media = len(gallery.media) + len(gallery.skipped)
             texts = len(gallery.text_media) + sum(len(m.texts) for m in gallery.skipped)
-            self._check_k_test(min(media, texts), f"{media} media and {texts} texts")
-            t2v, v2t = self._reranked(distinct)
+            sizes = f"{media} media and {texts} texts"
+            self.options.check_gallery(f"{self.stage}_cfg", min(media, texts), sizes)
+            score = partial(self._score_pairs, distinct)
+            t2v, v2t = reranked(distinct, self.options.shortlisted, score)
         else:
             features = distinct.text_features, distinct.media_features
             t2v = partial(similarity_rows, *features)
@@ -223,40 +165,11 @@ class _RetrievalLoop:
     def _see_block(self, gallery: Gallery, direction: int, scores: Tensor) -> None:
         """Called with every block of rows, queries in order."""
 
-    def _reranked(self, gallery: Gallery) -> tuple[_RowsOf, _RowsOf]:
-        """Scores of both directions, their shortlists scored by image-text matching."""
-        texts, media = gallery.text_features, gallery.media_features
-        # Copies and skipped media may have left fewer candidates than the split has.
-        of_texts, text_lengths = shortlist(texts, media, min(self.k_test, len(media)))
-        of_media, media_lengths = shortlist(media, texts, min(self.k_test, len(texts)), turned=True)
-        # All ranks must agree on the shortlists, whatever their hardware makes of near ties.
-        for tensor in (of_texts, text_lengths, of_media, media_lengths):
-            broadcast(tensor)
-        pairs = self._score_pairs(gallery, of_texts, of_media)
-        t2v = pairs.lookup(torch.arange(len(texts))[:, None], of_texts)
-        v2t = pairs.lookup(of_media, torch.arange(len(media))[:, None])
-        return (
-            partial(reranked_rows, of_texts, text_lengths, t2v, len(media)),
-            partial(reranked_rows, of_media, media_lengths, v2t, len(texts)),
-        )
-
     def _score_pairs(self, gallery: Gallery, of_texts: Tensor, of_media: Tensor) -> PairTable:
-        """Scores of all shortlisted pairs, each made once, where the medium's tokens are."""
-        listing = texts_by_medium(of_texts, len(gallery.media))
-        scorer = GalleryScorer(self.model, gallery, self._autocast, self.text_batch)
-        progress = _Progress("Re-ranking", len(gallery.own_media), self.log_seconds)
-        texts, media, scores = [], [], []
-        for row, medium in enumerate(gallery.own_media.tolist()):
-            chosen = torch.cat([listing[medium], of_media[medium]]).unique()
-            texts.append(chosen)
-            media.append(torch.full_like(chosen, medium))
-            similar = gallery.text_features[chosen] @ gallery.media_features[medium]
-            scores.append(scorer.score(row, chosen) + self.itc_weight * similar)
-            progress.update(row + 1)
-        # On a rank without media the empty parts take the others' dtype.
-        columns = [torch.cat(part) if part else torch.empty(0) for part in (texts, media, scores)]
-        columns = [gather_ragged(column, interleave=False) for column in columns]
-        return PairTable(columns[0], columns[1], columns[2], len(gallery.media))
+        """Scores of all shortlisted pairs."""
+        options = self.options
+        scorer = GalleryScorer(self.model, gallery, self._autocast, options.text_batch)
+        return score_pairs(scorer, of_texts, of_media, options.itc_weight, options.log_seconds)
 
 
 @LOOPS.register_module()
@@ -278,22 +191,15 @@ class RetrievalValLoop(_RetrievalLoop, ValLoop):
         dataloader: Gives one item a medium, with all its captions.
         evaluator: With a RetrievalMetric.
         fp16: As ``amp_dtype='float16'``, the switch of mmengine's loops.
-        k_test: Length of the shortlists; 0 or None ranks by similarity alone.
-        itc_weight: Weight of the cosine in the final score; BLIP 1, the released UniAdapter 0.
-        gallery_dtype: Of the stored visual tokens: 'float32', 'float16' or 'bfloat16'.
-        text_batch: Texts encoded at once.
-        amp_dtype: None, 'float16' or 'bfloat16': run the model under autocast.
-        log_seconds: Seconds between two lines of progress.
-        folds: Cut the split, in order, into this many galleries and take the mean of their metrics
-            (COCO's 1K protocol: 5 folds of the 5,000 test images).
-        gallery_dir: Folder in which each rank keeps its visual tokens while the loop runs; None
-            for main memory.
+        **options: Of :class:`uniadapter.retrieval.RetrievalOptions`.
 
     Raises:
-        ValueError: If an option is outside its set or ``k_test`` is larger than the split.
+        ValueError: If an option is outside its set, ``k_test`` is larger than the split, or the
+            model can't match and ``k_test`` is not 0.
     """
 
     stage = "val"
+    keyword_options = tuple(field.name for field in fields(RetrievalOptions))
 
     def __init__(
         self,
@@ -301,20 +207,13 @@ class RetrievalValLoop(_RetrievalLoop, ValLoop):
         dataloader: DataLoader | dict,
         evaluator: Evaluator | dict | list,
         fp16: bool = False,
-        k_test: int | None = 128,
-        itc_weight: float = 0.0,
-        gallery_dtype: str = "float32",
-        text_batch: int = 256,
-        amp_dtype: str | None = None,
-        log_seconds: float = 10.0,
-        folds: int = 1,
-        gallery_dir: str | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(runner, dataloader, evaluator, fp16)
-        amp = amp_dtype or ("float16" if fp16 else None)
-        self._set_options(
-            k_test, itc_weight, gallery_dtype, text_batch, amp, log_seconds, folds, gallery_dir
-        )
+        if fp16:
+            options["amp_dtype"] = options.get("amp_dtype") or "float16"
+        self.options = RetrievalOptions(**options)
+        self._check_options()
 
 
 @LOOPS.register_module()
@@ -326,24 +225,16 @@ class RetrievalTestLoop(_RetrievalLoop, TestLoop):
         dataloader: Gives one item a medium, with all its captions.
         evaluator: With a RetrievalMetric.
         fp16: As ``amp_dtype='float16'``, the switch of mmengine's loops.
-        k_test: Length of the shortlists; 0 or None ranks by similarity alone.
-        itc_weight: Weight of the cosine in the final score; BLIP 1, the released UniAdapter 0.
-        gallery_dtype: Of the stored visual tokens: 'float32', 'float16' or 'bfloat16'.
-        text_batch: Texts encoded at once.
-        amp_dtype: None, 'float16' or 'bfloat16': run the model under autocast.
-        log_seconds: Seconds between two lines of progress.
-        folds: As for validation.
-        gallery_dir: As for validation.
-        dump: JSON file to write with the best ten media of every text: ``texts`` (list of
-            strings), ``media`` (list of ``id`` and ``path``), ``positives`` (index in ``media`` for
-            every text), ``top`` (for every text its best media as [index in ``media``, score], best
-            first, shortlisted ones only) and ``skipped`` (paths).
+        **options: Of :class:`uniadapter.retrieval.RetrievalTestOptions`.
 
     Raises:
-        ValueError: If an option is outside its set or ``k_test`` is larger than the split.
+        ValueError: If an option is outside its set, ``k_test`` is larger than the split, or the
+            model can't match and ``k_test`` is not 0.
     """
 
     stage = "test"
+    options: RetrievalTestOptions
+    keyword_options = tuple(field.name for field in fields(RetrievalTestOptions))
 
     def __init__(
         self,
@@ -351,30 +242,17 @@ class RetrievalTestLoop(_RetrievalLoop, TestLoop):
         dataloader: DataLoader | dict,
         evaluator: Evaluator | dict | list,
         fp16: bool = False,
-        k_test: int | None = 128,
-        itc_weight: float = 0.0,
-        gallery_dtype: str = "float32",
-        text_batch: int = 256,
-        amp_dtype: str | None = None,
-        log_seconds: float = 10.0,
-        folds: int = 1,
-        gallery_dir: str | None = None,
-        dump: str | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(runner, dataloader, evaluator, fp16)
-        amp = amp_dtype or ("float16" if fp16 else None)
-        self._set_options(
-            k_test, itc_weight, gallery_dtype, text_batch, amp, log_seconds, folds, gallery_dir
-        )
-        if dump is not None and folds > 1:
-            raise ValueError(
-                "test_cfg.dump is the ranking of one gallery: leave out test_cfg.folds"
-            )
-        self.dump = dump
+        if fp16:
+            options["amp_dtype"] = options.get("amp_dtype") or "float16"
+        self.options = RetrievalTestOptions(**options)
+        self._check_options()
         self._top: list[list[tuple[int, float]]] = []
 
     def _see_block(self, gallery: Gallery, direction: int, scores: Tensor) -> None:
-        if self.dump is None or direction != 0:
+        if self.options.dump is None or direction != 0:
             return
         # Stable: equal media stand in the order of the gallery.
         best = scores.sort(dim=1, descending=True, stable=True)
@@ -385,7 +263,7 @@ class RetrievalTestLoop(_RetrievalLoop, TestLoop):
     def _evaluate(self, gallery: Gallery) -> None:
         self._top = []
         super()._evaluate(gallery)
-        if self.dump is None or not is_main_process():
+        if self.options.dump is None or not is_main_process():
             return
         ranking = {
             "texts": gallery.texts(),
@@ -394,5 +272,5 @@ class RetrievalTestLoop(_RetrievalLoop, TestLoop):
             "top": self._top,
             "skipped": [medium.path for medium in gallery.skipped],
         }
-        atomic_write(self.dump, json.dumps(ranking, ensure_ascii=False, indent=1).encode())
-        self.runner.logger.info(f"The ranking was written to {Path(self.dump).resolve()}")
+        atomic_write(self.options.dump, json.dumps(ranking, ensure_ascii=False, indent=1).encode())
+        self.runner.logger.info(f"The ranking was written to {Path(self.options.dump).resolve()}")

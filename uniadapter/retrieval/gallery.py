@@ -230,7 +230,8 @@ class GalleryEncoder:
         self._keep(self.visual, feature=feature, frames=frame_features, cls=tokens[:, :, 0])
         for part in range(0, len(ids), self.text_batch):
             rows = slice(part, part + self.text_batch)
-            states, feature = self.model.encode_text(ids[rows], mask[rows])
+            # Nothing but the first token is read of a text here.
+            states, feature = self.model.encode_text(ids[rows], mask[rows], class_only=True)
             self._keep(self.text, feature=feature, cls=states[:, 0], ids=ids[rows], mask=mask[rows])
 
     @staticmethod

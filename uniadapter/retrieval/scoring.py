@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from uniadapter.utils.tensors import at_least_float32
 
-from .retrieval_gallery import Gallery
+from .gallery import Gallery
 
 
 class GalleryScorer:

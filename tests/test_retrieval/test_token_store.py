@@ -22,8 +22,9 @@ from tests.test_engine.test_runner.retrieval_stubs import (
     build,
     loader,
 )
-from uniadapter.engine.runner import RetrievalTestLoop, RetrievalValLoop, token_store
-from uniadapter.engine.runner.token_store import DiskTokens
+from uniadapter.engine.runner import RetrievalTestLoop, RetrievalValLoop
+from uniadapter.retrieval import token_store
+from uniadapter.retrieval.token_store import DiskTokens
 
 
 def rows(split: Split, **options: Any) -> tuple[dict, list[Tensor]]:
@@ -129,7 +130,7 @@ def test_a_disk_too_small_is_found_before_it_is_filled(
 def test_the_space_is_really_taken_at_once(tmp_path: Path) -> None:
     program = f"""
 import resource, torch
-from uniadapter.engine.runner.token_store import DiskTokens
+from uniadapter.retrieval.token_store import DiskTokens
 resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
 store = DiskTokens({str(tmp_path)!r}, 10, "gallery_dir")
 try:
@@ -177,7 +178,7 @@ def test_nothing_stays_behind_after_an_error(tmp_path: Path) -> None:
 def test_memory_does_not_grow_with_the_gallery(tmp_path: Path) -> None:
     program = f"""
 import resource, torch
-from uniadapter.engine.runner.token_store import DiskTokens
+from uniadapter.retrieval.token_store import DiskTokens
 store = DiskTokens({str(tmp_path)!r}, 100, "gallery_dir")
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
