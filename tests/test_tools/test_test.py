@@ -52,7 +52,7 @@ def test_options_reach_the_loop(trained: Path, tmp_path: Path):
 
 def test_a_checkpoint_of_another_model_is_refused(trained: Path, tmp_path: Path):
     option = "model.adapter.bottleneck=4"
-    with pytest.raises(SystemExit, match=r"(?s)error: .*epoch_1\.pth.*\(8, 32\).*\(4, 32\)"):
+    with pytest.raises(SystemExit, match=r"(?s)error: .*epoch_1\.pth.*r=8.*r=4"):
         evaluate(trained, "epoch_1.pth", tmp_path / "m.json", "--cfg-options", option)
 
 

@@ -7,23 +7,21 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 
-from uniadapter.checkpoints.files import read_state_dict, write
+from uniadapter.checkpoints import load_weights, read_state_dict, write
 from uniadapter.checkpoints.layouts import Report, export_state, read_checkpoint
 from uniadapter.checkpoints.layouts.keys import State
 from uniadapter.checkpoints.state import TRAINING_STATE, weight_names
 from uniadapter.models.build import build_model
-
-from .model import init_model
 
 _GRID = "visual.pos_embed"
 
 
 def _read_own(path: Path, config: Config) -> tuple[State, State]:
     """Weights and training state of a checkpoint of this package, of any kind."""
-    model = init_model(config, path)
+    model = build_model(config.model.to_dict())
+    content = load_weights(model, path).tensors
     names = weight_names(model)
     state = {name: tensor for name, tensor in model.state_dict().items() if name in names}
-    content = read_state_dict(path) if path.is_file() else {}
     training = {n: t for n, t in content.items() if n.startswith(TRAINING_STATE)}
     # Loading interpolated them; the official code does so itself and wants the source's grid.
     grid = content.get(_GRID)

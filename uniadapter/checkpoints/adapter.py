@@ -16,7 +16,7 @@ from torch import nn
 from uniadapter.utils.safe_io import atomic_write, to_plain
 
 from .compare import Differences, compare
-from .files import CONFIG_NAME, FORMAT_VERSION, WEIGHTS_NAME, read_adapter
+from .files import CONFIG_NAME, FORMAT_VERSION, WEIGHTS_NAME, Content, read_adapter
 from .former_names import drop_obsolete, rename_state
 from .state import backbone_fingerprint, check_fingerprint, heads_fingerprint, trained_state_dict
 
@@ -141,7 +141,7 @@ def check_state(path: str | Path, state: dict[str, torch.Tensor], model: nn.Modu
     compare(state, model, trained_state_dict(model)).raise_for(path, remedy)
 
 
-def load_adapter(model: nn.Module, path: str | Path, check_backbone: bool = True) -> None:
+def load_adapter(model: nn.Module, path: str | Path, check_backbone: bool = True) -> Content:
     """Load an adapter that :func:`save_adapter` wrote.
 
     Args:
@@ -149,6 +149,9 @@ def load_adapter(model: nn.Module, path: str | Path, check_backbone: bool = True
         path (str | Path): The folder, or the safetensors file in it.
         check_backbone (bool): Compare the fingerprints of the backbone and of frozen heads.
             Defaults to True.
+
+    Returns:
+        Content: What was read, tensors by the names of this version.
 
     Raises:
         FileNotFoundError: If one of the two files is missing.
@@ -168,3 +171,4 @@ def load_adapter(model: nn.Module, path: str | Path, check_backbone: bool = True
         _check_frozen(folder, content.meta, model)
     model.load_state_dict(tensors, strict=False)
     model.set_adapter_extras(content.meta.get("extras", {}))  # type: ignore[operator]
+    return content

@@ -140,9 +140,8 @@ def _shapes(differing: dict[str, tuple[torch.Size, torch.Size]]) -> list[str]:
     for name, (file, own) in differing.items():
         if lines and name.startswith("adapter."):
             continue
-        odd = (
-            name.endswith("pos_embed") and file[-1:] == own[-1:] and not has_place(name, file, own)
-        )
+        table = name.endswith("pos_embed") and file[-1:] == own[-1:]
+        odd = table and not has_place(name, file, own)
         why = " (no square of patches and one class token)" if odd else ""
         lines.append(f"{name}: file {tuple(file)}, model {tuple(own)}{why}")
     return lines

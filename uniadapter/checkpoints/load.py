@@ -8,7 +8,7 @@ from typing import Any
 from .adapter import load_adapter
 from .backbone import load_backbone, load_pretrained
 from .compare import compare, is_part
-from .files import is_adapter, read
+from .files import Content, is_adapter, read
 from .former_names import drop_obsolete, rename_state
 from .state import TRAINING_STATE, check_fingerprint, part_names, trained_state_dict
 
@@ -18,7 +18,7 @@ _REMEDY = (
 )
 
 
-def load_weights(model: Any, checkpoint: str | Path) -> None:
+def load_weights(model: Any, checkpoint: str | Path) -> Content:
     """Load a checkpoint of any kind the package writes, and refuse one that does not fit.
 
     * the folder of an adapter (or the safetensors file in it): ``model.pretrained`` is loaded
@@ -31,6 +31,9 @@ def load_weights(model: Any, checkpoint: str | Path) -> None:
         model (VisionLanguageModel): The model.
         checkpoint (str | Path): File or folder.
 
+    Returns:
+        Content: What was read, tensors by the names of this version.
+
     Raises:
         FileNotFoundError: If it does not exist.
         ValueError: If it is damaged or belongs to another model; the error says what differs.
@@ -41,14 +44,15 @@ def load_weights(model: Any, checkpoint: str | Path) -> None:
     if path.is_dir() or is_adapter(path):
         if model.pretrained is not None:
             load_pretrained(model, model.pretrained)
-        load_adapter(model, path)
+        content = load_adapter(model, path)
     else:
-        _load_file(model, path)
+        content = read(path)
+        _load_file(model, path, content)
     model.on_weights_loaded()
+    return content
 
 
-def _load_file(model: Any, path: Path) -> None:
-    content = read(path)
+def _load_file(model: Any, path: Path, content: Content) -> None:
     rename_state(model, content.tensors)
     tensors = drop_obsolete(path, content.tensors, model)
     trained = set(trained_state_dict(model))
