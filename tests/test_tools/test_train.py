@@ -79,7 +79,7 @@ def test_auto_scale_lr(cfg_file: Path):
         ("runner_type=FlexibleRunner", "FlexibleRunner loads checkpoints before the hooks"),
         ("runner_type=Runer", r"runner_type='Runer' is not registered\. Did you mean 'Runner'"),
         ("model.adapter.scale=nan", r"model\.adapter\.scale is NaN"),
-        ("model.embed_dim=0", r"model\.embed_dim=0 must be at least 1"),
+        ("model.embed_dim=0", "embed_dim=0 of a MomentumContrastHead must be at least 1"),
         ("model.pfa=paper", r"model\.pfa='paper' must be a dict with a `type`"),
         ("train_cfg=None", "without train_cfg|has no train_cfg"),
         ("default_scope=mmengine", "default_scope='mmengine' has no RetrievalModel"),
