@@ -155,8 +155,8 @@ def test_wrong_arguments(tmp_path: Path) -> None:
         convert_checkpoint("a", "b.safetensors", config, target="blip")
     with pytest.raises(ValueError, match=r"a\.pth is SRC and would be overwritten"):
         convert_checkpoint("a.pth", "./a.pth", config, "uniadapter", "blip")
-    with pytest.raises(ValueError, match="--from 'clip' is unknown: choose from"):
-        convert_checkpoint("a", "b.safetensors", config, source="clip")
+    with pytest.raises(ValueError, match="--from 'bert' is unknown: choose from"):
+        convert_checkpoint("a", "b.safetensors", config, source="bert")
     with pytest.raises(FileNotFoundError, match=r"missing\.pth does not exist"):
         convert_checkpoint(tmp_path / "missing.pth", "b.safetensors", config, source="blip")
     with pytest.raises(ValueError, match="has no key 'model'"):

@@ -37,7 +37,7 @@ TEXT = {
     "num_heads": 2,
     "intermediate_size": 64,
     "encoder_width": 32,
-    "max_positions": 64,
+    "max_positions": 77,
 }
 
 

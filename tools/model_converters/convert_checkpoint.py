@@ -1,4 +1,4 @@
-"""Convert checkpoints of BLIP, UniAdapter, transformers and mmpretrain, and write them back."""
+"""Convert checkpoints of BLIP, UniAdapter, transformers, mmpretrain, BEiT-3 and CLIP, and back."""
 
 from __future__ import annotations
 
@@ -17,8 +17,12 @@ from uniadapter.utils.config import load_config
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("src", help="checkpoint to read; with --from hf a folder or a file in it")
-    parser.add_argument("dst", help="file to write: .safetensors in our names, .pth with --to")
+    parser.add_argument(
+        "src", help="checkpoint to read; with --from hf or clip-hf a folder or a file in it"
+    )
+    parser.add_argument(
+        "dst", help="file to write: .safetensors in our names and with --to clip-hf, else .pth"
+    )
     parser.add_argument(
         "--from", dest="source", choices=sorted(SOURCES), help="layout of SRC; default: ours"
     )

@@ -8,7 +8,12 @@ import torch
 from mmengine.config import Config
 
 from uniadapter.checkpoints import load_weights, read_state_dict, write
-from uniadapter.checkpoints.layouts import Report, export_state, read_checkpoint
+from uniadapter.checkpoints.layouts import (
+    SAFETENSORS_TARGETS,
+    Report,
+    export_state,
+    read_checkpoint,
+)
 from uniadapter.checkpoints.layouts.keys import State
 from uniadapter.checkpoints.state import TRAINING_STATE, weight_names
 from uniadapter.models.build import build_model
@@ -32,10 +37,14 @@ def _read_own(path: Path, config: Config) -> tuple[State, State]:
     return state, training
 
 
+def _is_safetensors(target: str | None) -> bool:
+    return target is None or target in SAFETENSORS_TARGETS
+
+
 def _check_names(src: Path, dst: Path, source: str | None, target: str | None) -> None:
     if source is None and target is None:
         raise ValueError("Name a layout: --from to read a foreign file, --to to write one.")
-    suffix = ".safetensors" if target is None else ".pth"
+    suffix = ".safetensors" if _is_safetensors(target) else ".pth"
     if dst.suffix != suffix:
         raise ValueError(f"DST {dst} must end in {suffix}.")
     if src.resolve() == dst.resolve():
@@ -52,9 +61,10 @@ def convert_checkpoint(
     """Convert a checkpoint file.
 
     Args:
-        src (str | Path): A file; for ``source='hf'`` a folder or a file in one. With
-            ``source=None`` anything that :func:`uniadapter.apis.init_model` loads.
-        dst (str | Path): ``.safetensors`` in our names, or ``.pth`` with ``target``.
+        src (str | Path): A file; for ``source='hf'`` and ``'clip-hf'`` a folder or a file in one.
+            With ``source=None`` anything that :func:`uniadapter.apis.init_model` loads.
+        dst (str | Path): ``.safetensors`` in our names or those of ``'clip-hf'``, ``.pth`` in
+            another layout.
         config (str | Path | Config): Config of the model.
         source (str, optional): Layout of ``src``; None is this package's.
         target (str, optional): Layout of ``dst``; None is this package's.
@@ -84,7 +94,7 @@ def convert_checkpoint(
             state, target, training, config.model.get("queue_size", 57600)
         )
         report = _join(report, written) if source is not None else written
-    write(dst, state, under=None if target is None else "model")
+    write(dst, state, under=None if _is_safetensors(target) else "model")
     return report
 
 

@@ -135,8 +135,11 @@ def what_it_is(path: str | Path) -> str | None:
     if start[8:10] == b'{"' and Path(path).suffix != ".safetensors":
         return "is a safetensors file: give it the ending .safetensors"
     if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = archive.namelist()
+        except zipfile.BadZipFile:
+            return "is a damaged archive: copy it again"
         if any(name.endswith("/constants.pkl") for name in names):
             return "is a TorchScript program: save the state_dict of its module instead"
         if not any(name.endswith("data.pkl") for name in names):

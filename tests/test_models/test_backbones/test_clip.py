@@ -92,7 +92,7 @@ def test_features_are_those_of_transformers(
     off = disabled(places(model)) if adapter == "disabled" else nullcontext()
     with torch.no_grad(), off:
         wanted = whole(input_ids=ids, attention_mask=mask, pixel_values=pixels)
-        tokens, states = model["visual"](pixels), model["text"](ids, mask)[0]
+        tokens, states = model["visual"].tokens(pixels), model["text"](ids, mask)[0]
         visual = nn.functional.normalize(whole.visual_projection(tokens[:, 0]), dim=-1)
         text = nn.functional.normalize(whole.text_projection(states[:, 0]), dim=-1)
         logits = whole.logit_scale.exp() * visual @ text.t()
@@ -102,7 +102,8 @@ def test_features_are_those_of_transformers(
         tokens_of_text = wanted.text_model_output.last_hidden_state
         torch.testing.assert_close(states[:, 1:][mask.bool()], tokens_of_text[mask.bool()])
         assert tokens.shape == (3, 10, 16)
-        assert torch.equal(model["visual"](pixels, class_only=True), tokens[:, :1])
+        assert torch.equal(model["visual"](pixels)[0], tokens[:, 0])
+        assert torch.equal(model["visual"].tokens(pixels, class_only=True), tokens[:, :1])
         assert torch.equal(model["text"](ids, mask, first_only=True, pack=True)[0], states[:, :1])
 
 
@@ -133,15 +134,19 @@ def test_a_term_is_added_behind_every_layer() -> None:
         wanted = x1 + layer.mlp.fc2(layer.mlp.activation_fn(layer.mlp.fc1(layer.layer_norm2(x1))))
         torch.testing.assert_close(got, wanted + at(x1, use="visual"))
     assert not [name for name, _ in model.named_parameters() if "adapter" in name]
-    taps = model["visual"].taps(pixel_values=torch.randn(2, 3, 24, 24))
+    taps = model["visual"].taps(torch.randn(2, 3, 24, 24))
     assert len(taps.hidden) == 3
+    assert taps.out.shape == (2, 10, 16)
+    assert len(model["text"].taps(*draw_texts([5, 7], 1, 1)).hidden) == 3
 
 
 def gradients(model: nn.ModuleDict, adapter: UniAdapter) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(1)
     pixels = torch.randn(2, 3, 24, 24, generator=generator)
-    out = model["visual"](pixels)[:, 0].sum(1)
-    out = out + model["text"](*draw_texts([5, 7], 1, 1), first_only=True)[0][:, 0].pow(2).sum(1)
+    # Behind a norm sums and squares are constant.
+    out = model["visual"].tokens(pixels)[:, 0] @ torch.randn(16, generator=generator)
+    text = model["text"](*draw_texts([5, 7], 1, 1), first_only=True)[0][:, 0]
+    out = out + text @ torch.randn(12, generator=generator)
     return list(torch.autograd.grad(out.pow(2).sum(), list(adapter.parameters())))
 
 
@@ -157,7 +162,7 @@ def test_checkpointing_gives_the_same_gradients_and_copies_are_independent() -> 
     twin, own = copy.deepcopy((model, adapter))
     nn.init.zeros_(own.layers["0"].up["visual"].weight)
     pixels = torch.randn(1, 3, 24, 24)
-    assert not torch.equal(twin["visual"](pixels), model["visual"](pixels))
+    assert not torch.equal(twin["visual"].tokens(pixels), model["visual"].tokens(pixels))
 
 
 def test_no_texts_and_what_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +170,7 @@ def test_no_texts_and_what_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     none = torch.zeros(0, 0, dtype=torch.long)
     assert model["text"](none, none)[0].shape == (0, 2, 12)
     assert model["text"](none.view(0, 4), none.view(0, 4))[0].shape == (0, 5, 12)
-    assert model["visual"](torch.zeros(0, 3, 0, 0)).shape == (0, 10, 16)
+    assert model["visual"].tokens(torch.zeros(0, 3, 0, 0)).shape == (0, 10, 16)
     ids, mask = draw_texts([10], 0, 0)
     with pytest.raises(ValueError, match="10 tokens exceeds the 9 positions"):
         model["text"](ids, mask)

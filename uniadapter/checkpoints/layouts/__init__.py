@@ -1,9 +1,10 @@
 """How other code bases name the same weights, one file each; reading and writing theirs."""
 
-from .convert import SOURCES, TARGETS, export_state, read_checkpoint
+from .convert import SAFETENSORS_TARGETS, SOURCES, TARGETS, export_state, read_checkpoint
 from .keys import Report
 
 __all__ = [
+    "SAFETENSORS_TARGETS",
     "SOURCES",
     "TARGETS",
     "Report",

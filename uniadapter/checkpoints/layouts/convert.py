@@ -8,6 +8,14 @@ from typing import Any
 
 from ..files import read
 from .beit3 import BEIT3, export_beit3
+from .clip import (
+    CLIP,
+    CLIP_FOLDER,
+    export_clip,
+    export_clip_folder,
+    read_clip,
+    read_clip_folder,
+)
 from .fit import fit_to_model
 from .huggingface import HUGGINGFACE, read_huggingface
 from .keys import Layout, Report, State, map_keys
@@ -16,14 +24,25 @@ from .official import OFFICIAL, export_official
 from .released import RELEASED, export_released
 
 SOURCES: dict[str, Layout] = {
-    layout.name: layout for layout in (OFFICIAL, RELEASED, HUGGINGFACE, MMPRETRAIN, BEIT3)
+    layout.name: layout
+    for layout in (OFFICIAL, RELEASED, HUGGINGFACE, MMPRETRAIN, BEIT3, CLIP, CLIP_FOLDER)
+}
+# Of layouts that are more than a file of tensors under their names.
+_READERS: dict[str, Callable[..., tuple[State, list[str]]]] = {
+    "hf": read_huggingface,
+    "clip": read_clip,
+    "clip-hf": read_clip_folder,
 }
 _EXPORTS: dict[str, Callable[..., tuple[State, dict[str, str]]]] = {
     "blip": export_official,
     "uniadapter": export_released,
     "beit3": export_beit3,
+    "clip": export_clip,
+    "clip-hf": export_clip_folder,
 }
 TARGETS = tuple(_EXPORTS)
+#: Targets whose own code reads safetensors.
+SAFETENSORS_TARGETS = ("clip-hf",)
 # Whose tensors no export leaves out; an adapter's and heads' are said in the report.
 _TOWERS = ("visual.", "text.", "decoder.")
 
@@ -32,7 +51,7 @@ def read_checkpoint(path: str | Path, layout: str, model: Any) -> tuple[State, R
     """Read a foreign checkpoint as tensors of a model.
 
     Args:
-        path (str | Path): A file; for ``'hf'`` a folder or a weight file in one.
+        path (str | Path): A file; for ``'hf'`` and ``'clip-hf'`` a folder or a weight file in one.
         layout (str): One of :data:`SOURCES`.
         model (VisionLanguageModel): Says which tensors and shapes are needed; its weights are not
             touched and may be on the meta device.
@@ -46,9 +65,8 @@ def read_checkpoint(path: str | Path, layout: str, model: Any) -> tuple[State, R
     """
     if layout not in SOURCES:
         raise ValueError(f"--from {layout!r} is unknown: choose from {sorted(SOURCES)}.")
-    notes: list[str] = []
-    if layout == "hf":
-        source, notes = read_huggingface(path, model)
+    if layout in _READERS:
+        source, notes = _READERS[layout](path, model)
     else:
         content = read(path)
         source = content.tensors

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from uniadapter.registry import MODELS
 
 from ..sites import LayerSites
-from ..taps import Taps
+from ..taps import Recorder, Taps
 from .bert.embeddings import check_length
 from .hosted import HostedTower
 from .vit import sizes_of
@@ -92,8 +92,8 @@ class ClipTower(nn.Module):
         )
 
     def taps(self, *args: Any, **kwargs: Any) -> Taps:
-        """The states behind every layer in a run of transformers' model, without a graph."""
-        return self._tower.taps(*args, **kwargs)
+        """The states behind every layer in a run of the tower, without a graph."""
+        return Recorder(self._tower.layers)(lambda: self(*args, **kwargs))
 
 
 @MODELS.register_module()
@@ -152,7 +152,15 @@ class ClipVisual(ClipTower):
         """What of a run is kept for another one: nothing, there is one run a step."""
         return
 
-    def forward(
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
+        """The class token of images (B, 3, H, W), (B, D), in the tuple that heads expect."""
+        return (self.tokens(x, class_only=True)[:, 0],)
+
+    def taps(self, *args: Any, **kwargs: Any) -> Taps:
+        """The states behind every layer and all tokens, without a graph."""
+        return Recorder(self._tower.layers)(lambda: self.tokens(*args, **kwargs))
+
+    def tokens(
         self,
         x: torch.Tensor,
         prefix: None = None,
