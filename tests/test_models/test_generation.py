@@ -25,7 +25,7 @@ def test_token_for_token_equal_to_transformers(models, num_beams, batch):
     for seed in range(10):
         torch.manual_seed(seed)
         # The end's bias decides whether texts end early, late or never.
-        for head in (theirs.text_decoder.cls.predictions, ours.cls["predictions"]):
+        for head in (theirs.text_decoder.cls.predictions, ours.cls.predictions):
             head.bias.data[EOS] = 1.0 * seed
         pixels = torch.randn(batch, 3, 32, 32)
         prompt = torch.tensor([[VOCAB - 2, 7, 8, 9, EOS]]).repeat(batch, 1)
@@ -53,7 +53,7 @@ def test_token_for_token_equal_to_transformers(models, num_beams, batch):
 
 def test_no_end_before_min_length(models):
     _, ours = models
-    ours.cls["predictions"].bias.data[EOS] = 50.0
+    ours.cls.predictions.bias.data[EOS] = 50.0
     states = torch.randn(2, 5, WIDTH)
     prompt = torch.full((2, 1), VOCAB - 2)
     for beams in (1, 3):

@@ -30,7 +30,7 @@ THEIRS, OURS = decoder_twins()
 def test_token_for_token(beams, batch, prompt_length, room, least, penalty, bias, seed):
     """Any number of beams, lengths, penalty, and ends that come early, late or never."""
     torch.manual_seed(seed)
-    for head in (THEIRS.text_decoder.cls.predictions, OURS.cls["predictions"]):
+    for head in (THEIRS.text_decoder.cls.predictions, OURS.cls.predictions):
         head.bias.data[EOS] = bias
     pixels = torch.randn(batch, 3, 32, 32)
     words = torch.randint(5, VOCAB - 2, (batch, prompt_length - 1))

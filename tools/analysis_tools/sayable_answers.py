@@ -35,7 +35,7 @@ def lowest_losses(model: VQAModel, tokens: list[int]) -> list[float]:
     Returns:
         list[float]: T losses in nats.
     """
-    head = model.decoder.cls["predictions"]
+    head = model.decoder.cls.predictions
     weight = model.decoder.bert.embeddings.word_embeddings.weight.detach()
     generator = torch.Generator().manual_seed(0)
     states = torch.randn(len(tokens), weight.shape[1], generator=generator).requires_grad_()

@@ -14,7 +14,14 @@ from .backbones import (
 from .build import build_model
 from .clip_tokenizer import ClipTokenizer
 from .data_preprocessor import MultimodalDataPreprocessor
-from .necks import FrameAwareAttention
+from .heads import (
+    AnswerHead,
+    BatchContrastHead,
+    LanguageModelHead,
+    MatchingHead,
+    MomentumContrastHead,
+)
+from .necks import FrameAwareAttention, MeanPooling
 from .sentencepiece_tokenizer import SentencePieceTokenizer
 from .tasks import (
     BlipPretrainModel,
@@ -28,6 +35,8 @@ from .tokenizer import BertTokenizer
 __all__ = [
     "AdaptedBackbone",
     "Adapter",
+    "AnswerHead",
+    "BatchContrastHead",
     "Beit3Text",
     "Beit3Vision",
     "BertDecoder",
@@ -40,6 +49,10 @@ __all__ = [
     "ClipTokenizer",
     "ClipVisual",
     "FrameAwareAttention",
+    "LanguageModelHead",
+    "MatchingHead",
+    "MeanPooling",
+    "MomentumContrastHead",
     "MultimodalDataPreprocessor",
     "RetrievalModel",
     "SentencePieceTokenizer",

@@ -9,7 +9,7 @@ import torch
 
 from tests.helpers import tiny_retrieval_cfg
 from tests.model_helpers import adapter_cfg, randomize, tiny_batch, tiny_model
-from uniadapter.models.necks import FrameAwareAttention
+from uniadapter.models.necks import FrameAwareAttention, MeanPooling
 
 FRAMES = 3
 
@@ -210,3 +210,23 @@ def test_the_paper_variant_needs_towers_of_one_width():
     )
     with pytest.raises(ValueError, match="towers' widths differ .48 and 32.: use pfa.variant"):
         model(**tiny_batch(), mode="loss")
+
+
+@pytest.mark.parametrize("variant", ["released", "paper"])
+def test_the_neck_can_be_called_and_has_no_state(variant):
+    neck = FrameAwareAttention(variant)
+    cls, features = torch.randn(4, FRAMES, 8), torch.randn(4, FRAMES, 5)
+    texts, text_features = torch.randn(2, 8), torch.randn(2, 5)
+    weights = neck(cls, features, texts, text_features)
+    assert weights.shape == (2, 4, FRAMES)
+    total = FRAMES if variant == "released" else 1
+    torch.testing.assert_close(weights.sum(-1), torch.full((2, 4), float(total)))
+    left, right = (features, text_features) if variant == "released" else (cls, texts)
+    sims = torch.stack([(left[3, i] * right[1]).sum() for i in range(FRAMES)])
+    torch.testing.assert_close(weights[1, 3], total * (sims / neck.temperature).softmax(0))
+    assert not neck.state_dict()
+
+
+def test_mean_pooling_can_be_called():
+    states = torch.randn(2, FRAMES, 4)
+    torch.testing.assert_close(MeanPooling()(states), sum(states.unbind(1)) / FRAMES)

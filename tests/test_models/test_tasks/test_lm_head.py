@@ -46,14 +46,14 @@ def test_a_trained_head_is_not_another_backbone(vocab: str, tmp_path: Path) -> N
     options = {"adapter": {"type": "UniAdapter", "bottleneck": 4}}
     trained = build("CaptionModel", vocab, train_lm_head=True, **options)
     before = backbone_fingerprint(trained)
-    bias = trained.decoder.cls["predictions"].bias
+    bias = trained.decoder.cls.predictions.bias
     with torch.no_grad():
         bias.add_(1.0)
     assert backbone_fingerprint(trained) == before
     save_adapter(trained, tmp_path / "adapter")
     fresh = build("CaptionModel", vocab, train_lm_head=True, **options)
     load_adapter(fresh, tmp_path / "adapter")
-    torch.testing.assert_close(fresh.decoder.cls["predictions"].bias, bias)
+    torch.testing.assert_close(fresh.decoder.cls.predictions.bias, bias)
     with torch.no_grad():
         fresh.decoder.bert.embeddings.word_embeddings.weight.add_(1.0)
     assert backbone_fingerprint(fresh) != before

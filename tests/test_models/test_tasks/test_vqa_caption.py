@@ -226,7 +226,7 @@ def blips_ranking(
         first = logits[0, 0].softmax(0)[ids[:, 1]].tolist()
         order = sorted(range(len(ANSWERS)), key=lambda a: (-first[a], a))
         row = torch.full((len(ANSWERS),), -torch.inf)
-        for a in order[: model.k_test]:
+        for a in order[: model.answer_head.k_test]:
             cross = model.decoder.bert.read(seen)
             logits, _ = model.decoder(ids[a : a + 1], answer_mask[a : a + 1], cross)
             row[a] = -criterion(logits[0, :-1], targets[a, 1:]).sum()

@@ -1,16 +1,19 @@
-"""Heads and their losses: contrast, matching, words."""
+"""Heads and their losses: contrast, matching, words, answers."""
 
+from .answers import AnswerHead
 from .base import Head
 from .contrast import BatchContrastHead, ContrastHead, MomentumContrastHead
 from .itc import FeatureQueue, contrastive_loss
 from .matching import MatchBatch, MatchingHead, Pairs, draw_negatives, draw_pairs
-from .words import decoder_loss, language_model_loss
+from .words import LanguageModelHead, decoder_loss, language_model_loss
 
 __all__ = [
+    "AnswerHead",
     "BatchContrastHead",
     "ContrastHead",
     "FeatureQueue",
     "Head",
+    "LanguageModelHead",
     "MatchBatch",
     "MatchingHead",
     "MomentumContrastHead",

@@ -13,18 +13,16 @@ from mmengine.logging import print_log
 
 from uniadapter.registry import MODELS
 from uniadapter.utils.answer_list import drop_twins, read_answer_list
-from uniadapter.utils.dist import weigh_mean
-from uniadapter.utils.finite import refuse_nan
 from uniadapter.utils.tensors import at_least_float32
 from uniadapter.utils.words import words_of
 
 from ..adapters.base import check_choice
 from ..backbones.bert import BertModel
 from ..generation import generate
-from ..heads import decoder_loss
+from ..heads import AnswerHead, decoder_loss
 from .generative import GenerativeModel
 
-_ROWS_AT_A_TIME = 256
+_GENERATION = {"num_beams": 3, "max_length": 10, "min_length": 1}
 
 
 @MODELS.register_module()
@@ -49,8 +47,8 @@ class VQAModel(GenerativeModel):
             0.1. Defaults to 0.
         max_answer_len (int): Tokens of an answer in training, ``[DEC]`` and ``[SEP]`` included.
             Defaults to 10.
-        generation (dict, optional): Defaults to beam 3, at most 10 tokens, at least 1.
-        **kwargs: Arguments of :class:`GenerativeModel`.
+        **kwargs: Arguments of :class:`GenerativeModel`; ``generation`` defaults to beam 3, at most
+            10 tokens, at least 1.
 
     Raises:
         ValueError: If an option is outside its set or the widths differ.
@@ -68,14 +66,11 @@ class VQAModel(GenerativeModel):
         k_test: int = 128,
         rank_label_smoothing: float = 0.0,
         max_answer_len: int = 10,
-        generation: dict | None = None,
         **kwargs: Any,
     ) -> None:
-        generation = {"num_beams": 3, "max_length": 10, "min_length": 1, **(generation or {})}
-        super().__init__(visual, decoder, generation, text=text, **kwargs)
+        kwargs["generation"] = {**_GENERATION, **(kwargs.get("generation") or {})}
+        super().__init__(visual, decoder, text=text, **kwargs)
         check_choice(inference, ("rank", "generate"), "model.inference")
-        if k_test < 1:
-            raise ValueError(f"model.k_test={k_test} must be at least 1.")
         if max_answer_len < 3:
             raise ValueError(
                 f"model.max_answer_len={max_answer_len} leaves no room for a word between [DEC] "
@@ -93,7 +88,7 @@ class VQAModel(GenerativeModel):
             )
         self.decoder.bert.embeddings.check(max_answer_len, "model.max_answer_len")
         self.inference = inference
-        self.k_test = k_test
+        self.answer_head = AnswerHead(k_test)
         self.rank_label_smoothing = rank_label_smoothing
         self.max_answer_len = max_answer_len
         # A file is read when it is needed: counting parameters or loading weights does without.
@@ -250,9 +245,8 @@ class VQAModel(GenerativeModel):
         only = self.fast.predicted_only
         loss = decoder_loss(self.decoder, words, cross, self.label_smoothing, "sum", only)
         share = loss.new_tensor([weight for shares in weights for weight in shares])
-        mean = (loss * share).sum() / len(answers)
         self.loss_items = len(answers)
-        return {"loss_lm": weigh_mean(mean, len(answers))}
+        return {"loss_lm": self.answer_head.loss(loss, share, len(answers))}
 
     @torch.no_grad()
     def answer(self, states: torch.Tensor, mask: torch.Tensor) -> list[str]:
@@ -304,19 +298,11 @@ class VQAModel(GenerativeModel):
         cross = self.decoder.bert.project(self.decoder.bert.read(states, mask))
         prompt = torch.full((len(states), 1), self.dec_token_id, device=states.device)
         first = at_least_float32(self.decoder(prompt, None, cross)[0][:, 0]).log_softmax(-1)
-        # topk may break ties either way; a stable sort keeps the list's order.
-        order = first[:, ids[:, 1]].sort(dim=1, descending=True, stable=True).indices
-        chosen = order[:, : self.k_test]
-        owner = torch.arange(len(states), device=states.device).repeat_interleave(chosen.shape[1])
-        flat = chosen.flatten()
-        scores = []
-        for start in range(0, len(flat), _ROWS_AT_A_TIME):
-            part = slice(start, start + _ROWS_AT_A_TIME)
-            rows = flat[part]
+
+        def score(owner: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
             words = (ids[rows], answer_mask[rows], labels[rows])
-            own = replace(cross, owner=owner[part])
+            own = replace(cross, owner=owner)
             smoothing, only = self.rank_label_smoothing, self.fast.predicted_only
-            scores.append(-decoder_loss(self.decoder, words, own, smoothing, "sum", only))
-        full = first.new_full((len(states), len(answers)), float("-inf"))
-        found = refuse_nan(torch.cat((*scores, first[:, 0])), "Scores of the candidate answers")
-        return full.scatter(1, chosen, found[: len(flat)].view_as(chosen))
+            return -decoder_loss(self.decoder, words, own, smoothing, "sum", only)
+
+        return self.answer_head.rank(first, ids[:, 1], score)

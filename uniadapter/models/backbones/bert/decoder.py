@@ -6,33 +6,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from uniadapter.registry import MODELS
 
+from ...heads.words import LanguageModelHead
 from .cross import CrossInput, Delta
 from .encoder import BertModel
-
-
-class _Transform(nn.Module):
-    """Dense, GELU, LayerNorm before the vocabulary projection."""
-
-    def __init__(self, hidden_size: int, eps: float) -> None:
-        super().__init__()
-        self.dense = nn.Linear(hidden_size, hidden_size)
-        self.LayerNorm = nn.LayerNorm(hidden_size, eps=eps)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.LayerNorm(F.gelu(self.dense(x)))
-
-
-class _Predictions(nn.Module):
-    """Bias and transform of the head; its matrix is the word embedding and lives there."""
-
-    def __init__(self, hidden_size: int, vocab_size: int, eps: float) -> None:
-        super().__init__()
-        self.transform = _Transform(hidden_size, eps)
-        self.bias = nn.Parameter(torch.zeros(vocab_size))
 
 
 @MODELS.register_module()
@@ -47,9 +26,7 @@ class BertDecoder(nn.Module):
         super().__init__()
         self.bert = BertModel(**kwargs)
         eps = kwargs.get("eps", 1e-12)
-        self.cls: Any = nn.ModuleDict(
-            {"predictions": _Predictions(self.bert.hidden_size, self.bert.vocab_size, eps)}
-        )
+        self.cls = LanguageModelHead(self.bert.hidden_size, self.bert.vocab_size, eps)
         self.cls.apply(BertModel._init_module)
 
     def forward(
@@ -77,6 +54,4 @@ class BertDecoder(nn.Module):
         hidden, presents = self.bert(input_ids, attention_mask, cross, causal=True, past=past)
         if wanted is not None:
             hidden = hidden[wanted]
-        head = self.cls["predictions"]
-        weight = self.bert.embeddings.word_embeddings.weight
-        return F.linear(head.transform(hidden), weight, head.bias), presents
+        return self.cls(hidden, self.bert.embeddings.word_embeddings.weight), presents
