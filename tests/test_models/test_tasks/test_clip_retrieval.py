@@ -16,7 +16,10 @@ from torch.nn import functional as F
 from tests.helpers import ROOT, load_tool, tiny_run_cfg, write_run_cfg
 from tests.model_helpers import randomize, sgd_steps
 from tests.spawn import spawn
+from uniadapter.checkpoints.adapter import load_adapter, save_adapter
 from uniadapter.models.build import build_model
+from uniadapter.models.precision import cast_frozen
+from uniadapter.registry import MODELS
 
 pytest.importorskip("transformers")
 WORDS = 514
@@ -185,3 +188,48 @@ def test_a_run_trains_and_ranks_by_similarity(
     logs = [json.loads(line) for path in tmp_path.rglob("scalars.json") for line in path.open()]
     assert any("loss_itc" in line and "loss_itm" not in line for line in logs)
     assert any("t2v/R1" in line for line in logs)
+
+
+def test_the_promises_of_an_adapter(tmp_path: Path) -> None:
+    """Step 0, disabling, copies, folders and half precision."""
+    model = seeded().eval()
+    data = pairs()
+    batch = (data["pixels"], data["input_ids"], data["attention_mask"])
+    with model.adapter_disabled():
+        bare = model.features(*batch)
+    # Up-projections start at zero.
+    assert all(map(torch.equal, model.features(*batch), bare))
+    randomize(model)
+    adapted = model.features(*batch)
+    assert not torch.allclose(adapted[0], bare[0])
+    assert not torch.allclose(adapted[1], bare[1])
+    assert all(map(torch.equal, copy.deepcopy(model).features(*batch), adapted))
+
+    save_adapter(model, tmp_path)
+    other = seeded().eval()
+    load_adapter(other, tmp_path)
+    assert all(map(torch.equal, other.features(*batch), adapted))
+    with torch.no_grad():
+        next(other.text.parameters()).add_(1)
+    with pytest.raises(ValueError, match="backbone"):
+        load_adapter(other, tmp_path)
+
+    with torch.autocast("cpu", torch.bfloat16):
+        wanted = model.features(*batch)
+    cast_frozen(model, "bfloat16")
+    assert model.visual.model.encoder.layers[0].mlp.fc1.weight.dtype == torch.bfloat16
+    with model.frozen_autocast():
+        found = model.features(*batch)
+    for one, two in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, two, atol=0.05, rtol=0.05)
+
+
+def test_a_tower_in_another_projects_model() -> None:
+    config = {"type": "uniadapter.ClipVisual", "arch": SIZES, "img_size": 32, "patch_size": 16}
+    adapter = {"type": "uniadapter.UniAdapter", "towers": ["visual"], "bottleneck": 3}
+    model = MODELS.build({"type": "AdaptedBackbone", "backbone": config, "adapter": adapter})
+    (cls,) = model(torch.randn(2, 3, 32, 32))
+    assert cls.shape == (2, 16)
+    trained = [n for n, p in model.named_parameters() if p.requires_grad]
+    assert trained
+    assert all(n.startswith("adapter.") for n in trained)
