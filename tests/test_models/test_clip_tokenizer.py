@@ -48,11 +48,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     words = list(dict.fromkeys([*words, *model["vocab"], START, END]))
     vocab = {word: index for index, word in enumerate(words)}
     merges = [tuple(merge) for merge in model["merges"]]
-    theirs = transformers.CLIPTokenizer(vocab=vocab, merges=merges)
-    theirs.save_pretrained(folder)
     (folder / "vocab.json").write_text(json.dumps(vocab), encoding="utf-8")
     lines = ["#version: 0.2", *(" ".join(merge) for merge in merges)]
     (folder / "merges.txt").write_text("\n".join(lines), encoding="utf-8")
+    theirs = transformers.CLIPTokenizerFast.from_pretrained(folder)
+    theirs.save_pretrained(folder)
     return folder, theirs
 
 

@@ -126,17 +126,15 @@ def test_a_term_is_added_behind_every_layer() -> None:
     model = towers()
     adapter = adapted(model)
     layer, at = model["visual"].model.encoder.layers[1], adapter.layers["1"]
-    x = torch.randn(2, 10, 16)
-    with torch.no_grad():
-        got = layer(x, None)
-        got = got[0] if isinstance(got, tuple) else got
-        x1 = x + layer.self_attn(layer.layer_norm1(x))[0]
-        wanted = x1 + layer.mlp.fc2(layer.mlp.activation_fn(layer.mlp.fc1(layer.layer_norm2(x1))))
-        torch.testing.assert_close(got, wanted + at(x1, use="visual"))
-    assert not [name for name, _ in model.named_parameters() if "adapter" in name]
     taps = model["visual"].taps(torch.randn(2, 3, 24, 24))
     assert len(taps.hidden) == 3
     assert taps.out.shape == (2, 10, 16)
+    x = taps.hidden[1]
+    with torch.no_grad():
+        x1 = x + layer.self_attn(layer.layer_norm1(x))[0]
+        wanted = x1 + layer.mlp.fc2(layer.mlp.activation_fn(layer.mlp.fc1(layer.layer_norm2(x1))))
+        torch.testing.assert_close(taps.hidden[2], wanted + at(x1, use="visual"))
+    assert not [name for name, _ in model.named_parameters() if "adapter" in name]
     assert len(model["text"].taps(*draw_texts([5, 7], 1, 1)).hidden) == 3
 
 
