@@ -187,6 +187,7 @@ def write(path, data):
         (b"\x1f\x8b\x08", "is an archive of gzip"),
         (b"\x89HDF\r\n", "is an HDF5 file"),
         (b"\x10\0\0\0\0\0\0\0" + b'{"a": 1}', "is a safetensors file: give it the ending"),
+        (b"_base_ = []\nmodel = dict()\n", "is a text file, not the weights"),
         (b"PK\x03\x04 and no more", "is truncated or corrupt"),
         (b"", "is truncated or corrupt"),
         (pickle.dumps({"a": 1}), "is (truncated or )?corrupt"),

@@ -105,12 +105,21 @@ def damaged(path: Path, error: Exception, remedy: str = "") -> ValueError:
     what = what_it_is(path)
     if what is not None:
         return ValueError(f"Checkpoint {path} {what}.")
+    if _is_text(path):
+        return ValueError(f"Checkpoint {path} is a text file, not the weights: name their file.")
     if not isinstance(error, pickle.UnpicklingError):
         return ValueError(f"Checkpoint {path} is truncated or corrupt. ({_first_line(error)})")
     return ValueError(
         f"Checkpoint {path} is corrupt, or holds objects that only running its code could rebuild, "
         f"which is refused.{remedy} ({_first_line(error)})"
     )
+
+
+def _is_text(path: Path) -> bool:
+    """Whether a file, a config given for a checkpoint, starts as a text."""
+    start = path.read_bytes()[:256] if path.stat().st_size < 2**20 else b""
+    text = start.decode("ascii", "replace")
+    return len(text) > 8 and all(c.isprintable() or c in "\r\n\t" for c in text)
 
 
 _STARTS = {
