@@ -16,6 +16,8 @@ from torch.nn import functional as F
 from tests.helpers import ROOT, load_tool, tiny_run_cfg, write_run_cfg
 from tests.model_helpers import randomize, sgd_steps
 from tests.spawn import spawn
+from tests.test_engine.test_runner.test_retrieval_copies import CASES, CopySplit, _run
+from tests.test_engine.test_runner.test_retrieval_loop_model import _batch
 from uniadapter.checkpoints.adapter import load_adapter, save_adapter
 from uniadapter.models.build import build_model
 from uniadapter.models.precision import cast_frozen
@@ -122,7 +124,15 @@ def _gradients(model: Any, batch: dict[str, torch.Tensor]) -> dict[str, torch.Te
     return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
 
 
-def _share(rank: int, world: int, wanted: dict[str, torch.Tensor]) -> None:
+def _ranker(tokenizer: Path) -> Any:
+    """A model with a tokenizer for the test loop."""
+    cfg = narrow()
+    cfg["data_preprocessor"]["tokenizer"]["file"] = str(tokenizer)
+    torch.manual_seed(0)
+    return randomize(build_model(cfg)).eval()
+
+
+def _share(rank: int, world: int, wanted: dict, tokenizer: Path, ranked: list) -> None:
     model = randomize(seeded()).train()
     # Three pairs and one.
     rows = slice(0, 3) if rank == 0 else slice(3, 4)
@@ -131,10 +141,38 @@ def _share(rank: int, world: int, wanted: dict[str, torch.Tensor]) -> None:
     for name, gradient in found.items():
         torch.distributed.all_reduce(gradient)
         torch.testing.assert_close(gradient / world, wanted[name], atol=1e-6, rtol=1e-4)
+    for media, (metrics, scores) in zip(CASES, ranked, strict=True):
+        own, rows_of_rank = _run(_ranker(tokenizer), media, 2, rank, world, k_test=0)
+        assert own == metrics
+        for one, other in zip(rows_of_rank, scores, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
-def test_two_processes_are_one() -> None:
-    spawn(_share, 2, _gradients(randomize(seeded()).train(), pairs()))
+def test_two_processes_are_one(tokenizer_file: Path) -> None:
+    """Gradients of a step, and the measures of the test loop."""
+    ranked = [_run(_ranker(tokenizer_file), media, 3, k_test=0) for media in CASES]
+    gradients = _gradients(randomize(seeded()).train(), pairs())
+    spawn(_share, 2, gradients, tokenizer_file, ranked)
+
+
+@torch.no_grad()
+def test_the_test_loop_ranks_by_the_cosine_of_videos_and_texts(tokenizer_file: Path) -> None:
+    model, media = _ranker(tokenizer_file), CASES[0]
+    split = CopySplit(media)
+    prepare = model.data_preprocessor
+    videos = torch.cat(
+        [model.encode_visual(prepare(_batch(split[v]))["pixels"])[1] for v in range(len(media))]
+    )
+    texts = [text for v in range(len(media)) for text in split.texts(v)]
+    words = [prepare.tokenizer([text], prepare.max_text_len) for text in texts]
+    wanted = torch.cat([model.encode_text(*word)[1] for word in words]) @ videos.t()
+    for batch in (1, 3):
+        _, (t2v, v2t) = _run(model, media, batch, k_test=0)
+        torch.testing.assert_close(t2v, wanted, rtol=1e-4, atol=1e-5)
+        assert torch.equal(t2v.t(), v2t)
+        # Equal texts and equal videos tie exactly.
+        assert len(t2v.unique(dim=0)) == len({text.lower() for text in texts})
+        assert len(v2t.unique(dim=0)) == len({kind for kind, _ in media})
 
 
 def test_a_rank_without_pairs_has_every_gradient() -> None:
