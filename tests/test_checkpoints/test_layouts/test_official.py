@@ -139,8 +139,8 @@ def test_adapters_have_no_place_in_the_official_layout() -> None:
 
 
 def test_unknown_target_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"--to 'clip' is unknown: choose from"):
-        export_state({}, "clip")
+    with pytest.raises(ValueError, match=r"--to 'eva' is unknown: choose from"):
+        export_state({}, "eva")
 
 
 def test_a_key_of_another_model_is_named() -> None:
