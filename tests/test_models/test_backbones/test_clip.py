@@ -34,9 +34,9 @@ def places(model: nn.ModuleDict) -> Places:
     return found
 
 
-def adapted(model: nn.ModuleDict, seed: int = 0) -> UniAdapter:
+def adapted(model: nn.ModuleDict, seed: int = 0, bottleneck: int = 3) -> UniAdapter:
     """A UniAdapter on both towers that acts."""
-    adapter = UniAdapter(places(model), bottleneck=3, scale=1.0, towers=("visual", "text"))
+    adapter = UniAdapter(places(model), bottleneck=bottleneck, scale=1.0, towers=("visual", "text"))
     generator = torch.Generator().manual_seed(seed)
     for parameter in adapter.parameters():
         nn.init.normal_(parameter, std=0.3, generator=generator)
@@ -150,7 +150,8 @@ def gradients(model: nn.ModuleDict, adapter: UniAdapter) -> list[torch.Tensor]:
 
 def test_checkpointing_gives_the_same_gradients_and_copies_are_independent() -> None:
     model = towers().train().requires_grad_(False)
-    adapter = adapted(model)
+    # Of three rectified units all may be off for every token that counts.
+    adapter = adapted(model, bottleneck=16)
     plain = gradients(model, adapter)
     assert all(bool(part.any()) for part in plain)
     for tower in model.values():
