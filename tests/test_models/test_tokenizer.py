@@ -166,6 +166,33 @@ def test_bad_vocabulary(tmp_path: Path, tokens: list[str], message: str) -> None
         BertTokenizer(str(path))
 
 
+def test_files_of_other_tokenizers_are_refused(ours: BertTokenizer, tmp_path: Path) -> None:
+    path = tmp_path / "tokenizer.json"
+    for pretty in (False, True):
+        path.write_text(ours._backend.to_str(pretty), encoding="utf-8")
+        with pytest.raises(ValueError, match=r"this is a tokenizer\.json; a vocabulary has one"):
+            BertTokenizer(str(path))
+    path.write_bytes(b"\x0a\x0e\xff\xfe")
+    with pytest.raises(ValueError, match=r"tokenizer\.json: this is no text; a vocabulary has"):
+        BertTokenizer(str(path))
+
+
+def test_without_extra_tokens(ours: BertTokenizer) -> None:
+    plain = BertTokenizer(extra_tokens=())
+    assert plain.vocab_size == 30522
+    assert plain.decoder_start_id == plain.cls_token_id == 101
+    assert ours.decoder_start_id == ours.dec_token_id == 30522
+    assert plain.encode("A dog's life") == ours.encode("A dog's life")
+    with pytest.raises(ValueError, match="outside the vocabulary of 30522 ids"):
+        plain.decode([30522])
+
+
+@pytest.mark.parametrize("extra", ["[DEC]", ["[CLS]"], ["[A]", "[A]"]])
+def test_bad_extra_tokens(extra: list[str]) -> None:
+    with pytest.raises(ValueError, match=r"tokenizer\.extra_tokens=.* must be a list"):
+        BertTokenizer(extra_tokens=extra)
+
+
 def test_missing_vocabulary(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"vocab_file = .*none\.txt' does not exist"):
         BertTokenizer(str(tmp_path / "none.txt"))

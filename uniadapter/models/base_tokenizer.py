@@ -26,6 +26,11 @@ class TextTokenizer(ABC):
     sep_token_id: int
     vocab_size: int | None
 
+    @property
+    def decoder_start_id(self) -> int:
+        """The mark that a decoder's text begins with."""
+        return self.cls_token_id
+
     @abstractmethod
     def pieces(self, text: str) -> list[int]:
         """Ids of a text without the marks at its ends."""

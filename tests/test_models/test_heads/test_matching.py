@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from mmengine.registry import MODELS
 from torch.nn import functional as F
 
+from tests.helpers import draws
 from tests.model_helpers import randomize, tiny_batch, tiny_model
 from uniadapter.models.heads import MatchBatch, MatchingHead, draw_negatives
+from uniadapter.models.heads.matching import draw_pairs
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -99,3 +105,56 @@ def test_a_head_from_the_registry_learns_to_tell_pairs():
         head.loss(states, labels).backward()
         optimizer.step()
     assert head.loss(states, labels) < 0.7 * start
+
+
+def rows_of(seed: int, size: int) -> MatchBatch:
+    """Texts and media with features of length 1, trained and averaged ones."""
+    source = generator(seed)
+    visual, text, visual_m, text_m = F.normalize(torch.randn(4, size, 5, generator=source), dim=-1)
+    ids = torch.randint(0, size, (size,), generator=source)
+    none = torch.zeros(size, 0)
+    return MatchBatch(none, none, visual, none, text, none, none, ids, visual_m, text_m)
+
+
+@settings(max_examples=draws(25), deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 6), st.sampled_from([1.0, 0.3, 1e-4]))
+def test_momentum_candidates_are_drawn_by_the_averages_features(seed, size, temperature):
+    """A text's negative medium by text . averaged medium, a medium's text the other way round."""
+    batch = rows_of(seed, size)
+    rows, heat = torch.arange(size), torch.tensor(temperature)
+    found = draw_pairs(batch, rows, heat, seed, "momentum")
+    source, kept = generator(seed), []
+    for online, averaged in ((batch.text, batch.visual_m), (batch.visual, batch.text_m)):
+        logits = torch.stack([(averaged * row).sum(1) / heat for row in online])
+        kept.append(draw_negatives(logits, batch.ids, batch.ids, source))
+    media = [(row, int(other)) for row, other in enumerate(kept[0]) if other >= 0]
+    texts = [(int(other), row) for row, other in enumerate(kept[1]) if other >= 0]
+    want = [(row, row) for row in range(size)] + media + texts
+    assert list(zip(found.texts.tolist(), found.media.tolist(), strict=True)) == want
+    assert found.labels.tolist() == [1] * size + [0] * (len(want) - size)
+
+
+def test_the_averages_decide_between_candidates():
+    """Nearly cold, the draw is the most similar row of another id."""
+    batch = replace(rows_of(0, 6), ids=torch.arange(6))
+    for candidates, medium, text in (
+        ("online", batch.visual, batch.text),
+        ("momentum", batch.visual_m, batch.text_m),
+    ):
+        head = MatchingHead(4, "own", candidates)
+        _, pairs = head.pairs(batch, torch.tensor(1e-6))
+        hidden = torch.eye(6, dtype=torch.bool)
+        of_text = (batch.text @ medium.T).masked_fill(hidden, -9).argmax(1)
+        of_medium = (batch.visual @ text.T).masked_fill(hidden, -9).argmax(1)
+        assert torch.equal(pairs.media[6:12], of_text)
+        assert torch.equal(pairs.texts[12:], of_medium)
+
+
+def test_momentum_candidates_need_averages():
+    with pytest.raises(ValueError, match="candidates='first' is unknown"):
+        MatchingHead(4, candidates="first")
+    matching = {"type": "MatchingHead", "candidates": "momentum"}
+    model = tiny_model(contrast={"type": "BatchContrastHead"}, matching=matching, queue_size=None)
+    with pytest.raises(ValueError, match=r"momentum averages.*MomentumContrastHead"):
+        model(**tiny_batch(), mode="loss")
+    assert tiny_model(matching=matching)(**tiny_batch(), mode="loss")["loss_itm"] > 0

@@ -83,6 +83,8 @@ class MatchBatch:
         input_ids (Tensor): (B, L).
         mask (Tensor): (B, L), 0 where a token is padding.
         ids (Tensor): Media ids (B,).
+        visual_m (Tensor, optional): Media features of the momentum averages (B, E).
+        text_m (Tensor, optional): Text features of the averages (B, E).
     """
 
     tokens: torch.Tensor
@@ -93,6 +95,8 @@ class MatchBatch:
     input_ids: torch.Tensor
     mask: torch.Tensor
     ids: torch.Tensor
+    visual_m: torch.Tensor | None = None
+    text_m: torch.Tensor | None = None
 
     def gather(self) -> MatchBatch:
         """The batch of all ranks, in the order one process would have; tokens keep gradients."""
@@ -108,12 +112,18 @@ class MatchBatch:
             input_ids=gather_ragged(F.pad(self.input_ids, padding)),
             mask=gather_ragged(F.pad(self.mask, padding)),
             ids=gather_ragged(self.ids),
+            visual_m=None if self.visual_m is None else gather_ragged(self.visual_m),
+            text_m=None if self.text_m is None else gather_ragged(self.text_m),
         )
 
 
 @torch.no_grad()
 def draw_pairs(
-    batch: MatchBatch, rows: torch.Tensor, temperature: torch.Tensor, seed: int
+    batch: MatchBatch,
+    rows: torch.Tensor,
+    temperature: torch.Tensor,
+    seed: int,
+    candidates: str = "online",
 ) -> Pairs:
     """Positives and hard negatives of ``rows``.
 
@@ -125,6 +135,8 @@ def draw_pairs(
         rows (Tensor): Rows (R,) to make pairs for.
         temperature (Tensor): Scalar that divides the similarities.
         seed (int): Seed of the draw.
+        candidates (str): Which features of the candidates a row is compared with, see
+            :class:`MatchingHead`. Defaults to ``'online'``.
 
     Returns:
         Pairs: The positives, then a medium a text, then a text a medium; up to 3R pairs.
@@ -132,14 +144,30 @@ def draw_pairs(
     generator = torch.Generator().manual_seed(seed)
     with torch.autocast(batch.text.device.type, enabled=False):
         text, visual = at_least_float32(batch.text), at_least_float32(batch.visual)
-        logits = text @ visual.t() / at_least_float32(temperature)
-    media = draw_negatives(logits, batch.ids, batch.ids, generator)[rows]
-    texts = draw_negatives(logits.t(), batch.ids, batch.ids, generator)[rows]
+        temperature = at_least_float32(temperature)
+        if candidates == "momentum":
+            of_texts = text @ at_least_float32(_averaged(batch.visual_m)).t() / temperature
+            of_media = visual @ at_least_float32(_averaged(batch.text_m)).t() / temperature
+        else:
+            of_texts = text @ visual.t() / temperature
+            of_media = of_texts.t()
+    media = draw_negatives(of_texts, batch.ids, batch.ids, generator)[rows]
+    texts = draw_negatives(of_media, batch.ids, batch.ids, generator)[rows]
     has_media, has_text = media >= 0, texts >= 0
     text_rows = torch.cat((rows, rows[has_media], texts[has_text]))
     labels = torch.zeros_like(text_rows)
     labels[: len(rows)] = 1
     return Pairs(text_rows, torch.cat((rows, media[has_media], rows[has_text])), labels)
+
+
+def _averaged(features: torch.Tensor | None) -> torch.Tensor:
+    if features is None:
+        raise ValueError(
+            "matching.candidates='momentum' draws negatives by features of momentum averages, "
+            "which this model has not: choose contrast=dict(type='MomentumContrastHead') or "
+            "matching.candidates='online'."
+        )
+    return features
 
 
 @MODELS.register_module()
@@ -150,17 +178,22 @@ class MatchingHead(Head):
         text_dim (int): Width D of the fused states.
         negatives (str): Hard negatives from ``'all'`` ranks or the ``'own'`` one. Defaults to
             ``'all'``.
+        candidates (str): A negative of a text is drawn by the text's similarity with the media's
+            features, and the reverse: with those that are trained, ``'online'`` (BLIP), or those of
+            the momentum averages, ``'momentum'`` (ALBEF). Defaults to ``'online'``.
 
     Raises:
-        ValueError: If ``negatives`` is neither.
+        ValueError: If an option is outside its set.
     """
 
     step: torch.Tensor
 
-    def __init__(self, text_dim: int, negatives: str = "all") -> None:
+    def __init__(self, text_dim: int, negatives: str = "all", candidates: str = "online") -> None:
         super().__init__()
         check_choice(negatives, ("all", "own"), "negatives")
+        check_choice(candidates, ("online", "momentum"), "candidates")
         self.negatives = negatives
+        self.candidates = candidates
         self.itm_head = nn.Linear(text_dim, 2)
         # Seeds the draws, so that a resumed run draws as it would have.
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
@@ -201,7 +234,7 @@ class MatchingHead(Head):
             batch = batch.gather()
         else:
             seed += _RANK_STRIDE * get_rank()
-        return batch, draw_pairs(batch, rows, temperature, seed)
+        return batch, draw_pairs(batch, rows, temperature, seed, self.candidates)
 
     def loss(self, states: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Cross-entropy of pairs with fused states (P, D) and labels (P,).

@@ -373,7 +373,8 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
         losses = {"loss_itc": contrast.loss(visual, text, media_ids, targets)}
         if self.matches:
             cls = text_tokens[:, 0]
-            batch = MatchBatch(tokens, frames, visual, cls, text, *texts, media_ids)
+            averaged = (None, None) if targets is None else targets
+            batch = MatchBatch(tokens, frames, visual, cls, text, *texts, media_ids, *averaged)
             losses["loss_itm"] = self._hard_matching(batch)
         return losses, tokens
 
