@@ -139,6 +139,19 @@ class Adapter(nn.Module):
         """
         return set()
 
+    def merge(self) -> None:
+        """Add what the method does to the frozen weights and leave its places empty.
+
+        A method that is linear in what it reads overrides it.
+
+        Raises:
+            ValueError: If that can't be done.
+        """
+        raise ValueError(
+            f"{self.method} cannot be merged into the backbone's weights: what it adds is no "
+            "linear function of what it reads."
+        )
+
     def components(self) -> dict[str, list[nn.Parameter]]:
         """Parameters by component (``'adapter'`` at least), each parameter in one of them."""
         return {"adapter": list(self.parameters())}

@@ -1,0 +1,148 @@
+"""The contract matrix: the methods, the models that they serve, and what each pair promises.
+
+A new method is a line in :data:`METHODS`, a new backbone or task one in :data:`MODELS`;
+``test_contract.py`` holds every pair to its promises.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from tests.helpers import ROOT
+from tests.test_models.test_adapters import contract_models as models
+
+
+@dataclass(frozen=True)
+class Model:
+    """A small model that a method is tried on.
+
+    Attributes:
+        build (Callable): Makes it; see :mod:`contract_models`.
+        outputs (Callable): All that the model computes, by role, without a graph.
+        loss (Callable): The loss of a training step.
+        uses (tuple[str]): What UniAdapter calls the modalities that it runs.
+        heads (str): Pattern of the names that a step trains beside the method's own.
+        task (bool): Whether it is a task of the package: with fast paths, gradient checkpointing by
+            config and adapter folders.
+        apart (bool): Whether what it saves leaves the frozen weights out.
+    """
+
+    build: Callable[..., Any]
+    outputs: Callable[[Any], models.Outputs]
+    loss: Callable[[Any], torch.Tensor]
+    uses: tuple[str, ...]
+    heads: str = "(?!)"
+    task: bool = True
+    apart: bool = True
+
+
+_BLIP_HEADS = r"(vision_proj|text_proj|itm_head)\.|temp$"
+_DUAL_HEADS = r"(vision_proj|text_proj)\.|logit_scale$"
+_ALL, _TWO = ("visual", "text", "cross"), ("visual", "text")
+_BLIP = (models.retrieval_outputs, models.pairs_loss, _ALL, _BLIP_HEADS)
+_DUAL = (models.dual_outputs, models.pairs_loss, _TWO, _DUAL_HEADS)
+_WRAPPED = (models.backbone_outputs, models.backbone_loss, ("visual",), "(?!)", False)
+MODELS: dict[str, Model] = {
+    "blip_video": Model(models.blip_video, *_BLIP),
+    "blip_image": Model(models.blip_image, *_BLIP),
+    "blip_two_widths": Model(models.blip_two_widths, *_BLIP),
+    "pretrain": Model(
+        models.pretrain, models.pretrain_outputs, models.pairs_loss, _ALL, _BLIP_HEADS
+    ),
+    "vqa": Model(models.vqa, models.vqa_outputs, models.words_loss, _ALL),
+    "caption": Model(models.caption, models.caption_outputs, models.words_loss, _ALL),
+    "clip": Model(models.clip, *_DUAL),
+    "beit3": Model(models.beit3, *_DUAL),
+    "mmpretrain_vit": Model(models.mmpretrain_vit, *_WRAPPED),
+    "hosted_vit": Model(models.hosted_vit, *_WRAPPED, apart=False),
+}
+
+# One of each kind of tower and of task.
+ONE, KINDS = ("blip_video",), ("blip_video", "vqa", "clip", "mmpretrain_vit")
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method and what it promises.
+
+    Attributes:
+        config (dict | Callable): Its config, or what makes it for a model.
+        starts_frozen (bool): Whether step 0 is the frozen model, bit for bit.
+        merges (bool): Whether it can be merged into the weights.
+        own (str): Pattern of the names of what it trains.
+        refuses (Mapping): By name of a model that it doesn't serve, a pattern of the error.
+        core (Collection): Models that the core suite tries it on; the deep suite tries all.
+    """
+
+    config: Mapping[str, Any] | Callable[[Model], dict[str, Any]]
+    starts_frozen: bool = True
+    merges: bool = False
+    own: str = r"adapter\."
+    refuses: Mapping[str, str] = field(default_factory=dict)
+    core: Collection[str] = KINDS
+
+    def config_for(self, model: Model) -> dict[str, Any]:
+        """The config of the adapter of a model."""
+        return self.config(model) if callable(self.config) else dict(self.config)
+
+
+def uniadapter(**options: Any) -> Callable[[Model], dict[str, Any]]:
+    """UniAdapter on all that a model runs."""
+    return lambda model: {"type": "UniAdapter", "bottleneck": 8, "towers": model.uses, **options}
+
+
+def tutorial_classes() -> dict[str, Any]:
+    """The classes that docs/tutorials.md defines, by name, outside the registry."""
+    page = (ROOT / "docs/tutorials.md").read_text(encoding="utf-8")
+    kept: list[ast.stmt] = []
+    for block in re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE):
+        for node in ast.parse(block).body:
+            if isinstance(node, ast.ClassDef):
+                node.decorator_list = []
+            if isinstance(node, ast.ClassDef | ast.Import | ast.ImportFrom):
+                kept.append(node)
+    found: dict[str, Any] = {"__name__": "tutorials"}
+    exec(compile(ast.Module(kept, []), "docs/tutorials.md", "exec"), found)
+    return found
+
+
+TOYS = tutorial_classes()
+
+# All of its schemes with all query residuals, and every variant at both ends.
+_SCHEMES = [(s, q) for s in ("none", "down", "up", "down+up") for q in ("off", "shared", "own")]
+_VARIANTS: dict[str, dict[str, Any]] = {
+    "released": {"variant": "released"},
+    "released_kv": {"variant": "released", "kv_rank": 4},
+    "kv": {"kv_rank": 4},
+    "learnable_scale": {"learnable_scale": True},
+    "no_textual_branch": {"textual_branch": False},
+}
+METHODS: dict[str, Method] = {
+    "uniadapter": Method(uniadapter(), core=tuple(MODELS)),
+    **{
+        f"uniadapter-{s}-{q}": Method(uniadapter(sharing=s, query_residual=q), core=ONE)
+        for s, q in _SCHEMES
+    },
+    **{
+        f"uniadapter-{s}-{q}-{name}": Method(
+            uniadapter(sharing=s, query_residual=q, **options), core=ONE
+        )
+        for s, q in (("down", "shared"), ("none", "own"))
+        for name, options in _VARIANTS.items()
+    },
+    "uniadapter-own_decoder": Method(uniadapter(decoder="own"), core=("vqa", "caption")),
+    "sequential_and_parallel": Method({"type": TOYS["TwoTerms"], "rank": 4}),
+    "mean_of_a_frame": Method(
+        {"type": TOYS["FrameMean"]},
+        refuses=dict.fromkeys(
+            ("clip", "mmpretrain_vit", "hosted_vit"), "FrameMean fills the site 'visual.mid'"
+        ),
+        core=("blip_video", "vqa", "beit3"),
+    ),
+}
