@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from tests.helpers import draws
 from tests.model_helpers import randomize, tiny_batch, tiny_model
+from uniadapter.models.execution import Words
 from uniadapter.models.heads import MatchBatch, MatchingHead, draw_negatives
 from uniadapter.models.heads.matching import draw_pairs
 
@@ -77,15 +78,13 @@ def test_the_head_alone_is_that_of_the_whole_model():
     head.count()
     rows, pairs = head.pairs(rows, model.contrast.temperature)
     sims = model.frame_sims(rows.tokens[:, :, 0], rows.frames, rows.text_cls, rows.text)
-    fused = model._fused(
-        rows.input_ids[pairs.texts],
-        rows.mask[pairs.texts],
-        model._weigh(
-            model.text.read(rows.tokens[pairs.media].flatten(1, 2)),
-            sims[pairs.texts, pairs.media],
-            rows.tokens.shape[2],
-        ),
+    fusion = model.role("fusion")
+    words = Words(rows.input_ids[pairs.texts], rows.mask[pairs.texts])
+    memory = fusion.memory(
+        rows.tokens[pairs.media].flatten(1, 2),
+        factor=model.factor(sims[pairs.texts, pairs.media], *rows.tokens.shape[1:3]),
     )
+    fused = fusion.fuse(words, memory, "first")[:, 0]
     want = model(**batch, mode="loss")["loss_itm"]
     torch.testing.assert_close(head.loss(fused, pairs.labels), want)
     assert head.step == model.step == 1

@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from uniadapter.registry import MODELS
 
+from ..execution import Want, Words
 from ..sites import LayerSites
 from ..taps import Recorder, Taps
 from .bert.embeddings import check_length
@@ -113,6 +114,8 @@ class ClipVisual(ClipTower):
         ImportError: If transformers is not installed.
         ValueError: If ``arch`` is unknown or incomplete, or the image is no multiple of a patch.
     """
+
+    roles = ("visual",)
 
     def __init__(
         self,
@@ -220,6 +223,8 @@ class ClipText(ClipTower):
         ValueError: If the width is no multiple of the attention heads.
     """
 
+    roles = ("text",)
+
     def __init__(
         self,
         vocab_size: int = 49408,
@@ -259,6 +264,10 @@ class ClipText(ClipTower):
     def check_length(self, length: int, key: str | None = None) -> None:
         """Refuse texts of more tokens than there are positions; see :func:`check_length`."""
         check_length(length, self.max_positions, key)
+
+    def states(self, words: Words, want: Want = "all") -> torch.Tensor:
+        """The text role; see :class:`~uniadapter.models.backbones.base.Text`."""
+        return self(*words, first_only=want == "first")[0]
 
     def forward(
         self,

@@ -201,6 +201,8 @@ class BlipViT(_ViT):  # type: ignore[misc, valid-type]
             no multiple of a patch.
     """
 
+    roles = ("visual",)
+
     def __init__(
         self,
         arch: str | dict = "b",

@@ -85,6 +85,7 @@ class MatchBatch:
         ids (Tensor): Media ids (B,).
         visual_m (Tensor, optional): Media features of the momentum averages (B, E).
         text_m (Tensor, optional): Text features of the averages (B, E).
+        states (Tensor, optional): Text states (B, L, D), for a fusion that continues from them.
     """
 
     tokens: torch.Tensor
@@ -97,12 +98,16 @@ class MatchBatch:
     ids: torch.Tensor
     visual_m: torch.Tensor | None = None
     text_m: torch.Tensor | None = None
+    states: torch.Tensor | None = None
 
     def gather(self) -> MatchBatch:
         """The batch of all ranks, in the order one process would have; tokens keep gradients."""
         length = torch.tensor(self.input_ids.shape[1], device=self.input_ids.device)
         all_reduce(length, "max")
         padding = (0, int(length) - self.input_ids.shape[1])
+        states = self.states
+        if states is not None:
+            states = gather_with_grad(F.pad(states, (0, 0, *padding)))
         return MatchBatch(
             tokens=gather_with_grad(self.tokens),
             frames=gather_ragged(self.frames.detach()),
@@ -114,6 +119,7 @@ class MatchBatch:
             ids=gather_ragged(self.ids),
             visual_m=None if self.visual_m is None else gather_ragged(self.visual_m),
             text_m=None if self.text_m is None else gather_ragged(self.text_m),
+            states=states,
         )
 
 

@@ -18,6 +18,7 @@ from uniadapter.registry import MODELS
 from .. import sites
 from ..adapters.base import Adapter
 from ..backbones import BertDecoder, BertModel, BlipViT
+from ..backbones.base import playing
 from ..backbones.vit import Prefix
 from ..components import set_trainable
 from ..fast import FastPaths
@@ -73,9 +74,12 @@ class VisionLanguageModel(BaseModel):
         self.visual: BlipViT = MODELS.build(visual)
         self.text: BertModel | None = None if text is None else MODELS.build(text)
         self.decoder: BertDecoder | None = None if decoder is None else MODELS.build(decoder)
+        for role in self.roles():
+            self.role(role)
         for tower in (self.visual, self.text, self.decoder and self.decoder.bert):
             if tower is not None:
                 tower.grad_checkpointing = tower.grad_checkpointing or grad_checkpointing
+                tower.fast = self.fast
         self.adapter: Adapter | None = None
         if adapter is not None:
             self.adapter = MODELS.build(adapter, default_args={"places": self.places()})
@@ -97,6 +101,18 @@ class VisionLanguageModel(BaseModel):
             found += ["text", "fusion"]
         # A decoder never runs without cross-attention.
         return (*found, *(["decoder"] if self.decoder is not None else []))
+
+    def role(self, name: str) -> Any:
+        """The tower that plays a role, see :mod:`uniadapter.models.backbones.base`.
+
+        Args:
+            name (str): ``'visual'``, ``'text'``, ``'fusion'`` or ``'decoder'``.
+
+        Raises:
+            ValueError: If the model has no tower that plays it.
+        """
+        runs = {"visual": self.visual, "text": self.text, "fusion": self.text}
+        return playing(name, {**runs, "decoder": self.decoder}[name], type(self).__name__)
 
     def places(self) -> Places:
         """The sites of all roles, to be filled by an adapter."""

@@ -125,10 +125,10 @@ class CaptionModel(GenerativeModel):
         # Ids, not letters, are joined: with no blank between them, words would run together.
         prompt = self.prompt_ids()[1:]
         words = self.decoder_words(captions, self.max_text_len, tokens.device, prompt)
-        cross = self.decoder.bert.read(tokens, absorb=self.fast.absorb_kv)
+        memory = self.role("decoder").memory(tokens)
         only = self.fast.predicted_only
         self.loss_items = (words[2][:, 1:] != -100).sum()
-        loss = decoder_loss(self.decoder, words, cross, self.label_smoothing, "mean", only)
+        loss = decoder_loss(self.decoder, words, memory, self.label_smoothing, "mean", only)
         return {"loss_lm": loss}
 
     @torch.no_grad()

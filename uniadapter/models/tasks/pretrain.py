@@ -55,11 +55,11 @@ class BlipPretrainModel(RetrievalModel):
         words = input_ids.clone()
         words[:, 0] = self.dec_token_id
         labels = words.masked_fill(attention_mask == 0, -100)
-        cross = self.decoder.bert.read(tokens.flatten(1, 2))
+        memory = self.role("decoder").memory(tokens.flatten(1, 2))
         losses["loss_lm"] = decoder_loss(
             self.decoder,
             (words, attention_mask, labels),
-            cross,
+            memory,
             self.label_smoothing,
             "mean",
             self.fast.predicted_only,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from uniadapter.registry import MODELS
 from ..adapters.base import check_choice
 from ..backbones.bert import BertModel, CrossInput
 from ..backbones.vit import Prefix
+from ..execution import Factor, Words
 from ..heads import ContrastHead, MatchBatch, MatchingHead, MomentumContrastHead
 from ..necks import FrameAwareAttention, MeanPooling
 from .base import VisionLanguageModel
@@ -178,9 +178,8 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
         Returns:
             tuple: Tokens (T, L, D) and features (T, E) of length 1, at least float32.
         """
-        # Callers that want all tokens may look at those of padding as well.
-        pack = class_only and self.fast.pack_texts
-        tokens, _ = self.text(input_ids, attention_mask, first_only=class_only, pack=pack)
+        words = Words(input_ids, attention_mask)
+        tokens = self.role("text").states(words, "first" if class_only else "all")
         return tokens, self.contrast.text(tokens[:, 0])
 
     def features(
@@ -203,7 +202,7 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
         """
         only = self.fast.class_tokens
         visual = self.encode_visual(pixels, prefix, only)[1]
-        return visual, self.encode_text(input_ids, attention_mask, only)[1]
+        return visual, self.encode_text(input_ids, attention_mask, class_only=True)[1]
 
     def frame_sims(
         self,
@@ -246,36 +245,48 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
         Raises:
             ValueError: If texts, media and similarities don't go together.
         """
-        cross = self.text.read(visual_tokens.flatten(1, 2))
-        cross = self._weigh(cross, frame_sims, visual_tokens.shape[2])
-        return self._match(input_ids, attention_mask, cross)
+        fusion, words = self.role("fusion"), Words(input_ids, attention_mask)
+        factor = self.factor(frame_sims, *visual_tokens.shape[1:3])
+        memory = fusion.memory(visual_tokens.flatten(1, 2), factor=factor)
+        return self.matching(fusion.fuse(words, memory, "first")[:, 0])
+
+    def factor(
+        self, frame_sims: torch.Tensor | None, frames: int, tokens_per_frame: int
+    ) -> Factor | None:
+        """What PFA makes of the similarities of pairs.
+
+        Args:
+            frame_sims (Tensor, optional): (P, N).
+            frames (int): N.
+            tokens_per_frame (int): M, the class token included.
+
+        Returns:
+            Factor: Of every visual token; None where all frames count alike.
+
+        Raises:
+            ValueError: If the similarities are of another number of frames.
+        """
+        if self.pfa is None or frame_sims is None:
+            return None
+        if frame_sims.shape[-1] != frames:
+            raise ValueError(f"{frames} frames, but frame_sims {tuple(frame_sims.shape)} (P, N).")
+        if frames == 1:
+            return None
+        weights = self.pfa.token_weights(frame_sims, tokens_per_frame)
+        return Factor(weights, self.pfa.weigh_states)
 
     def _weigh(
         self, cross: CrossInput, frame_sims: torch.Tensor | None, tokens_per_frame: int
     ) -> CrossInput:
         """Add PFA's factor for pairs with similarities (P, N)."""
-        if self.pfa is None or frame_sims is None:
-            return cross
-        frames = cross.size()[1] // tokens_per_frame
-        if frame_sims.shape[-1] != frames:
-            raise ValueError(f"{frames} frames, but frame_sims {tuple(frame_sims.shape)} (P, N).")
-        if frames == 1:
-            return cross
-        weights = self.pfa.token_weights(frame_sims, tokens_per_frame)
-        return cross.with_weights(weights, self.pfa.weigh_states)
+        factor = self.factor(frame_sims, cross.size()[1] // tokens_per_frame, tokens_per_frame)
+        return cross if factor is None else cross.with_weights(*factor)
 
     def _match(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, cross: CrossInput
     ) -> torch.Tensor:
-        return self._matching_logits(self._fused(input_ids, attention_mask, cross))
-
-    def _fused(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, cross: CrossInput
-    ) -> torch.Tensor:
-        """Class tokens (P, D) of texts that have read media."""
-        ids, fast = self._marked(input_ids), self.fast
-        only, pack = fast.class_tokens, fast.pack_texts
-        return self.text(ids, attention_mask, cross, first_only=only, pack=pack)[0][:, 0]
+        words = Words(input_ids, attention_mask)
+        return self._matching_logits(self.role("fusion").fuse(words, cross, "first")[:, 0])
 
     def _matching_logits(self, cls: torch.Tensor) -> torch.Tensor:
         """Logits (P, 2) of fused class tokens (P, D)."""
@@ -369,30 +380,29 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
         prefix = self.shared_prefix(pixels)
         targets = contrast.prepare(self, self.features, pixels, *texts, prefix=prefix)
         tokens, visual, frames = self.encode_visual(pixels, prefix)
-        text_tokens, text = self.encode_text(*texts, self.fast.class_tokens)
+        # A fusion that continues from the text's states wants those of all its tokens.
+        continues = self.matches and self.role("fusion").takes_states
+        text_tokens, text = self.encode_text(*texts, class_only=not continues)
         losses = {"loss_itc": contrast.loss(visual, text, media_ids, targets)}
         if self.matches:
-            cls = text_tokens[:, 0]
+            cls, states = text_tokens[:, 0], text_tokens if continues else None
             averaged = (None, None) if targets is None else targets
-            batch = MatchBatch(tokens, frames, visual, cls, text, *texts, media_ids, *averaged)
+            rest = (*texts, media_ids, *averaged, states)
+            batch = MatchBatch(tokens, frames, visual, cls, text, *rest)
             losses["loss_itm"] = self._hard_matching(batch)
         return losses, tokens
 
     def _hard_matching(self, batch: MatchBatch) -> torch.Tensor:
         """ITM of the positives, a hard negative medium a text and a hard negative text a medium."""
-        matching, device = self.matching, batch.ids.device
+        matching = self.matching
         matching.count()
         batch, pairs = matching.pairs(batch, self.contrast.temperature)
-        media, owner = pairs.media, None
-        if self.fast.share_kv:
-            # Media are projected once each, however many pairs they are in.
-            media, owner = torch.unique(media, return_inverse=True)
-        states = batch.tokens[media]
-        cross = self.text.read(states.flatten(1, 2), owner=owner)
-        cross = replace(cross, recompute=self.fast.recompute_kv)
-        sims = self.frame_sims(states[:, :, 0], batch.frames[media], batch.text_cls, batch.text)
-        if sims is not None:
-            place = torch.arange(len(media), device=device) if owner is None else owner
-            cross = self._weigh(cross, sims[pairs.texts, place], states.shape[2])
-        ids, mask = batch.input_ids[pairs.texts], batch.mask[pairs.texts]
-        return matching.loss(self._fused(ids, mask, cross), pairs.labels)
+        fusion, tokens = self.role("fusion"), batch.tokens
+        sims = self.frame_sims(tokens[:, :, 0], batch.frames, batch.text_cls, batch.text)
+        chosen = None if sims is None else sims[pairs.texts, pairs.media]
+        factor = self.factor(chosen, *tokens.shape[1:3])
+        memory = fusion.memory(tokens.flatten(1, 2), owner=pairs.media, factor=factor)
+        words = Words(batch.input_ids[pairs.texts], batch.mask[pairs.texts])
+        states = None if batch.states is None else batch.states[pairs.texts]
+        fused = fusion.fuse(words, memory, "first", states)
+        return matching.loss(fused[:, 0], pairs.labels)

@@ -18,6 +18,7 @@ from uniadapter.utils.words import words_of
 
 from ..adapters.base import check_choice
 from ..backbones.bert import BertModel
+from ..execution import Words
 from ..generation import generate
 from ..heads import AnswerHead, decoder_loss
 from .generative import GenerativeModel
@@ -161,10 +162,8 @@ class VQAModel(GenerativeModel):
             read: zeros with ``fast.pack_texts``.
         """
         tokens = self.encode_frames(pixels).flatten(1, 2)
-        cross = self.text.read(tokens, absorb=self.fast.absorb_kv)
-        input_ids = input_ids.clone()
-        input_ids[:, :1] = self.enc_token_id
-        return self.text(input_ids, attention_mask, cross, pack=self.fast.pack_texts)[0]
+        fusion = self.role("fusion")
+        return fusion.fuse(Words(input_ids, attention_mask), fusion.memory(tokens))
 
     def forward(
         self,
@@ -241,9 +240,9 @@ class VQAModel(GenerativeModel):
         owner = torch.arange(len(answers), device=states.device).repeat_interleave(counts)
         flat = [text for texts in answers for text in texts]
         words = self.decoder_words(flat, self.max_answer_len, states.device)
-        cross = self.decoder.bert.read(states, mask, owner)
+        memory = self.role("decoder").memory(states, mask, owner)
         only = self.fast.predicted_only
-        loss = decoder_loss(self.decoder, words, cross, self.label_smoothing, "sum", only)
+        loss = decoder_loss(self.decoder, words, memory, self.label_smoothing, "sum", only)
         share = loss.new_tensor([weight for shares in weights for weight in shares])
         self.loss_items = len(answers)
         return {"loss_lm": self.answer_head.loss(loss, share, len(answers))}

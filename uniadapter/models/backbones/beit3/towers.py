@@ -14,6 +14,7 @@ from torch import nn
 from uniadapter.registry import MODELS
 from uniadapter.utils.compat import mmpretrain_models
 
+from ...execution import Want, Words
 from ...pretrained import has_place
 from ...sites import Grid
 from ...taps import Recorder, Taps
@@ -39,6 +40,8 @@ class Beit3Vision(Beit3Tower):
     Raises:
         ValueError: If ``arch`` is unknown or incomplete, or the image is no multiple of a patch.
     """
+
+    roles = ("visual",)
 
     def __init__(
         self,
@@ -178,6 +181,8 @@ class Beit3Text(Beit3Tower):
         grad_checkpointing (bool): Recompute each layer in the backward pass. Defaults to False.
     """
 
+    roles = ("text",)
+
     def __init__(
         self,
         vocab_size: int = 64010,
@@ -207,6 +212,10 @@ class Beit3Text(Beit3Tower):
     def check_length(self, length: int, key: str | None = None) -> None:
         """Refuse texts of more tokens than there are positions; see :func:`check_length`."""
         self.embeddings.check(length, key)
+
+    def states(self, words: Words, want: Want = "all") -> torch.Tensor:
+        """The text role; see :class:`~uniadapter.models.backbones.base.Text`."""
+        return self(*words, first_only=want == "first")[0]
 
     def forward(
         self,

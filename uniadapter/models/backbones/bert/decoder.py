@@ -9,6 +9,7 @@ from torch import nn
 
 from uniadapter.registry import MODELS
 
+from ...execution import Factor, Words
 from ...heads.words import LanguageModelHead
 from .cross import CrossInput, Delta
 from .encoder import BertModel
@@ -22,12 +23,39 @@ class BertDecoder(nn.Module):
         **kwargs: The arguments of :class:`BertModel`.
     """
 
+    roles = ("decoder",)
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__()
         self.bert = BertModel(**kwargs)
         eps = kwargs.get("eps", 1e-12)
         self.cls = LanguageModelHead(self.bert.hidden_size, self.bert.vocab_size, eps)
         self.cls.apply(BertModel._init_module)
+        self.num_layers: int = self.bert.num_layers
+        self.hidden_size: int = self.bert.hidden_size
+        self.encoder_width: int = self.bert.encoder_width
+
+    def memory(
+        self,
+        states: torch.Tensor,
+        mask: torch.Tensor | None = None,
+        owner: torch.Tensor | None = None,
+        factor: Factor | None = None,
+    ) -> CrossInput:
+        """The decoder role; see :class:`~uniadapter.models.backbones.base.Reader`."""
+        absorb = owner is None and self.bert.fast.absorb_kv
+        cross = self.bert.read(states, mask, owner, absorb)
+        return cross if factor is None else cross.with_weights(*factor)
+
+    def logits(
+        self,
+        words: Words,
+        memory: CrossInput,
+        past: list[Delta] | None = None,
+        wanted: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, list[Delta]]:
+        """The decoder role; see :class:`~uniadapter.models.backbones.base.Decoder`."""
+        return self(*words, memory, past, wanted)
 
     def forward(
         self,

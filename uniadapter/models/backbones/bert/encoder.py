@@ -12,7 +12,10 @@ from torch.utils.checkpoint import checkpoint
 
 from uniadapter.registry import MODELS
 
+from ...execution import Factor, Want, Words
+from ...fast import FastPaths
 from ...sites import LayerSites, Slot
+from ..base import Begun
 from .attention import first_tokens
 from .cross import CrossInput, Delta
 from .embeddings import BertEmbeddings
@@ -93,6 +96,11 @@ class BertModel(nn.Module):
         self.kv_slot = Slot(encoder_width, hidden_size)
         self.apply(self._init_module)
 
+    roles = ("text", "fusion")
+    takes_states = False
+    # Which fast paths its runs take; the model that it is a part of says so.
+    fast = FastPaths.build(False)
+
     @staticmethod
     def _init_module(module: nn.Module) -> None:
         if isinstance(module, nn.Linear | nn.Embedding):
@@ -111,6 +119,75 @@ class BertModel(nn.Module):
     def local(self, role: str) -> bool:
         """Whether every term of a token needs that token alone, in a role."""
         return all(sites.local() for _, sites in self.sites(role))
+
+    def states(self, words: Words, want: Want = "all") -> torch.Tensor:
+        """The text role; see :class:`~uniadapter.models.backbones.base.Text`."""
+        first = want == "first"
+        # Who wants all tokens may look at those of padding as well.
+        out, _ = self(*words, first_only=first, pack=first and self.fast.pack_texts)
+        return out
+
+    def memory(
+        self,
+        states: torch.Tensor,
+        mask: torch.Tensor | None = None,
+        owner: torch.Tensor | None = None,
+        factor: Factor | None = None,
+    ) -> CrossInput:
+        """The fusion role; see :class:`~uniadapter.models.backbones.base.Reader`."""
+        recompute = owner is not None and self.fast.recompute_kv
+        if owner is not None:
+            media = owner
+            if self.fast.share_kv:
+                # Media are projected once each, however many pairs they are in.
+                media, owner = torch.unique(owner, return_inverse=True)
+            else:
+                owner = None
+            states = states[media]
+            mask = None if mask is None else mask[media]
+        absorb = owner is None and self.fast.absorb_kv
+        cross = replace(self.read(states, mask, owner, absorb), recompute=recompute)
+        return cross if factor is None else cross.with_weights(*factor)
+
+    def fuse(
+        self,
+        words: Words,
+        memory: CrossInput,
+        want: Want = "all",
+        states: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """The fusion role; see :class:`~uniadapter.models.backbones.base.Fusion`."""
+        first = want == "first" and self.fast.class_tokens
+        out, _ = self(*self._marked(words), memory, first_only=first, pack=self.fast.pack_texts)
+        return out[:, :1] if want == "first" else out
+
+    def begin(
+        self, words: Words, states: torch.Tensor | None = None, rows: Packing | None = None
+    ) -> Begun:
+        """The fusion role: ``[ENC]`` in the place of ``[CLS]``, and layer 1's self-attention."""
+        words = self._marked(words)
+        if rows is not None:
+            return Begun(rows, self.attend_first(words.ids, rows))
+        self._check(*words, None, 0)
+        mask = self._self_mask(words.mask, words.ids.shape[1], 0, False, words.ids.device)
+        x, _ = self.encoder.layer[0].attend(self.embeddings(words.ids), mask, "fusion")
+        return Begun(mask, x)
+
+    def finish(self, begun: Begun, memory: CrossInput, want: Want = "all") -> torch.Tensor:
+        """The fusion role: from layer 1's cross-attention on."""
+        rows, x = begun
+        if isinstance(rows, Packing):
+            return self.forward_packed(x, rows, memory)[:, None]
+        memory.check(len(x))
+        x = self.encoder.layer[0].complete(x, memory, 0)
+        for i in range(1, self.num_layers):
+            x, _ = self._run(i, x, rows, memory, None, False)
+        return x[:, :1] if want == "first" else x
+
+    def _marked(self, words: Words) -> Words:
+        """Texts with ``[ENC]``, the last word of the vocabulary, in the place of ``[CLS]``."""
+        first = torch.full_like(words.ids[:, :1], self.vocab_size - 1)
+        return Words(torch.cat((first, words.ids[:, 1:]), 1), words.mask)
 
     def read(
         self,
