@@ -123,6 +123,7 @@ _VARIANTS: dict[str, dict[str, Any]] = {
     "learnable_scale": {"learnable_scale": True},
     "no_textual_branch": {"textual_branch": False},
 }
+_NO_TEXT = dict.fromkeys(("vqa", "caption"), "names 'text', but nothing would run")
 METHODS: dict[str, Method] = {
     "uniadapter": Method(uniadapter(), core=tuple(MODELS)),
     **{
@@ -131,12 +132,15 @@ METHODS: dict[str, Method] = {
     },
     **{
         f"uniadapter-{s}-{q}-{name}": Method(
-            uniadapter(sharing=s, query_residual=q, **options), core=ONE
+            uniadapter(sharing=s, query_residual=q, **options),
+            core=ONE,
+            # Nothing runs a textual adapter that neither residual nor branch uses.
+            refuses=_NO_TEXT if (q, name) == ("own", "no_textual_branch") else {},
         )
         for s, q in (("down", "shared"), ("none", "own"))
         for name, options in _VARIANTS.items()
     },
-    "uniadapter-own_decoder": Method(uniadapter(decoder="own"), core=("vqa", "caption")),
+    "uniadapter-own_decoder": Method(uniadapter(decoder="own"), core=("vqa", "caption", "clip")),
     "sequential_and_parallel": Method({"type": TOYS["TwoTerms"], "rank": 4}),
     "mean_of_a_frame": Method(
         {"type": TOYS["FrameMean"]},

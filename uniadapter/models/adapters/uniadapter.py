@@ -210,7 +210,8 @@ class UniAdapter(Adapter):
         idle: dict[str, set[str]] = {"layers": set(), "decoder_layers": set()}
         if not (residual or self.places.of("text.after_self")):
             idle["layers"] = {"text"}
-        if self.options["decoder"] == "own" and not self.places.of("fusion.after_cross"):
+        encoder, own = self.places.of("fusion.after_cross"), self.options["decoder"] == "own"
+        if own and not encoder and self.places.of("decoder.after_cross"):
             # A captioner's decoder apart from its visual tower.
             idle["layers"] = {"text", "cross", "query"}
         if not residual:
