@@ -17,6 +17,7 @@ from .data_preprocessor import MultimodalDataPreprocessor
 from .heads import (
     AnswerHead,
     BatchContrastHead,
+    HingeContrastHead,
     LanguageModelHead,
     MatchingHead,
     MomentumContrastHead,
@@ -49,6 +50,7 @@ __all__ = [
     "ClipTokenizer",
     "ClipVisual",
     "FrameAwareAttention",
+    "HingeContrastHead",
     "LanguageModelHead",
     "MatchingHead",
     "MeanPooling",

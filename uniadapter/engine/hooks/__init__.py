@@ -5,6 +5,7 @@ from .compile import CompileHook
 from .ema import EMAHook
 from .epoch_seed import EpochSeedHook, seed_worker
 from .frozen_precision import FrozenPrecisionHook
+from .hard_negatives import HardNegativeHook
 from .media_fault import MediaFaultHook
 from .safe_checkpoint import SafeCheckpointHook
 from .trainable_report import TrainableReportHook
@@ -15,6 +16,7 @@ __all__ = [
     "EMAHook",
     "EpochSeedHook",
     "FrozenPrecisionHook",
+    "HardNegativeHook",
     "MediaFaultHook",
     "SafeCheckpointHook",
     "TrainableReportHook",

@@ -3,6 +3,7 @@
 from .answers import AnswerHead
 from .base import Head
 from .contrast import BatchContrastHead, ContrastHead, MomentumContrastHead
+from .hinge import HingeContrastHead
 from .itc import FeatureQueue, contrastive_loss
 from .matching import MatchBatch, MatchingHead, Pairs, draw_negatives, draw_pairs
 from .words import LanguageModelHead, decoder_loss, language_model_loss
@@ -13,6 +14,7 @@ __all__ = [
     "ContrastHead",
     "FeatureQueue",
     "Head",
+    "HingeContrastHead",
     "LanguageModelHead",
     "MatchBatch",
     "MatchingHead",

@@ -33,8 +33,8 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
         text (dict): Config of the text and multimodal tower.
         adapter (dict, optional): Config of the adapter.
         pfa (dict, optional): Config of :class:`FrameAwareAttention`. None: all frames alike.
-        contrast (dict): Config of the contrastive head: :class:`MomentumContrastHead` (default) or
-            :class:`BatchContrastHead`.
+        contrast (dict): Config of the contrastive head: :class:`MomentumContrastHead` (default),
+            :class:`BatchContrastHead` or :class:`HingeContrastHead`.
         matching (dict, optional): Config of the :class:`MatchingHead`. None: two towers side by
             side, without cross-attention; the test then ranks by similarity alone (``k_test=0``).
         **kwargs: Arguments of :class:`VisionLanguageModel`, and, as a short form, options of the
