@@ -1,9 +1,8 @@
-# BEiT-3 base (two towers of 12 x 768) for retrieval, adapted by UniAdapter: two towers, nothing that fuses them.
+# BEiT-3 base (two towers of 12 x 768) for retrieval, adapted by UniAdapter.
+_base_ = './dual_encoder_retrieval.py'
 model = dict(
-    type='RetrievalModel',
     pretrained='checkpoints/beit3_base.safetensors',
     data_preprocessor=dict(
-        type='MultimodalDataPreprocessor',
         mean=[127.5, 127.5, 127.5],
         std=[127.5, 127.5, 127.5],
         tokenizer=dict(type='SentencePieceTokenizer', file='checkpoints/beit3.json'),
@@ -17,6 +16,4 @@ model = dict(
         num_heads=12,
         intermediate_size=3072,
         max_positions=1022),
-    adapter=dict(type='UniAdapter', bottleneck=512, scale=0.1, towers=['visual', 'text']),
-    contrast=dict(type='BatchContrastHead', embed_dim=768),
-    matching=None)
+    contrast=dict(embed_dim=768))

@@ -1,9 +1,8 @@
-# CLIP ViT-B/16 (images 12 x 768, texts 12 x 512) for retrieval, adapted by UniAdapter: two towers, nothing that fuses them.
+# CLIP ViT-B/16 (images 12 x 768, texts 12 x 512) for retrieval, adapted by UniAdapter.
+_base_ = './dual_encoder_retrieval.py'
 model = dict(
-    type='RetrievalModel',
     pretrained='checkpoints/clip_b16.safetensors',
     data_preprocessor=dict(
-        type='MultimodalDataPreprocessor',
         mean=[122.770938, 116.7460125, 104.09373615],
         std=[68.5005327, 66.6321579, 70.32316305],
         tokenizer=dict(type='ClipTokenizer', file='checkpoints/clip_tokenizer.json'),
@@ -17,6 +16,4 @@ model = dict(
         num_heads=8,
         intermediate_size=2048,
         max_positions=77),
-    adapter=dict(type='UniAdapter', bottleneck=512, scale=0.1, towers=['visual', 'text']),
-    contrast=dict(type='BatchContrastHead', embed_dim=512, max_scale=100.0),
-    matching=None)
+    contrast=dict(embed_dim=512, max_scale=100.0))

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import copy
 import sys
 from contextlib import nullcontext
 from typing import Any
@@ -11,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from tests.dual_helpers import adapted, places
 from uniadapter.models import ClipText, ClipVisual, UniAdapter
-from uniadapter.models.sites import Places, disabled
+from uniadapter.models.sites import disabled
 
 transformers = pytest.importorskip("transformers")
 WORDS = 30
@@ -25,22 +25,6 @@ def towers(**options: Any) -> nn.ModuleDict:
     vision = ClipVisual(arch=ARCH, img_size=24, patch_size=8, **options)
     text = ClipText(**TEXT, intermediate_size=24, max_positions=9, **options)
     return nn.ModuleDict({"visual": vision, "text": text}).eval()
-
-
-def places(model: nn.ModuleDict) -> Places:
-    found = Places()
-    for role in ("visual", "text"):
-        found.add(role, model[role].sites())
-    return found
-
-
-def adapted(model: nn.ModuleDict, seed: int = 0, bottleneck: int = 3) -> UniAdapter:
-    """A UniAdapter on both towers that acts."""
-    adapter = UniAdapter(places(model), bottleneck=bottleneck, scale=1.0, towers=("visual", "text"))
-    generator = torch.Generator().manual_seed(seed)
-    for parameter in adapter.parameters():
-        nn.init.normal_(parameter, std=0.3, generator=generator)
-    return adapter
 
 
 def reference(model: nn.ModuleDict) -> Any:
@@ -107,20 +91,6 @@ def test_features_are_those_of_transformers(
         assert torch.equal(model["text"](ids, mask, first_only=True, pack=True)[0], states[:, :1])
 
 
-@pytest.mark.parametrize(("bottleneck", "count"), [(512, 15_756_288), (128, 3_950_592)])
-@pytest.mark.parametrize(("patch", "backbone"), [(32, 151_277_313), (16, 149_620_737)])
-def test_parameters_at_full_size(bottleneck: int, count: int, patch: int, backbone: int) -> None:
-    with torch.device("meta"):
-        model = nn.ModuleDict({"visual": ClipVisual(patch_size=patch), "text": ClipText()})
-        adapter = UniAdapter(places(model), bottleneck=bottleneck, towers=("visual", "text"))
-    assert sum(p.numel() for p in adapter.parameters()) == count
-    projections = 768 * 512 + 512 * 512 + 1
-    assert sum(p.numel() for p in model.parameters()) + projections == backbone
-    for layer in adapter.layers.values():
-        # Two widths, so nothing is shared between the towers.
-        assert len(list(layer.down.parameters())) == 4
-
-
 def test_a_term_is_added_behind_every_layer() -> None:
     """The adapter's formula, x1 + mlp(ln2 x1) + s * up(gelu(down(x1)))."""
     model = towers()
@@ -138,57 +108,12 @@ def test_a_term_is_added_behind_every_layer() -> None:
     assert len(model["text"].taps(*draw_texts([5, 7], 1, 1)).hidden) == 3
 
 
-def gradients(model: nn.ModuleDict, adapter: UniAdapter) -> list[torch.Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    pixels = torch.randn(2, 3, 24, 24, generator=generator)
-    # Behind a norm sums and squares are constant.
-    out = model["visual"].tokens(pixels)[:, 0] @ torch.randn(16, generator=generator)
-    text = model["text"](*draw_texts([5, 7], 1, 1), first_only=True)[0][:, 0]
-    out = out + text @ torch.randn(12, generator=generator)
-    return list(torch.autograd.grad(out.pow(2).sum(), list(adapter.parameters())))
-
-
-def test_checkpointing_gives_the_same_gradients_and_copies_are_independent() -> None:
-    model = towers().train().requires_grad_(False)
-    # Of three rectified units all may be off for every token that counts.
-    adapter = adapted(model, bottleneck=16)
-    plain = gradients(model, adapter)
-    assert all(bool(part.any()) for part in plain)
-    for tower in model.values():
-        tower.grad_checkpointing = True
-    for one, other in zip(plain, gradients(model, adapter), strict=True):
-        torch.testing.assert_close(one, other)
-    twin, own = copy.deepcopy((model, adapter))
-    nn.init.zeros_(own.layers["0"].up["visual"].weight)
-    pixels = torch.randn(1, 3, 24, 24)
-    assert not torch.equal(twin["visual"].tokens(pixels), model["visual"].tokens(pixels))
-
-
-def test_no_texts_and_what_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_texts_and_no_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
     model = towers()
     none = torch.zeros(0, 0, dtype=torch.long)
     assert model["text"](none, none)[0].shape == (0, 2, 12)
     assert model["text"](none.view(0, 4), none.view(0, 4))[0].shape == (0, 5, 12)
     assert model["visual"].tokens(torch.zeros(0, 3, 0, 0)).shape == (0, 10, 16)
-    ids, mask = draw_texts([10], 0, 0)
-    with pytest.raises(ValueError, match="10 tokens exceeds the 9 positions"):
-        model["text"](ids, mask)
-    with pytest.raises(ValueError, match="attention_mask"):
-        model["text"](ids, mask[:, :3])
-    with pytest.raises(ValueError, match="allows texts of 77 tokens"):
-        model["text"].check_length(77, "max_text_len")
-    with pytest.raises(ValueError, match="Images of 32 x 32 pixels"):
-        model["visual"](torch.randn(1, 3, 32, 32))
-    with pytest.raises(ValueError, match="no cross-attention"):
-        model["text"].sites("fusion")
-    with pytest.raises(ValueError, match="no cross-attention"):
-        assert model["text"].encoder_width
-    with pytest.raises(ValueError, match="prefix_cache"):
-        model["visual"].frozen_layers()
-    with pytest.raises(ValueError, match="no multiple of 5 attention heads"):
-        ClipText(**{**TEXT, "num_heads": 5})
-    with pytest.raises(ValueError, match="cross.*, which this model does not have"):
-        UniAdapter(places(towers()), bottleneck=3)
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ImportError, match="pip install 'transformers"):
         towers()

@@ -11,11 +11,9 @@ from torch.utils.checkpoint import checkpoint
 
 from uniadapter.registry import MODELS
 
-from ..execution import Want, Words
 from ..sites import LayerSites
-from ..taps import Recorder, Taps
-from .bert.embeddings import check_length
 from .hosted import HostedTower
+from .side_by_side import SideTower, TextSide, VisualSide, check_heads
 from .vit import sizes_of
 
 
@@ -31,7 +29,7 @@ def _transformers_class(name: str) -> Any:
     return getattr(transformers, name)
 
 
-class ClipTower(nn.Module):
+class ClipTower(SideTower):
     """What both towers are made of: a model of transformers with random weights, and its sites.
 
     Args:
@@ -46,9 +44,7 @@ class ClipTower(nn.Module):
 
     def __init__(self, kind: str, grad_checkpointing: bool, **sizes: Any) -> None:
         super().__init__()
-        width, heads = sizes["hidden_size"], sizes["num_attention_heads"]
-        if width % heads:
-            raise ValueError(f"A width of {width} is no multiple of {heads} attention heads.")
+        check_heads(sizes["hidden_size"], sizes["num_attention_heads"])
         config = _transformers_class(f"{kind}Config")(**sizes)
         built = _transformers_class(f"{kind}Model")(config)
         # Until transformers 5 the tower stood inside a module of that name.
@@ -72,33 +68,18 @@ class ClipTower(nn.Module):
                 # sit behind a frozen input.
                 module._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
 
-    def init_weights(self) -> None:
-        """Keep the weights as they are: construction has initialised them."""
+    @property
+    def layers(self) -> list[nn.Module]:  # type: ignore[override]
+        """The layers, which are transformers'."""
+        return self._tower.layers
 
-    def sites(self, role: str | None = None) -> list[tuple[int, LayerSites]]:
-        """Sites of the layers with their numbers from 0; a tower has one role.
-
-        Raises:
-            ValueError: For the role ``'fusion'``: there is no cross-attention.
-        """
-        if role == "fusion":
-            raise ValueError(self.no_fusion())
+    def layer_sites(self) -> list[tuple[int, LayerSites]]:
+        """Sites of the layers with their numbers from 0."""
         return self._tower.sites()
-
-    def no_fusion(self) -> str:
-        """What the error says where a run that reads media is asked for."""
-        return (
-            f"{type(self).__name__} has no cross-attention, so no run that reads media: set "
-            "model.matching=None and rank by similarity alone (k_test=0)."
-        )
-
-    def taps(self, *args: Any, **kwargs: Any) -> Taps:
-        """The states behind every layer in a run of the tower, without a graph."""
-        return Recorder(self._tower.layers)(lambda: self(*args, **kwargs))
 
 
 @MODELS.register_module()
-class ClipVisual(ClipTower):
+class ClipVisual(VisualSide, ClipTower):
     """CLIP's ViT, transformers' ``CLIPVisionModel``.
 
     Args:
@@ -114,8 +95,6 @@ class ClipVisual(ClipTower):
         ImportError: If transformers is not installed.
         ValueError: If ``arch`` is unknown or incomplete, or the image is no multiple of a patch.
     """
-
-    roles = ("visual",)
 
     def __init__(
         self,
@@ -140,29 +119,6 @@ class ClipVisual(ClipTower):
         self.img_size, self.patch_size = img_size, patch_size
         self.embed_dims: int = sizes["embed_dims"]
 
-    def frozen_layers(self) -> int:
-        """Leading layers that a prefix cache may keep: this tower runs as a whole.
-
-        Raises:
-            ValueError: Always.
-        """
-        raise ValueError(
-            "model.prefix_cache keeps what a BlipViT computes; ClipVisual has nothing to keep: "
-            "remove it."
-        )
-
-    def prefix(self, *args: Any, **kwargs: Any) -> None:
-        """What of a run is kept for another one: nothing, there is one run a step."""
-        return
-
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
-        """The class token of images (B, 3, H, W), (B, D), in the tuple that heads expect."""
-        return (self.tokens(x, class_only=True)[:, 0],)
-
-    def taps(self, *args: Any, **kwargs: Any) -> Taps:
-        """The states behind every layer and all tokens, without a graph."""
-        return Recorder(self._tower.layers)(lambda: self.tokens(*args, **kwargs))
-
     def tokens(
         self,
         x: torch.Tensor,
@@ -186,15 +142,11 @@ class ClipVisual(ClipTower):
         Raises:
             ValueError: If the images are of another size.
         """
-        size, none = self.img_size, not len(x)
+        none = not len(x)
         if none:
             # transformers can't reshape nothing; a row that is cut off keeps the graph whole.
-            x = x.new_zeros(1, 3, size, size)
-        if x.shape[-2:] != (size, size):
-            raise ValueError(
-                f"Images of {x.shape[-2]} x {x.shape[-1]} pixels, but model.visual.img_size="
-                f"{size}: make the pipeline's size and that option agree."
-            )
+            x = x.new_zeros(1, 3, self.img_size, self.img_size)
+        self.check_size(x)
         tokens = self.model(pixel_values=x).last_hidden_state
         tokens = tokens[:0] if none else tokens
         # The original normalises the class token alone; a norm is of each token by itself.
@@ -202,7 +154,7 @@ class ClipVisual(ClipTower):
 
 
 @MODELS.register_module()
-class ClipText(ClipTower):
+class ClipText(TextSide, ClipTower):
     """CLIP's causal text transformer, transformers' ``CLIPTextModel``.
 
     The defaults are those beside ViT-B/32 and ViT-B/16.
@@ -222,8 +174,6 @@ class ClipText(ClipTower):
         ImportError: If transformers is not installed.
         ValueError: If the width is no multiple of the attention heads.
     """
-
-    roles = ("text",)
 
     def __init__(
         self,
@@ -251,23 +201,6 @@ class ClipText(ClipTower):
         )
         self.vocab_size, self.hidden_size = vocab_size, hidden_size
         self.max_positions = max_positions
-
-    @property
-    def encoder_width(self) -> int:
-        """Width of the media that cross-attention reads.
-
-        Raises:
-            ValueError: Always: there is no cross-attention.
-        """
-        raise ValueError(self.no_fusion())
-
-    def check_length(self, length: int, key: str | None = None) -> None:
-        """Refuse texts of more tokens than there are positions; see :func:`check_length`."""
-        check_length(length, self.max_positions, key)
-
-    def states(self, words: Words, want: Want = "all") -> torch.Tensor:
-        """The text role; see :class:`~uniadapter.models.backbones.base.Text`."""
-        return self(*words, first_only=want == "first")[0]
 
     def forward(
         self,
@@ -297,12 +230,7 @@ class ClipText(ClipTower):
             ValueError: If the mask has another shape than the ids, or a text exceeds the position
                 table.
         """
-        if attention_mask.shape != input_ids.shape:
-            raise ValueError(
-                f"attention_mask {tuple(attention_mask.shape)} must have the shape of input_ids "
-                f"{tuple(input_ids.shape)}."
-            )
-        self.check_length(input_ids.shape[1])
+        self.check_texts(input_ids, attention_mask)
         none = not len(input_ids)
         if none:
             # As for images.

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from ...sites import Grid, LayerSites, Slot
-from ...taps import Recorder, Taps
+from ..side_by_side import SideTower, check_heads
 
 _EPS = 1e-5
 
@@ -124,7 +124,7 @@ class Beit3Layer(nn.Module):
         return at.after_self.add(out, x)
 
 
-class Beit3Tower(nn.Module):
+class Beit3Tower(SideTower):
     """What both towers are made of: layers and a final norm.
 
     Args:
@@ -146,8 +146,7 @@ class Beit3Tower(nn.Module):
         grad_checkpointing: bool,
     ) -> None:
         super().__init__()
-        if width % num_heads:
-            raise ValueError(f"A width of {width} is no multiple of {num_heads} attention heads.")
+        check_heads(width, num_heads)
         rates = [drop_path_rate * i / max(num_layers - 1, 1) for i in range(num_layers)]
         self.layers: Any = nn.ModuleList(
             Beit3Layer(width, num_heads, hidden, rate) for rate in rates
@@ -157,9 +156,6 @@ class Beit3Tower(nn.Module):
         self.num_layers = num_layers
         self.grad_checkpointing = grad_checkpointing
 
-    def init_weights(self) -> None:
-        """Keep the weights as they are: construction has initialised them."""
-
     def _init_random(self) -> None:
         """Truncated normal 0.02, so that a random tower is usable."""
         for module in self.modules():
@@ -168,26 +164,9 @@ class Beit3Tower(nn.Module):
             if isinstance(module, nn.Linear | nn.Conv2d) and module.bias is not None:
                 nn.init.zeros_(module.bias)
 
-    def sites(self, role: str | None = None) -> list[tuple[int, LayerSites]]:
-        """Sites of the layers with their numbers from 0; a tower has one role.
-
-        Raises:
-            ValueError: For the role ``'fusion'``: there is no cross-attention.
-        """
-        if role == "fusion":
-            raise ValueError(self.no_fusion())
+    def layer_sites(self) -> list[tuple[int, LayerSites]]:
+        """Sites of the layers with their numbers from 0."""
         return [(index, layer.at) for index, layer in enumerate(self.layers)]
-
-    def no_fusion(self) -> str:
-        """What to say to a task that wants texts to read media."""
-        return (
-            f"{type(self).__name__} has no cross-attention, so no run that reads media: set "
-            "model.matching=None and rank by similarity alone (k_test=0)."
-        )
-
-    def taps(self, *args: Any, **kwargs: Any) -> Taps:
-        """The states behind every layer in a run of the tower, without a graph."""
-        return Recorder(self.layers)(lambda: self(*args, **kwargs))
 
     def _run(
         self, x: torch.Tensor, mask: torch.Tensor | None, grid: Grid | None, first_only: bool

@@ -14,17 +14,15 @@ from torch import nn
 from uniadapter.registry import MODELS
 from uniadapter.utils.compat import mmpretrain_models
 
-from ...execution import Want, Words
 from ...pretrained import has_place
 from ...sites import Grid
-from ...taps import Recorder, Taps
-from ..bert.embeddings import check_length
+from ..side_by_side import TextSide, VisualSide
 from ..vit import sizes_of
 from .layers import Beit3Tower
 
 
 @MODELS.register_module()
-class Beit3Vision(Beit3Tower):
+class Beit3Vision(VisualSide, Beit3Tower):
     """BEiT-3's half for images, which returns all tokens.
 
     Args:
@@ -40,8 +38,6 @@ class Beit3Vision(Beit3Tower):
     Raises:
         ValueError: If ``arch`` is unknown or incomplete, or the image is no multiple of a patch.
     """
-
-    roles = ("visual",)
 
     def __init__(
         self,
@@ -82,29 +78,6 @@ class Beit3Vision(Beit3Tower):
             state_dict[name] = resize(table, *((side, side) for side in sides), "bicubic", 1)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
-    def frozen_layers(self) -> int:
-        """Leading layers that a prefix cache may keep: this tower runs as a whole.
-
-        Raises:
-            ValueError: Always.
-        """
-        raise ValueError(
-            "model.prefix_cache keeps what a BlipViT computes; Beit3Vision has nothing to keep: "
-            "remove it."
-        )
-
-    def prefix(self, *args: Any, **kwargs: Any) -> None:
-        """What of a run is kept for another one: nothing, there is one run a step."""
-        return
-
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
-        """Class tokens (B, D) of images (B, 3, H, W), as heads of other projects expect them."""
-        return (self.tokens(x)[:, 0],)
-
-    def taps(self, *args: Any, **kwargs: Any) -> Taps:
-        """The states behind every layer and all tokens, without a graph."""
-        return Recorder(self.layers)(lambda: self.tokens(*args, **kwargs))
-
     def tokens(
         self,
         x: torch.Tensor,
@@ -127,12 +100,7 @@ class Beit3Vision(Beit3Tower):
         Raises:
             ValueError: If the images are of another size.
         """
-        size = self.img_size
-        if x.shape[-2:] != (size, size):
-            raise ValueError(
-                f"Images of {x.shape[-2]} x {x.shape[-1]} pixels, but model.visual.img_size="
-                f"{size}: make the pipeline's size and that option agree."
-            )
+        self.check_size(x)
         x = self.patch_embed(x)
         grid = Grid(frames, *x.shape[-2:])
         x = torch.cat((self.cls_token.expand(len(x), -1, -1), x.flatten(2).transpose(1, 2)), 1)
@@ -153,19 +121,14 @@ class Beit3Embeddings(nn.Module):
         self.word_embeddings = nn.Embedding(vocab_size, hidden_size)
         self.position_embeddings = nn.Embedding(max_positions, hidden_size)
 
-    def check(self, length: int, key: str | None = None) -> None:
-        """Refuse texts that are longer than the table; see :func:`check_length`."""
-        check_length(length, self.position_embeddings.num_embeddings, key)
-
     def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
         """Embed words (B, L) as (B, L, D)."""
-        self.check(input_ids.shape[1])
         positions = self.position_embeddings.weight[: input_ids.shape[1]]
         return self.word_embeddings(input_ids) + positions
 
 
 @MODELS.register_module()
-class Beit3Text(Beit3Tower):
+class Beit3Text(TextSide, Beit3Tower):
     """BEiT-3's half for texts, without cross-attention.
 
     Args:
@@ -181,8 +144,6 @@ class Beit3Text(Beit3Tower):
         grad_checkpointing (bool): Recompute each layer in the backward pass. Defaults to False.
     """
 
-    roles = ("text",)
-
     def __init__(
         self,
         vocab_size: int = 64010,
@@ -197,25 +158,9 @@ class Beit3Text(Beit3Tower):
         sizes = (hidden_size, num_layers, num_heads, intermediate_size)
         super().__init__(*sizes, drop_path_rate, grad_checkpointing)
         self.hidden_size, self.vocab_size = hidden_size, vocab_size
+        self.max_positions = max_positions
         self.embeddings = Beit3Embeddings(vocab_size, hidden_size, max_positions)
         self._init_random()
-
-    @property
-    def encoder_width(self) -> int:
-        """Width of the media that cross-attention reads.
-
-        Raises:
-            ValueError: Always: there is no cross-attention.
-        """
-        raise ValueError(self.no_fusion())
-
-    def check_length(self, length: int, key: str | None = None) -> None:
-        """Refuse texts of more tokens than there are positions; see :func:`check_length`."""
-        self.embeddings.check(length, key)
-
-    def states(self, words: Words, want: Want = "all") -> torch.Tensor:
-        """The text role; see :class:`~uniadapter.models.backbones.base.Text`."""
-        return self(*words, first_only=want == "first")[0]
 
     def forward(
         self,
@@ -240,11 +185,7 @@ class Beit3Text(Beit3Tower):
             ValueError: If the mask has another shape than the ids, or a text exceeds the position
                 table.
         """
-        if attention_mask.shape != input_ids.shape:
-            raise ValueError(
-                f"attention_mask {tuple(attention_mask.shape)} must have the shape of input_ids "
-                f"{tuple(input_ids.shape)}."
-            )
+        self.check_texts(input_ids, attention_mask)
         mask = attention_mask.bool()
         x = self.embeddings(input_ids) * mask[..., None]
         return self._run(x, mask, None, first_only), None
