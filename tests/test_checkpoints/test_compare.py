@@ -84,6 +84,32 @@ def test_a_rank_is_said_as_the_option_once():
     assert found.shapes == ["adapter.bottleneck: file r=8, model r=4"]
 
 
+DTYPES = {
+    "floats": [torch.float32, torch.float16, torch.bfloat16, torch.float64],
+    "integers": [torch.int64, torch.int8, torch.uint8],
+    "truth values": [torch.bool],
+    "complex numbers": [torch.complex64],
+}
+
+
+@settings(max_examples=40, deadline=None)
+@given(kinds=st.tuples(*[st.sampled_from(list(DTYPES))] * 2), data=st.data())
+def test_another_kind_of_numbers_is_a_difference(kinds, data):
+    dtypes = [data.draw(st.sampled_from(DTYPES[kind])) for kind in kinds]
+    model = nn.Module()
+    model.register_buffer("steps", torch.zeros(2, dtype=dtypes[1]))
+    found = compare({"steps": torch.zeros(2, dtype=dtypes[0])}, model, ["steps"])
+    file, own = kinds
+    assert bool(found) == (file != own)
+    said = [f"steps: the file holds {file}, the model {own}"] if file != own else []
+    assert found.kinds == found.lines() == said
+
+
+def test_what_is_no_tensor_is_a_difference():
+    found = compare({"part0": [1.0]}, Model({"part0": 1}), ["part0"])
+    assert found.lines() == ["part0: the file holds a list, no tensor, the model floats"]
+
+
 def test_former_import_paths_lead_to_the_same_functions():
     assert state.save_adapter is checkpoints.save_adapter
     assert state.load_adapter is checkpoints.load_adapter

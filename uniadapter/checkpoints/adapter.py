@@ -17,7 +17,7 @@ from uniadapter.utils.safe_io import atomic_write, to_plain
 
 from .compare import Differences, compare
 from .files import CONFIG_NAME, FORMAT_VERSION, WEIGHTS_NAME, Content, read_adapter
-from .former_names import drop_obsolete, rename_state
+from .former_names import drop_idle_adapter, drop_obsolete, rename_state
 from .state import backbone_fingerprint, check_fingerprint, heads_fingerprint, trained_state_dict
 
 
@@ -126,6 +126,15 @@ def _check_frozen(folder: Path, config: dict[str, Any], model: nn.Module) -> Non
         )
 
 
+def _drop_idle(folder: Path, content: Content) -> None:
+    """Read a file whose adapter adds nothing as one of a model without an adapter, in place."""
+    tensors = drop_idle_adapter(folder / WEIGHTS_NAME, content.tensors, content.meta["method"])
+    if len(tensors) < len(content.tensors):
+        content.meta["method"] = "none"
+        for name in set(content.tensors) - set(tensors):
+            del content.tensors[name]
+
+
 def check_state(path: str | Path, state: dict[str, torch.Tensor], model: nn.Module) -> None:
     """Refuse trained tensors that do not fit the model's trained tensors exactly.
 
@@ -160,6 +169,8 @@ def load_adapter(model: nn.Module, path: str | Path, check_backbone: bool = True
     folder = Path(path)
     folder = folder.parent if folder.suffix == ".safetensors" else folder
     content = read_adapter(folder)
+    if model.adapter is None:
+        _drop_idle(folder, content)
     options = _differences(content.meta, model, content.tensors)
     Differences(type(model).__name__, options=options).raise_for(
         folder, "Use the config that trained it, or set these keys with cfg_options."

@@ -49,6 +49,7 @@ class Differences:
         missing (Collection[str]): What the model needs and the file lacks.
         unknown (Collection[str]): What the file has and the model does not know.
         shapes (Collection[str]): Tensors of other shapes, in words.
+        kinds (Collection[str]): Tensors of another kind of numbers, in words.
         options (Collection[str]): Options of the adapter that have other values, in words.
         foreign (bool): The file has nothing of what the model needs.
     """
@@ -57,11 +58,12 @@ class Differences:
     missing: Collection[str] = ()
     unknown: Collection[str] = ()
     shapes: Collection[str] = ()
+    kinds: Collection[str] = ()
     options: Collection[str] = ()
     foreign: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.missing or self.unknown or self.shapes or self.options)
+        return bool(self.missing or self.unknown or self.shapes or self.kinds or self.options)
 
     def lines(self) -> list[str]:
         """The differences, a kind of them a line."""
@@ -72,10 +74,10 @@ class Differences:
             lines.append(f"missing in the file: {_some(self.missing)}")
         if self.unknown:
             lines.append(f"not in the model: {_some(self.unknown)}")
-        shapes = list(self.shapes)
-        lines += shapes[:_SHOWN]
-        if len(shapes) > _SHOWN:
-            lines.append(f"and {len(shapes) - _SHOWN} more of other shapes")
+        for said, what in ((self.shapes, "other shapes"), (self.kinds, "another kind")):
+            lines += list(said)[:_SHOWN]
+            if len(said) > _SHOWN:
+                lines.append(f"and {len(said) - _SHOWN} more of {what}")
         return lines
 
     def raise_for(self, path: object, remedy: str) -> None:
@@ -113,14 +115,17 @@ def compare(
         resized (bool): Let position embeddings be those of another image size.
 
     Returns:
-        Differences: What is missing, unknown or of another shape.
+        Differences: What is missing, unknown, of another shape or of another kind of numbers (a
+        float in half precision is a float).
     """
     own = model.state_dict()
     wanted = {*required, *optional}
     fits = has_place if resized else lambda name, shape, wanted: shape == wanted
+    both = [name for name in sorted(wanted & set(tensors)) if isinstance(own[name], torch.Tensor)]
+    kinds = {name: (_kind(tensors[name]), _kind(own[name])) for name in both}
     shapes = {
         name: (tensors[name].shape, own[name].shape)
-        for name in sorted(wanted & set(tensors))
+        for name in both
         if isinstance(tensors[name], torch.Tensor)
         and not fits(name, tensors[name].shape, own[name].shape)
     }
@@ -129,8 +134,24 @@ def compare(
         missing=sorted(set(required) - set(tensors)),
         unknown=sorted(name for name in tensors if name not in wanted and not beside(name)),
         shapes=_shapes(shapes),
+        kinds=[
+            f"{name}: the file holds {file}, the model {ours}"
+            for name, (file, ours) in kinds.items()
+            if file != ours
+        ],
         foreign=bool(required) and not set(required) & set(tensors),
     )
+
+
+def _kind(value: Any) -> str:
+    """The kind of numbers of a tensor: loading casts between kinds without a word."""
+    if not isinstance(value, torch.Tensor):
+        return f"a {type(value).__name__}, no tensor"
+    if value.is_complex():
+        return "complex numbers"
+    if value.dtype is torch.bool:
+        return "truth values"
+    return "floats" if value.is_floating_point() else "integers"
 
 
 def _shapes(differing: dict[str, tuple[torch.Size, torch.Size]]) -> list[str]:

@@ -15,6 +15,8 @@ import torch
 from mmengine.logging import print_log
 from torch import nn
 
+from uniadapter.registry import MODELS
+
 # What a wrapper or EMAHook puts before the names of a model.
 _BEFORE = ("", "module.")
 
@@ -114,6 +116,29 @@ def drop_obsolete(
             "current",
         )
     return {name: tensor for name, tensor in state.items() if name not in set(gone)}
+
+
+def drop_idle_adapter(
+    path: str | Path, state: Mapping[str, torch.Tensor], method: str
+) -> dict[str, torch.Tensor]:
+    """Leave out an adapter that an earlier version saved although nothing ever ran it.
+
+    Args:
+        path (str | Path): Where the tensors come from, for the log.
+        state (Mapping[str, Tensor]): Trained tensors by name.
+        method (str): Name of the adapter's class.
+
+    Returns:
+        dict[str, Tensor]: The others, in order; all of them where the adapter does something.
+    """
+    kind: Any = MODELS.get(method) if method else None
+    tensors = {n.removeprefix("adapter."): t for n, t in state.items() if n.startswith("adapter.")}
+    if not tensors or not hasattr(kind, "adds_nothing") or not kind.adds_nothing(tensors):
+        return dict(state)
+    print_log(
+        f"{path}: left out an adapter of {len(tensors)} tensors that adds nothing.", "current"
+    )
+    return {name: tensor for name, tensor in state.items() if not name.startswith("adapter.")}
 
 
 def _now(name: str, names: dict[str, str], state: MutableMapping[str, Any]) -> str:

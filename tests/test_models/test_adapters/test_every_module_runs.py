@@ -40,6 +40,7 @@ REMEDIES = "|".join(
         r"adapter\.textual_branch=True uses",
         r"adapter\.towers=.* names 'text'",
         r"adapter\.decoder='shared' gives",
+        r"adapter\.\w+=.* would do nothing",
         r"adapter\.(shared_)?layers=.* do not exist",
     ]
 )

@@ -203,13 +203,22 @@ def test_wrong_options_name_key_and_remedy():
 def test_the_paper_variant_needs_towers_of_one_width():
     cfg = tiny_retrieval_cfg()
     arch = {**cfg["visual"]["arch"], "embed_dims": 48}
-    model = tiny_model(
-        visual={**cfg["visual"], "arch": arch},
-        text={**cfg["text"], "encoder_width": 48},
-        pfa=pfa_cfg("paper"),
-    )
+    towers = {
+        "visual": {**cfg["visual"], "arch": arch},
+        "text": {**cfg["text"], "encoder_width": 48},
+    }
     with pytest.raises(ValueError, match="towers' widths differ .48 and 32.: use pfa.variant"):
-        model(**tiny_batch(), mode="loss")
+        tiny_model(**towers, pfa=pfa_cfg("paper"))
+    # Alone the neck sees its features only.
+    frames, texts = torch.randn(2, 3, 48), torch.randn(4, 32)
+    with pytest.raises(ValueError, match="towers' widths differ .48 and 32.: use pfa.variant"):
+        FrameAwareAttention("paper")(frames, frames, texts, texts)
+
+
+def test_a_model_that_matches_nothing_has_no_use_for_it():
+    heads = {"contrast": {"type": "BatchContrastHead"}, "matching": None, "queue_size": None}
+    with pytest.raises(ValueError, match="model.matching=None: set model.pfa=None"):
+        tiny_model(**heads, adapter=None, pfa=pfa_cfg("released"))
 
 
 @pytest.mark.parametrize("variant", ["released", "paper"])

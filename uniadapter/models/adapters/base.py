@@ -152,6 +152,21 @@ class Adapter(nn.Module):
             "linear function of what it reads."
         )
 
+    @classmethod
+    def adds_nothing(cls, tensors: Mapping[str, torch.Tensor]) -> bool:
+        """Whether an adapter with these tensors leaves every state as it is, whatever the input.
+
+        Earlier versions let a task train adapters that it never ran; such a file loads into the
+        bare model.
+
+        Args:
+            tensors (Mapping[str, Tensor]): All tensors of a file, by name without ``adapter.``.
+
+        Returns:
+            bool: False unless a method knows that it is so.
+        """
+        return False
+
     def components(self) -> dict[str, list[nn.Parameter]]:
         """Parameters by component (``'adapter'`` at least), each parameter in one of them."""
         return {"adapter": list(self.parameters())}

@@ -35,8 +35,10 @@ def translate_options(
         return options
     residual = options.get("query_residual", "shared") == "shared"
     read = "cross" in towers and (residual or options.get("textual_branch", True))
-    if len(towers) > 1 and not read:
+    if not read:
         options = {**options, "towers": [tower for tower in towers if tower != "text"]}
+    if not options["towers"]:
+        options = {**options, "layers": None, "shared_layers": None}
     return options
 
 
@@ -47,8 +49,8 @@ def obsolete_names(
 ) -> set[str]:
     """Of tensors that a model lacks, those of modules that nothing ran.
 
-    Such a module was never trained, so its up-projection is still zero: a tensor that says
-    otherwise is none of them.
+    Such a module was never trained, so its up-projection is still zero and its norm changes
+    nothing: a tensor that says otherwise is none of them.
 
     Args:
         tensors (Mapping[str, Tensor]): What a file has and the adapter lacks, by name.
@@ -68,8 +70,14 @@ def obsolete_names(
         whole = index not in layers[group] and (group == "decoder_layers" or bool(idle[group]))
         shared = use.startswith("shared") and bool(idle[group])
         of_use = part in ("down", "up") and (use in idle[group] or shared)
-        norm = part in ("norm_before", "norm_cross") and "cross" in idle[group]
-        starts_at_zero = part == "up" or rest == "norm_cross.bias"
-        if (whole or of_use or norm) and not (starts_at_zero and bool(tensor.any())):
+        norm = part in ("norm_before", "norm_cross") and bool(idle[group])
+        if (whole or of_use or norm) and _untrained(part, rest, tensor):
             found.add(name)
     return found
+
+
+def _untrained(part: str, rest: str, tensor: torch.Tensor) -> bool:
+    """Whether a tensor may still be what it started as (a down-projection was drawn at random)."""
+    if part.startswith("norm"):
+        return bool((tensor == (0 if rest.endswith("bias") else 1)).all())
+    return part != "up" or not bool(tensor.any())

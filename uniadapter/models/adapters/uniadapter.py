@@ -35,7 +35,8 @@ class UniAdapter(Adapter):
         bottleneck (int): Width r. Defaults to 512.
         scale (float): Factor s. Defaults to 0.1.
         learnable_scale (bool): Train s, one scalar a layer. Defaults to False.
-        towers (tuple[str]): Adapted modalities, any of ``'visual'``, ``'text'``, ``'cross'``.
+        towers (tuple[str]): Adapted modalities, any of ``'visual'``, ``'text'``, ``'cross'``; none
+            leaves the key/value pair alone (``kv_rank``).
         layers (list[int] | str, optional): Adapted layers, counted from 1, such as ``'5-12'``
             (table 15). Defaults to None, all.
         sharing (str): ``'none'``, ``'down'``, ``'up'`` or ``'down+up'``. Defaults to ``'down'``.
@@ -106,7 +107,7 @@ class UniAdapter(Adapter):
             raise ValueError(f"adapter.towers names {missing}, which this model does not have.")
         decoder_slots = places.of("decoder.after_cross") if "cross" in towers else {}
         groups = {tower: self._groups[tower] for tower in towers}
-        self._deepest = depth = 1 + max(chain(decoder_slots, *groups.values()))
+        self._deepest = depth = 1 + max(chain(decoder_slots, *groups.values()), default=-1)
         self._chosen = parse_layers(layers, depth, "adapter.layers")
         self._sharing_layers = set(parse_layers(shared_layers, depth, "adapter.shared_layers"))
         self._check_runs()
@@ -137,7 +138,11 @@ class UniAdapter(Adapter):
         return value
 
     def translate(self, options: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
-        """See :func:`.earlier.translate_options`."""
+        """See :func:`.earlier.translate_options`; options that nothing read count as not given."""
+        defaults = self.defaults()
+        if isinstance(options.get("towers", defaults["towers"]), list | tuple):
+            unread = self._unread({**defaults, **options})
+            options = {**options, **{name: defaults[name] for name in unread}}
         return translate_options(options, names, self._deepest, self._idle["layers"])
 
     def obsolete(self, tensors: Mapping[str, torch.Tensor]) -> set[str]:
@@ -155,8 +160,12 @@ class UniAdapter(Adapter):
         towers = options["towers"]
         for tower in towers:
             check_choice(tower, TOWERS, "adapter.towers")
-        if not towers or len(set(towers)) != len(towers):
-            raise ValueError(f"adapter.towers={towers}: name one to three of {TOWERS}, each once.")
+        alone = not towers and options["kv_rank"]
+        if len(set(towers)) != len(towers) or not (towers or alone):
+            raise ValueError(
+                f"adapter.towers={towers}: name one to three of {TOWERS}, each once; none only "
+                "where adapter.kv_rank is above 0."
+            )
         for key, least in (("bottleneck", 1), ("kv_rank", 0)):
             if not isinstance(options[key], int) or options[key] < least:
                 raise ValueError(f"adapter.{key}={options[key]!r} must be an int >= {least}.")
@@ -174,9 +183,29 @@ class UniAdapter(Adapter):
                     f"adapter.towers is {towers}: add 'text' or set adapter.textual_branch=False."
                 )
 
+    def _unread(self, options: Mapping[str, Any]) -> dict[str, str]:
+        """Options that ask for what this model has no use for, with the reasons."""
+        places, found = self.places, {}
+        crossed = "cross" in options["towers"]
+        left_out = f"adapter.towers={list(options['towers'])} leaves out 'cross'"
+        if options["decoder"] == "own" and not (crossed and places.of("decoder.after_cross")):
+            found["decoder"] = left_out if not crossed else "this model has no decoder"
+        if options["query_residual"] == "own" and not crossed:
+            found["query_residual"] = left_out
+        if options["kv_rank"] and not places.of("fusion.kv", "decoder.kv"):
+            found["kv_rank"] = "this model has no cross-attention"
+        if options["shared_layers"] is not None and options["sharing"] == "none":
+            found["shared_layers"] = "adapter.sharing='none'"
+        return found
+
     def _check_runs(self) -> None:
         """Refuse options whose modules this model would create and never run."""
         options, places = self.options, self.places
+        for name, reason in self._unread(options).items():
+            raise ValueError(
+                f"adapter.{name}={options[name]!r} would do nothing, since {reason}: take it out, "
+                f"or write {self.defaults()[name]!r}."
+            )
         towers, crossed = options["towers"], "cross" in options["towers"]
         read = crossed and (options["query_residual"] == "shared" or options["textual_branch"])
         if "text" in towers and not (places.of("text.after_self") or read):
@@ -184,7 +213,8 @@ class UniAdapter(Adapter):
                 f"adapter.towers={towers} names 'text', but nothing would run the textual adapter: "
                 "this model encodes no text by itself (VQA and captioning don't). Leave 'text' "
                 "out, or have 'cross' use it: adapter.query_residual='shared' or "
-                "adapter.textual_branch=True."
+                "adapter.textual_branch=True. If it is the only one, set model.adapter=None, or "
+                "adapter.towers=[] where adapter.kv_rank is above 0."
             )
         encoder, decoder = places.of("fusion.after_cross"), places.of("decoder.after_cross")
         if options["decoder"] == "own" or not (crossed and encoder and decoder):
@@ -272,12 +302,27 @@ class UniAdapter(Adapter):
 
     def former_names(self) -> dict[str, str]:
         """See :meth:`Adapter.former_names`: a width is in the names of layers of one width too."""
-        return {
+        found = {
             f"{group}.{index}.{former}": f"{group}.{index}.{name}"
             for group, layers in (("layers", self.layers), ("decoder_layers", self.decoder_layers))
             for index, layer in (layers or {}).items()
             for former, name in layer.former_names().items()  # type: ignore[operator]
         }
+        widths, text = (
+            {slot.dim for tower in towers for slot in self._groups[tower].values()}
+            for towers in (self.options["towers"], ("text",))
+        )
+        if not self.places.of("text.after_self") and len(widths) == 1 and widths != text:
+            # Beside a textual adapter that nothing ran it was one projection of two widths.
+            for name, _ in self.named_parameters():
+                found[name.replace(".shared.", f".shared{min(widths)}.")] = name
+        return {former: name for former, name in found.items() if former != name}
+
+    @classmethod
+    def adds_nothing(cls, tensors: Mapping[str, torch.Tensor]) -> bool:
+        """See :meth:`Adapter.adds_nothing`: every term ends in an up-projection and a norm."""
+        last = [name for name in tensors if ".up." in name or name.endswith("norm_cross.bias")]
+        return bool(last) and not any(bool(tensors[name].any()) for name in last)
 
     def components(self) -> dict[str, list[nn.Parameter]]:
         """Parameters of the bottlenecks (``adapter``) and of the key/value pairs (``kv_pair``)."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -40,6 +43,22 @@ class FrameAwareAttention(nn.Module):
         if temperature <= 0:
             raise ValueError(f"pfa.temperature={temperature} must be positive.")
         self.temperature = float(temperature)
+
+    def check_widths(self, visual: int, text: int) -> None:
+        """Refuse towers that the variant can't compare.
+
+        Args:
+            visual (int): Width of the visual tower.
+            text (int): Width of the text tower.
+
+        Raises:
+            ValueError: If the paper variant meets towers of different width.
+        """
+        if self.variant == "paper" and visual != text:
+            raise ValueError(
+                f"pfa.variant='paper' multiplies class tokens, but the towers' widths differ "
+                f"({visual} and {text}): use pfa.variant='released'."
+            )
 
     def forward(
         self,
@@ -95,13 +114,9 @@ class FrameAwareAttention(nn.Module):
         """
         if self.variant == "released":
             text, frames = text_features.detach(), frame_features.detach()
-        elif frame_cls.shape[-1] == text_cls.shape[-1]:
-            text, frames = text_cls, frame_cls
         else:
-            raise ValueError(
-                f"pfa.variant='paper' multiplies class tokens, but the towers' widths differ "
-                f"({frame_cls.shape[-1]} and {text_cls.shape[-1]}): use pfa.variant='released'."
-            )
+            self.check_widths(frame_cls.shape[-1], text_cls.shape[-1])
+            text, frames = text_cls, frame_cls
         # Autocast would round them to half precision. The paper's are large, and the softmax makes
         # a factor of a difference.
         with torch.autocast(text.device.type, enabled=False):
@@ -134,3 +149,37 @@ class FrameAwareAttention(nn.Module):
         weights = self.weights(sims)[:, :, None]
         patches = weights.expand(-1, -1, tokens_per_frame - 1)
         return torch.cat((torch.ones_like(weights), patches), dim=2).flatten(1)
+
+
+def build_frame_attention(
+    config: Mapping[str, Any] | None, visual: int, text: int, matches: bool
+) -> Any:
+    """Build a model's frame attention and see that the model can use it.
+
+    Args:
+        config (Mapping, optional): Config of the neck; None is none.
+        visual (int): Width of the visual tower.
+        text (int): Width of the text tower.
+        matches (bool): Whether the model matches texts with media, which is what frames are
+            weighted for.
+
+    Returns:
+        FrameAwareAttention: Or another registered neck; None without a config.
+
+    Raises:
+        ValueError: If the config is no dict with a ``type``, the model does not match, or the
+            neck can't compare towers of these widths.
+    """
+    if config is None:
+        return None
+    if not isinstance(config, Mapping):
+        raise ValueError(f"model.pfa={config!r} must be a dict with a `type`, or None.")
+    if not matches:
+        raise ValueError(
+            "model.pfa weighs frames for image-text matching, and the model has "
+            "model.matching=None: set model.pfa=None."
+        )
+    neck = MODELS.build(config)
+    if isinstance(neck, FrameAwareAttention):
+        neck.check_widths(visual, text)
+    return neck

@@ -16,6 +16,7 @@ from ..backbones.vit import Prefix
 from ..execution import Factor, Words
 from ..heads import ContrastHead, MatchBatch, MatchingHead, MomentumContrastHead
 from ..necks import FrameAwareAttention, MeanPooling
+from ..necks.frame_attention import build_frame_attention
 from .base import VisionLanguageModel
 from .head_options import HEAD_OPTIONS, head_configs
 from .scoring import TextScoring
@@ -70,9 +71,9 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
                 f"text.encoder_width={self.text.encoder_width} must be the visual tower's width "
                 f"{self.visual.embed_dims}."
             )
-        if not isinstance(pfa, Mapping | None):
-            raise ValueError(f"model.pfa={pfa!r} must be a dict with a `type`, or None.")
-        self.pfa: FrameAwareAttention | None = None if pfa is None else MODELS.build(pfa)
+        self.pfa: FrameAwareAttention | None = build_frame_attention(
+            pfa, self.visual.embed_dims, self.text.hidden_size, self.matches
+        )
         self.pooling = MeanPooling()
         text_dim = {"text_dim": self.text.hidden_size}
         widths = {"contrast": {"visual_dim": self.visual.embed_dims, **text_dim}}
