@@ -123,24 +123,47 @@ _VARIANTS: dict[str, dict[str, Any]] = {
     "learnable_scale": {"learnable_scale": True},
     "no_textual_branch": {"textual_branch": False},
 }
-_NO_TEXT = dict.fromkeys(("vqa", "caption"), "names 'text', but nothing would run")
+
+
+def _refusals(**options: Any) -> dict[str, str]:
+    """Models that have no use for some options of UniAdapter, by the errors that say so."""
+    found, residual = {}, options.get("query_residual")
+    for name, model in MODELS.items():
+        crossed, answers = "cross" in model.uses, name in ("vqa", "caption")
+        if options.get("decoder") == "own" and name not in ("vqa", "caption", "pretrain"):
+            found[name] = r"adapter.decoder='own' would do nothing"
+        elif residual == "own" and not crossed:
+            found[name] = r"adapter.query_residual='own' would do nothing"
+        elif options.get("kv_rank") and not crossed:
+            found[name] = r"adapter.kv_rank=4 would do nothing, .*no cross-attention"
+        elif answers and residual == "own" and options.get("textual_branch") is False:
+            # Nothing runs a textual adapter that neither residual nor branch uses.
+            found[name] = "names 'text', but nothing would run"
+    return found
+
+
 METHODS: dict[str, Method] = {
     "uniadapter": Method(uniadapter(), core=tuple(MODELS)),
     **{
-        f"uniadapter-{s}-{q}": Method(uniadapter(sharing=s, query_residual=q), core=ONE)
+        f"uniadapter-{s}-{q}": Method(
+            uniadapter(sharing=s, query_residual=q),
+            core=ONE,
+            refuses=_refusals(query_residual=q),
+        )
         for s, q in _SCHEMES
     },
     **{
         f"uniadapter-{s}-{q}-{name}": Method(
             uniadapter(sharing=s, query_residual=q, **options),
             core=ONE,
-            # Nothing runs a textual adapter that neither residual nor branch uses.
-            refuses=_NO_TEXT if (q, name) == ("own", "no_textual_branch") else {},
+            refuses=_refusals(query_residual=q, **options),
         )
         for s, q in (("down", "shared"), ("none", "own"))
         for name, options in _VARIANTS.items()
     },
-    "uniadapter-own_decoder": Method(uniadapter(decoder="own"), core=("vqa", "caption", "clip")),
+    "uniadapter-own_decoder": Method(
+        uniadapter(decoder="own"), core=("vqa", "caption"), refuses=_refusals(decoder="own")
+    ),
     "sequential_and_parallel": Method({"type": TOYS["TwoTerms"], "rank": 4}),
     "mean_of_a_frame": Method(
         {"type": TOYS["FrameMean"]},
