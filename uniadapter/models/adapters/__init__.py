@@ -2,5 +2,6 @@
 
 from .base import Adapter
 from .uniadapter import UniAdapter
+from .unipt import SideNet, StageReduction
 
-__all__ = ["Adapter", "UniAdapter"]
+__all__ = ["Adapter", "SideNet", "StageReduction", "UniAdapter"]
