@@ -1,4 +1,4 @@
-"""Convert checkpoints of BLIP, UniAdapter, transformers, mmpretrain, BEiT-3 and CLIP, and back."""
+"""Convert checkpoints of BLIP, ALBEF, BEiT-3, CLIP, UniAdapter, mmpretrain and transformers."""
 
 from __future__ import annotations
 
@@ -27,6 +27,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--from", dest="source", choices=sorted(SOURCES), help="layout of SRC; default: ours"
     )
     parser.add_argument("--to", dest="target", choices=TARGETS, help="layout of DST; default: ours")
+    parser.add_argument(
+        "--init-decoder",
+        action="store_true",
+        help="start the decoder from the encoder's upper layers (--from albef, pre-trained)",
+    )
     parser.add_argument("--config", required=True, help="config of the model")
     parser.add_argument("--report", help="also write what became of every source key here (.json)")
     parser.add_argument(
@@ -43,7 +48,9 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     try:
         config = load_config(args.config, args.cfg_options)
-        report = convert_checkpoint(args.src, args.dst, config, args.source, args.target)
+        report = convert_checkpoint(
+            args.src, args.dst, config, args.source, args.target, args.init_decoder
+        )
     except (FileNotFoundError, ValueError) as error:
         sys.exit(f"error: {error}")
     print("\n".join(report.lines()))

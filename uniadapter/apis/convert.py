@@ -57,6 +57,7 @@ def convert_checkpoint(
     config: str | Path | Config,
     source: str | None = None,
     target: str | None = None,
+    init_decoder: bool = False,
 ) -> Report:
     """Convert a checkpoint file.
 
@@ -68,6 +69,8 @@ def convert_checkpoint(
         config (str | Path | Config): Config of the model.
         source (str, optional): Layout of ``src``; None is this package's.
         target (str, optional): Layout of ``dst``; None is this package's.
+        init_decoder (bool): Start the decoder from the text encoder of ``src``, see
+            :func:`uniadapter.checkpoints.layouts.read_checkpoint`. Defaults to False.
 
     Returns:
         Report: What became of every source key.
@@ -83,12 +86,14 @@ def convert_checkpoint(
     if "model" not in config:
         raise ValueError(f"{config.filename} has no key 'model': it is no model config.")
     training: State = {}
+    if source is None and init_decoder:
+        raise ValueError("--init-decoder starts a decoder from a foreign file: it needs --from.")
     if source is None:
         (state, training), report = _read_own(src, config), Report()
     else:
         with torch.device("meta"):
             model = build_model(config.model.to_dict())
-        state, report = read_checkpoint(src, source, model)
+        state, report = read_checkpoint(src, source, model, init_decoder)
     if target is not None:
         state, written = export_state(
             state, target, training, config.model.get("queue_size", 57600)

@@ -18,7 +18,7 @@ from uniadapter.models import VisionLanguageModel
 from uniadapter.registry import SCOPE
 
 KEY_LISTS = ROOT / "tests/data/checkpoint_keys"
-LAYERS = {"{i}": 12, "{v}": 24}
+LAYERS = {"{i}": range(12), "{v}": range(24), "{f}": range(6, 12), "{d}": range(6)}
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -37,7 +37,7 @@ def key_list(name: str, rank: int = 512) -> tuple[Shapes, dict[str, str]]:
         if "_proj." in template and "adapter" in template and "video" not in template:
             shape = tuple(rank if size == 512 else size for size in shape)
         field = next((field for field in LAYERS if field in template), "")
-        for index in range(LAYERS.get(field, 1)):
+        for index in LAYERS.get(field, range(1)):
             key = template.replace(field, str(index)) if field else template
             shapes[key] = shape
             if repeated:

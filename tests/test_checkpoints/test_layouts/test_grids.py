@@ -53,7 +53,7 @@ def once(grid: torch.Tensor, pixels: int) -> torch.Tensor:
 
 
 def write_source(layout: str, folder: Path, own: dict[str, torch.Tensor]) -> Path:
-    if layout in ("blip", "uniadapter"):
+    if layout in ("blip", "uniadapter", "albef"):
         return write_pth(folder / "source.pth", export_state(own, layout, queue_size=24)[0])
     named = {n: t for n, t in own.items() if not n.startswith("adapter.")}
     if layout == "mmpretrain":
@@ -75,20 +75,23 @@ def write_source(layout: str, folder: Path, own: dict[str, torch.Tensor]) -> Pat
 def test_a_conversion_keeps_the_grid_and_loading_interpolates_once(
     layout: str, source_pixels: int, pixels: int, tmp_path: Path
 ) -> None:
-    own = tiny_state(random_model(config_of(source_pixels)))
+    parts = {"adapter": RELEASED if layout == "uniadapter" else None}
+    if layout == "albef":
+        text = tiny_retrieval_cfg()["text"]
+        parts["text"] = {**text, "type_vocab_size": 2, "fusion_layer": 1}
+    own = tiny_state(random_model(config_of(source_pixels, **parts)))
     source = write_source(layout, tmp_path, own)
     ours = tmp_path / "ours.safetensors"
-    adapter = RELEASED if layout == "uniadapter" else None
-    config = config_of(pixels, adapter=adapter)
+    config = config_of(pixels, **parts)
     report = convert_checkpoint(source, ours, config, layout)
     assert any(f"keeps the source's {source_pixels // 16} x" in note for note in report.notes)
     written = load_file(ours)
     assert_same(written, {name: own[name] for name in written})
     # Whatever size it was converted for, any size may use it.
     for used in (pixels, source_pixels, 96):
-        loaded = init_model(config_of(used, adapter=adapter), ours)
+        loaded = init_model(config_of(used, **parts), ours)
         assert torch.equal(loaded.visual.pos_embed, once(own[GRID], used))
-    if layout in ("blip", "uniadapter"):
+    if layout in ("blip", "uniadapter", "albef"):
         back = tmp_path / "back.pth"
         convert_checkpoint(ours, back, config, target=layout)
         official = torch.load(source, weights_only=True)["model"]

@@ -52,10 +52,12 @@ MODELS: dict[str, Model] = {
     "blip_video": Model(models.blip_video, *_BLIP),
     "blip_image": Model(models.blip_image, *_BLIP),
     "blip_two_widths": Model(models.blip_two_widths, *_BLIP),
+    "albef": Model(models.albef, *_BLIP),
     "pretrain": Model(
         models.pretrain, models.pretrain_outputs, models.pairs_loss, _ALL, _BLIP_HEADS
     ),
     "vqa": Model(models.vqa, models.vqa_outputs, models.words_loss, _ALL),
+    "albef_vqa": Model(models.albef_vqa, models.vqa_outputs, models.words_loss, _ALL),
     "caption": Model(models.caption, models.caption_outputs, models.words_loss, _ALL),
     "clip": Model(models.clip, *_DUAL),
     "beit3": Model(models.beit3, *_DUAL),

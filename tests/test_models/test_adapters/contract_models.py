@@ -73,6 +73,13 @@ def blip_two_widths(adapter: dict | None, folder: Path, seed: int = 0, **options
     return _blip(adapter, seed, visual=visual, text=text, **options)
 
 
+def albef(adapter: dict | None, folder: Path, seed: int = 0, **options: Any) -> Any:
+    """Upper text layers that continue from the lower ones' states."""
+    text = {**tiny_retrieval_cfg()["text"], "type_vocab_size": 2, "fusion_layer": 1}
+    matching = {"type": "MatchingHead", "negatives": "own", "candidates": "momentum"}
+    return _blip(adapter, seed, text=text, matching=matching, pfa=None, **options)
+
+
 def pretrain(adapter: dict | None, folder: Path, seed: int = 0, **options: Any) -> Any:
     """All towers, all heads."""
     cfg = tiny_pretrain_cfg(adapter=adapter, train_backbone=False, **options)
@@ -86,14 +93,21 @@ def _writer(kind: str, adapter: dict | None, folder: Path, seed: int, **options:
     decoder = {**cfg["text"], "type": "BertDecoder"}
     if kind == "CaptionModel":
         del cfg["text"]
-    return seeded_model(
-        {**cfg, "type": kind, "decoder": decoder, "adapter": adapter, **options}, seed
-    )
+    cfg.update(type=kind, decoder=decoder, adapter=adapter)
+    return seeded_model({**cfg, **options}, seed)
 
 
 def vqa(adapter: dict | None, folder: Path, seed: int = 0, **options: Any) -> Any:
     """Questions that read a medium, a decoder that reads them."""
     return _writer("VQAModel", adapter, folder, seed, **options)
+
+
+def albef_vqa(adapter: dict | None, folder: Path, seed: int = 0, **options: Any) -> Any:
+    """A decoder of the layers that fuse, with their adapters."""
+    text = {**tiny_retrieval_cfg()["text"], "type_vocab_size": 2}
+    decoder = {**text, "type": "BertDecoder", "num_layers": 1, "layer_offset": 1}
+    parts = {"text": {**text, "fusion_layer": 1}, "decoder": decoder, "end_marks": 2}
+    return _writer("VQAModel", adapter, folder, seed, **parts, **options)
 
 
 def caption(adapter: dict | None, folder: Path, seed: int = 0, **options: Any) -> Any:

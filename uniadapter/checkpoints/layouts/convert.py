@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import read
+from .albef import ALBEF, export_albef, say_decoder, with_decoder
 from .beit3 import BEIT3, export_beit3
 from .clip import (
     CLIP,
@@ -25,7 +26,7 @@ from .released import RELEASED, export_released
 
 SOURCES: dict[str, Layout] = {
     layout.name: layout
-    for layout in (OFFICIAL, RELEASED, HUGGINGFACE, MMPRETRAIN, BEIT3, CLIP, CLIP_FOLDER)
+    for layout in (OFFICIAL, RELEASED, HUGGINGFACE, MMPRETRAIN, ALBEF, BEIT3, CLIP, CLIP_FOLDER)
 }
 # Of layouts that are more than a file of tensors under their names.
 _READERS: dict[str, Callable[..., tuple[State, list[str]]]] = {
@@ -36,6 +37,7 @@ _READERS: dict[str, Callable[..., tuple[State, list[str]]]] = {
 _EXPORTS: dict[str, Callable[..., tuple[State, dict[str, str]]]] = {
     "blip": export_official,
     "uniadapter": export_released,
+    "albef": export_albef,
     "beit3": export_beit3,
     "clip": export_clip,
     "clip-hf": export_clip_folder,
@@ -47,7 +49,9 @@ SAFETENSORS_TARGETS = ("clip-hf",)
 _TOWERS = ("visual.", "text.", "decoder.")
 
 
-def read_checkpoint(path: str | Path, layout: str, model: Any) -> tuple[State, Report]:
+def read_checkpoint(
+    path: str | Path, layout: str, model: Any, init_decoder: bool = False
+) -> tuple[State, Report]:
     """Read a foreign checkpoint as tensors of a model.
 
     Args:
@@ -55,13 +59,16 @@ def read_checkpoint(path: str | Path, layout: str, model: Any) -> tuple[State, R
         layout (str): One of :data:`SOURCES`.
         model (VisionLanguageModel): Says which tensors and shapes are needed; its weights are not
             touched and may be on the meta device.
+        init_decoder (bool): Start the model's decoder from the upper layers of the text encoder
+            and its head for masked words, which ALBEF's pre-trained files have. Defaults to False.
 
     Returns:
         tuple: Tensors by our name, and what became of every source key.
 
     Raises:
         FileNotFoundError: If the file does not exist.
-        ValueError: If the layout is unknown, or the file is damaged or does not fit.
+        ValueError: If the layout is unknown, the file is damaged or does not fit, or there is no
+            decoder to start or nothing to start it from.
     """
     if layout not in SOURCES:
         raise ValueError(f"--from {layout!r} is unknown: choose from {sorted(SOURCES)}.")
@@ -71,9 +78,40 @@ def read_checkpoint(path: str | Path, layout: str, model: Any) -> tuple[State, R
         content = read(path)
         source = content.tensors
         notes = [f"beside the weights, not used: {k} ({what})" for k, what in content.left.items()]
-    state, report = map_keys(source, SOURCES[layout], str(path))
-    report.notes += notes
-    return fit_to_model(state, report, model, str(path)), report
+    if not init_decoder:
+        return _read_as(layout, source, notes, model, str(path))
+    if layout != "albef" or model.decoder is None:
+        raise ValueError(
+            "--init-decoder starts the decoder of a config's model from one of ALBEF's pre-trained "
+            f"files: it needs --from albef, not {layout!r}, and a model with a decoder."
+        )
+    layers = model.decoder.bert.num_layers
+    source = with_decoder(source, layers, str(path))
+    state, report = _read_as(layout, source, notes, model, str(path))
+    say_decoder(report, layers)
+    return state, report
+
+
+def _read_as(
+    layout: str, source: State, notes: list[str], model: Any, path: str
+) -> tuple[State, Report]:
+    """Rename tensors and fit them to a model; an error says which layout knows all their names."""
+    try:
+        state, report = map_keys(source, SOURCES[layout], path)
+        report.notes += notes
+        return fit_to_model(state, report, model, path), report
+    except ValueError as error:
+        others = [
+            name
+            for name, other in SOURCES.items()
+            if name not in (layout, *_READERS) and all(map(other.knows, source))
+        ]
+        if not others:
+            raise
+        raise ValueError(
+            f"{error} All keys of the file are names of --from {' and '.join(others)}: is it a "
+            "file of that family, and the config of that backbone?"
+        ) from error
 
 
 def export_state(

@@ -110,6 +110,10 @@ class Layout:
         names = (pair.to_theirs(name) for pair in self.pairs)
         return list(dict.fromkeys(found for found in names if found is not None))
 
+    def knows(self, name: str) -> bool:
+        """Whether a key is one of this layout's, used or left."""
+        return self.to_ours(name) is not None or self.why_left(name) is not None
+
     def why_left(self, name: str) -> str | None:
         """Why a foreign key is deliberately left, or None if it is not."""
         for pattern, reason in self.left:

@@ -97,10 +97,13 @@ class UniAdapter(Adapter):
         self._check(options)
         # A captioner's fusion is its decoder: it has no multimodal encoder.
         fusion = ("fusion.after_cross", "decoder.after_cross")
+        crossed = places.of(*fusion)
         self._groups = {
             "visual": places.of("visual.after_self"),
-            "text": places.of("text.after_self", *fusion),
-            "cross": places.of(*fusion),
+            # Where no text runs alone (ALBEF's upper layers), the textual adapter is what the
+            # cross-modal use has of it.
+            "text": {**crossed, **places.of("text.after_self")},
+            "cross": crossed,
         }
         missing = [tower for tower in towers if not self._groups[tower]]
         if missing:
@@ -251,12 +254,15 @@ class UniAdapter(Adapter):
     def _build(self, groups: dict[str, dict[int, Slot]], idle: set[str]) -> nn.ModuleDict:
         """Create the adapters of the chosen layers, keyed by the layer's index from 0."""
         options, layers = self.options, nn.ModuleDict()
+        alone = self.places.of("text.after_self")
+        residual = "cross" in groups and options["query_residual"] == "shared"
         by_width = len({slot.dim for group in groups.values() for slot in group.values()}) > 1
         for index in self._chosen:
             widths = {use: group[index].dim for use, group in groups.items() if index in group}
             if "cross" in widths and options["query_residual"] == "own":
                 widths["query"] = widths["cross"]
-            if not set(widths) - idle:
+            here = idle if residual or index in alone else {*idle, "text"}
+            if not set(widths) - here:
                 continue
             layers[str(index)] = LayerAdapter(
                 widths,
@@ -267,7 +273,7 @@ class UniAdapter(Adapter):
                 options["textual_branch"],
                 options["variant"] == "released",
                 options["dropout"],
-                idle,
+                here,
                 by_width,
             )
         return layers

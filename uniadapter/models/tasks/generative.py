@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from ..backbones import BertDecoder
 from ..generation import GenerationConfig
@@ -53,6 +54,10 @@ class GenerativeModel(VisionLanguageModel):
         self.train_lm_head = train_lm_head
         size = self.decoder.bert.vocab_size
         self.dec_token_id, self.enc_token_id = size - 2, size - 1
+        words = getattr(self.data_preprocessor, "tokenizer", None)
+        if words is not None and words.vocab_size == size:
+            # [CLS] where the vocabulary has no [DEC].
+            self.dec_token_id = words.decoder_start_id
         self.finish()
 
     def components(self) -> dict[str, list[nn.Parameter]]:
@@ -90,6 +95,7 @@ class GenerativeModel(VisionLanguageModel):
         max_length: int | None,
         device: torch.device,
         prompt: Sequence[int] = (),
+        end_marks: int = 1,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Tokenize texts for the decoder.
 
@@ -98,14 +104,20 @@ class GenerativeModel(VisionLanguageModel):
             max_length (int, optional): Tokens kept of each, the prompt included.
             device (torch.device): Where the tensors go.
             prompt (Sequence[int]): Ids between ``[DEC]`` and every text. Defaults to none.
+            end_marks (int): ``[SEP]`` s behind a text. Defaults to 1.
 
         Returns:
-            tuple: Ids (T, L) that begin with ``[DEC]`` and end with ``[SEP]``, mask (T, L), and
-            labels (T, L) with -100 where a token is not to be predicted: ``[DEC]``, the prompt and
-            padding.
+            tuple: Ids (T, L) that begin with ``[DEC]`` (``[CLS]`` where the vocabulary has none)
+            and end with ``[SEP]``, mask (T, L), and labels (T, L) with -100 where a token is not to
+            be predicted: the first one, the prompt and padding.
         """
-        room = None if max_length is None else max_length - len(prompt)
+        room = None if max_length is None else max_length - len(prompt) - (end_marks - 1)
         ids, mask = (t.to(device) for t in self.tokenizer(texts, room))
+        ends = mask.sum(1, keepdim=True)
+        for place in range(end_marks - 1):
+            ids = F.pad(ids, (0, 1), value=self.tokenizer.pad_token_id)
+            ids = ids.scatter(1, ends + place, self.tokenizer.sep_token_id)
+            mask = F.pad(mask, (0, 1)).scatter(1, ends + place, 1)
         begin = torch.tensor([[self.dec_token_id, *prompt]], device=device).expand(len(texts), -1)
         ids = torch.cat((begin, ids[:, 1:]), dim=1)
         mask = torch.cat((torch.ones_like(begin), mask[:, 1:]), dim=1)

@@ -294,7 +294,9 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
         return self.matching(cls)
 
     def _marked(self, input_ids: torch.Tensor) -> torch.Tensor:
-        """Texts with ``[ENC]`` in the place of ``[CLS]``."""
+        """Texts with ``[ENC]`` in the place of ``[CLS]``, where fusion begins with words."""
+        if self.role("fusion").takes_states:
+            return input_ids
         first = torch.full_like(input_ids[:, :1], self.enc_token_id)
         return torch.cat((first, input_ids[:, 1:]), 1)
 

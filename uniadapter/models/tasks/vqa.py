@@ -28,11 +28,11 @@ _GENERATION = {"num_beams": 3, "max_length": 10, "min_length": 1}
 
 @MODELS.register_module()
 class VQAModel(GenerativeModel):
-    """VQA and VideoQA on BLIP's towers (spec section 4).
+    """VQA and VideoQA on the towers of BLIP (spec section 4) or ALBEF.
 
-    The question is encoded together with the visual tokens (``[ENC]`` first); the decoder reads
-    the question's states and is trained on the answers. By default it uses the adapters of the
-    multimodal encoder (appendix D).
+    The question is encoded together with the visual tokens (``[ENC]`` first in BLIP); the decoder
+    reads the question's states and is trained on the answers. By default it uses the adapters of
+    the multimodal encoder (appendix D).
 
     Args:
         visual (dict): Config of the visual tower.
@@ -48,6 +48,8 @@ class VQAModel(GenerativeModel):
             0.1. Defaults to 0.
         max_answer_len (int): Tokens of an answer in training, ``[DEC]`` and ``[SEP]`` included.
             Defaults to 10.
+        end_marks (int): ``[SEP]`` s behind an answer, all of them predicted: 2 in ALBEF, whose
+            answers were written with one before the tokenizer put its own. Defaults to 1.
         **kwargs: Arguments of :class:`GenerativeModel`; ``generation`` defaults to beam 3, at most
             10 tokens, at least 1.
 
@@ -67,15 +69,18 @@ class VQAModel(GenerativeModel):
         k_test: int = 128,
         rank_label_smoothing: float = 0.0,
         max_answer_len: int = 10,
+        end_marks: int = 1,
         **kwargs: Any,
     ) -> None:
         kwargs["generation"] = {**_GENERATION, **(kwargs.get("generation") or {})}
         super().__init__(visual, decoder, text=text, **kwargs)
         check_choice(inference, ("rank", "generate"), "model.inference")
-        if max_answer_len < 3:
+        if end_marks < 1:
+            raise ValueError(f"model.end_marks={end_marks} must be at least 1.")
+        if max_answer_len < 2 + end_marks:
             raise ValueError(
                 f"model.max_answer_len={max_answer_len} leaves no room for a word between [DEC] "
-                "and [SEP]: set it to at least 3."
+                f"and {end_marks} [SEP]: set it to at least {2 + end_marks}."
             )
         if not 0 <= rank_label_smoothing < 1:
             raise ValueError(
@@ -92,6 +97,7 @@ class VQAModel(GenerativeModel):
         self.answer_head = AnswerHead(k_test)
         self.rank_label_smoothing = rank_label_smoothing
         self.max_answer_len = max_answer_len
+        self.end_marks = end_marks
         # A file is read when it is needed: counting parameters or loading weights does without.
         self._answer_file = answer_list if isinstance(answer_list, str | Path) else None
         self._answers = None if answer_list is None or self._answer_file else list(answer_list)
@@ -116,8 +122,12 @@ class VQAModel(GenerativeModel):
         return self._answers
 
     def roles(self) -> tuple[str, ...]:
-        """As the base class; questions are never encoded without what they are about."""
-        return tuple(role for role in super().roles() if role != "text")
+        """As the base class; questions are never encoded without what they are about.
+
+        Text layers run nevertheless where the fusion continues from their states.
+        """
+        continues = getattr(self.text, "takes_states", False)
+        return tuple(role for role in super().roles() if role != "text" or continues)
 
     def init_weights(self) -> None:
         """Read the answer list, so that a wrong one is known before training; load the weights."""
@@ -153,7 +163,7 @@ class VQAModel(GenerativeModel):
 
         Args:
             pixels (Tensor): (B, N, 3, H, W); cross-attention sees the tokens of all N frames.
-            input_ids (Tensor): (B, L), ``[CLS]`` first; ``[ENC]`` is put in its place here.
+            input_ids (Tensor): (B, L), ``[CLS]`` first; BLIP's tower puts ``[ENC]`` in its place.
             attention_mask (Tensor): (B, L), 0 where a token is padding.
 
         Returns:
@@ -239,7 +249,9 @@ class VQAModel(GenerativeModel):
         counts = torch.tensor([len(texts) for texts in answers], device=states.device)
         owner = torch.arange(len(answers), device=states.device).repeat_interleave(counts)
         flat = [text for texts in answers for text in texts]
-        words = self.decoder_words(flat, self.max_answer_len, states.device)
+        words = self.decoder_words(
+            flat, self.max_answer_len, states.device, end_marks=self.end_marks
+        )
         memory = self.role("decoder").memory(states, mask, owner)
         only = self.fast.predicted_only
         loss = decoder_loss(self.decoder, words, memory, self.label_smoothing, "sum", only)
@@ -293,7 +305,9 @@ class VQAModel(GenerativeModel):
         Returns:
             Tensor: (B, A) scores, -inf for candidates left out.
         """
-        ids, answer_mask, labels = self.decoder_words(answers, None, states.device)
+        ids, answer_mask, labels = self.decoder_words(
+            answers, None, states.device, end_marks=self.end_marks
+        )
         cross = self.decoder.bert.project(self.decoder.bert.read(states, mask))
         prompt = torch.full((len(states), 1), self.dec_token_id, device=states.device)
         first = at_least_float32(self.decoder(prompt, None, cross)[0][:, 0]).log_softmax(-1)

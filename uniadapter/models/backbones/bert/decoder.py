@@ -20,7 +20,10 @@ class BertDecoder(nn.Module):
     """A :class:`BertModel` with causal self-attention and a tied language-model head.
 
     Args:
-        **kwargs: The arguments of :class:`BertModel`.
+        **kwargs: The arguments of :class:`BertModel`, without ``fusion_layer``.
+
+    Raises:
+        ValueError: As :class:`BertModel`, or if some layers would not read.
     """
 
     roles = ("decoder",)
@@ -28,6 +31,11 @@ class BertDecoder(nn.Module):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__()
         self.bert = BertModel(**kwargs)
+        if self.bert.takes_states:
+            raise ValueError(
+                f"decoder.fusion_layer={self.bert.fusion_layer}: every layer of a decoder reads, "
+                "leave it out."
+            )
         eps = kwargs.get("eps", 1e-12)
         self.cls = LanguageModelHead(self.bert.hidden_size, self.bert.vocab_size, eps)
         self.cls.apply(BertModel._init_module)
@@ -68,7 +76,7 @@ class BertDecoder(nn.Module):
         """Predict the next word at every position.
 
         Args:
-            input_ids (Tensor): (B, L) word ids, the first ``[DEC]``.
+            input_ids (Tensor): (B, L) word ids, the first ``[DEC]`` (BLIP) or ``[CLS]`` (ALBEF).
             attention_mask (Tensor, optional): (B, past + L), 0 where a token is padding.
             cross (CrossInput, optional): What cross-attention reads.
             past (list, optional): Cached self-attention keys and values, one a layer.

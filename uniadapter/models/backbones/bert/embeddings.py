@@ -1,4 +1,4 @@
-"""Word and position embeddings of BLIP's BERT (no token types)."""
+"""Word and position embeddings of BERT, with token types (ALBEF) or without (BLIP)."""
 
 from __future__ import annotations
 
@@ -33,19 +33,32 @@ class BertEmbeddings(nn.Module):
     """Sum of word and position embeddings, normalised.
 
     Args:
-        vocab_size (int): Number of words, ``[DEC]`` and ``[ENC]`` included.
+        vocab_size (int): Number of words, ``[DEC]`` and ``[ENC]`` included where there are any.
         hidden_size (int): Width D.
         max_positions (int): Longest sequence in tokens.
         eps (float): LayerNorm epsilon.
         dropout (float): Dropout probability.
+        type_vocab_size (int): Rows of the table of token types. Every token is of the first type,
+            whose row is part of the sum; 0 leaves the table out. Defaults to 0.
     """
 
+    token_type_embeddings: nn.Embedding
+
     def __init__(
-        self, vocab_size: int, hidden_size: int, max_positions: int, eps: float, dropout: float
+        self,
+        vocab_size: int,
+        hidden_size: int,
+        max_positions: int,
+        eps: float,
+        dropout: float,
+        type_vocab_size: int = 0,
     ) -> None:
         super().__init__()
         self.word_embeddings = nn.Embedding(vocab_size, hidden_size, padding_idx=0)
         self.position_embeddings = nn.Embedding(max_positions, hidden_size)
+        self.has_types = type_vocab_size > 0
+        if self.has_types:
+            self.token_type_embeddings = nn.Embedding(type_vocab_size, hidden_size)
         self.LayerNorm = nn.LayerNorm(hidden_size, eps=eps)
         self.dropout = nn.Dropout(dropout)
 
@@ -64,8 +77,10 @@ class BertEmbeddings(nn.Module):
         """
         end = offset + input_ids.shape[1]
         self.check(end)
-        positions = self.position_embeddings.weight[offset:end]
-        return self.dropout(self.LayerNorm(self.word_embeddings(input_ids) + positions))
+        x = self.word_embeddings(input_ids)
+        if self.has_types:
+            x = x + self.token_type_embeddings.weight[0]
+        return self.dropout(self.LayerNorm(x + self.position_embeddings.weight[offset:end]))
 
     def check(self, length: int, key: str | None = None) -> None:
         """Refuse texts of more tokens than there are positions.

@@ -1,4 +1,4 @@
-"""BLIP's BERT tower: text encoder, multimodal encoder and the body of the decoder."""
+"""The BERT tower of BLIP and ALBEF: text encoder, multimodal encoder, body of the decoder."""
 
 from __future__ import annotations
 
@@ -33,12 +33,16 @@ class _Encoder(nn.Module):
 
 @MODELS.register_module()
 class BertModel(nn.Module):
-    """Post-LN BERT without token types and with a cross-attention block in every layer.
+    """Post-LN BERT whose layers read texts alone, or texts and what cross-attention sees.
 
-    The same parameters serve as text encoder (``cross=None``) and as multimodal encoder.
+    BLIP's layers do both, each in a run of its own (``fusion_layer=0``): the same parameters serve
+    as text encoder (``cross=None``) and as multimodal encoder, which starts from the words. ALBEF's
+    lower layers are the text encoder and have no cross-attention; its multimodal encoder is the
+    layers from ``fusion_layer`` on, which continue from the text encoder's states.
 
     Args:
-        vocab_size (int): Words, ``[DEC]`` and ``[ENC]`` included. Defaults to 30524.
+        vocab_size (int): Words, ``[DEC]`` and ``[ENC]`` included where there are any. Defaults to
+            30524.
         hidden_size (int): Width D. Defaults to 768.
         num_layers (int): Defaults to 12.
         num_heads (int): Defaults to 12.
@@ -49,9 +53,15 @@ class BertModel(nn.Module):
         dropout (float): Dropout of the hidden states. Defaults to 0.1, as BLIP.
         attention_dropout (float): Dropout of attention probabilities. Defaults to 0.1, as BLIP.
         grad_checkpointing (bool): Recompute each layer in the backward pass. Defaults to False.
+        type_vocab_size (int): Rows of the table of token types, 2 in ALBEF. Defaults to 0: none.
+        fusion_layer (int): First layer, from 0, that reads media, 6 in ALBEF. Defaults to 0: all
+            of them do, and all run texts alone as well.
+        layer_offset (int): What its layers' numbers begin with where adapters are looked up: 6 for
+            ALBEF's decoder, whose layers are the encoder's from there on. Defaults to 0.
 
     Raises:
-        ValueError: If ``hidden_size`` is no multiple of ``num_heads``.
+        ValueError: If ``hidden_size`` is no multiple of ``num_heads``, or ``fusion_layer`` is no
+            layer.
     """
 
     def __init__(
@@ -67,18 +77,33 @@ class BertModel(nn.Module):
         dropout: float = 0.1,
         attention_dropout: float = 0.1,
         grad_checkpointing: bool = False,
+        type_vocab_size: int = 0,
+        fusion_layer: int = 0,
+        layer_offset: int = 0,
     ) -> None:
         super().__init__()
         if hidden_size % num_heads:
             raise ValueError(
                 f"text.hidden_size={hidden_size} is no multiple of text.num_heads={num_heads}."
             )
+        if not 0 <= fusion_layer < num_layers:
+            raise ValueError(
+                f"text.fusion_layer={fusion_layer} must be one of the layers, 0 to "
+                f"{num_layers - 1}: those before it run texts alone."
+            )
         self.vocab_size = vocab_size
         self.hidden_size = hidden_size
         self.num_layers = num_layers
         self.encoder_width = encoder_width
         self.grad_checkpointing = grad_checkpointing
-        self.embeddings = BertEmbeddings(vocab_size, hidden_size, max_positions, eps, dropout)
+        self.fusion_layer = fusion_layer
+        # Fused texts have run through the text layers already: they are not marked and begin anew.
+        self.takes_states = fusion_layer > 0
+        self.layer_offset = layer_offset
+        self.embeddings = BertEmbeddings(
+            vocab_size, hidden_size, max_positions, eps, dropout, type_vocab_size
+        )
+        roles = [("text",)] * fusion_layer + [("fusion",)] * (num_layers - fusion_layer)
         self.encoder = _Encoder(
             [
                 BertLayer(
@@ -89,15 +114,15 @@ class BertModel(nn.Module):
                     eps,
                     dropout,
                     attention_dropout,
+                    roles[i] if fusion_layer else ("text", "fusion"),
                 )
-                for _ in range(num_layers)
+                for i in range(num_layers)
             ]
         )
         self.kv_slot = Slot(encoder_width, hidden_size)
         self.apply(self._init_module)
 
     roles = ("text", "fusion")
-    takes_states = False
     # Which fast paths its runs take; the model that it is a part of says so.
     fast = FastPaths.build(False)
 
@@ -110,7 +135,8 @@ class BertModel(nn.Module):
 
     def sites(self, role: str) -> list[tuple[int, LayerSites]]:
         """Sites of the layers in a role, ``'text'`` or ``'fusion'``, with their numbers from 0."""
-        return [(index, layer.at[role]) for index, layer in enumerate(self.encoder.layer)]
+        layers = enumerate(self.encoder.layer, self.layer_offset)
+        return [(index, layer.at[role]) for index, layer in layers if role in layer.at]
 
     def check_length(self, length: int, key: str | None = None) -> None:
         """Refuse texts of more tokens than there are positions; see :func:`check_length`."""
@@ -157,35 +183,47 @@ class BertModel(nn.Module):
         states: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """The fusion role; see :class:`~uniadapter.models.backbones.base.Fusion`."""
-        first = want == "first" and self.fast.class_tokens
-        out, _ = self(*self._marked(words), memory, first_only=first, pack=self.fast.pack_texts)
+        first, pack = want == "first" and self.fast.class_tokens, self.fast.pack_texts
+        words = self._marked(words)
+        out, _ = self(*words, memory, first_only=first, pack=pack, states=states)
         return out[:, :1] if want == "first" else out
 
     def begin(
         self, words: Words, states: torch.Tensor | None = None, rows: Packing | None = None
     ) -> Begun:
-        """The fusion role: ``[ENC]`` in the place of ``[CLS]``, and layer 1's self-attention."""
+        """The fusion role: ``[ENC]`` in the place of ``[CLS]``, and layer 1's self-attention.
+
+        Or, where it continues from the text's states, those and the next layer's self-attention.
+        """
         words = self._marked(words)
         if rows is not None:
-            return Begun(rows, self.attend_first(words.ids, rows))
-        self._check(*words, None, 0)
+            return Begun(rows, self.attend_first(words.ids, rows, states))
+        self._check(*words, None, 0, states)
         mask = self._self_mask(words.mask, words.ids.shape[1], 0, False, words.ids.device)
-        x, _ = self.encoder.layer[0].attend(self.embeddings(words.ids), mask, "fusion")
+        x = self.embeddings(words.ids) if states is None else states
+        if states is None and self.takes_states:
+            x, _ = self._layers(x, mask, None)
+        x, _ = self.encoder.layer[self.fusion_layer].attend(x, mask, "fusion")
         return Begun(mask, x)
 
     def finish(self, begun: Begun, memory: CrossInput, want: Want = "all") -> torch.Tensor:
-        """The fusion role: from layer 1's cross-attention on."""
+        """The fusion role: from the first fusing layer's cross-attention on."""
         rows, x = begun
         if isinstance(rows, Packing):
             return self.forward_packed(x, rows, memory)[:, None]
         memory.check(len(x))
-        x = self.encoder.layer[0].complete(x, memory, 0)
-        for i in range(1, self.num_layers):
+        x = self.encoder.layer[self.fusion_layer].complete(x, memory, 0)
+        for i in range(self.fusion_layer + 1, self.num_layers):
             x, _ = self._run(i, x, rows, memory, None, False)
         return x[:, :1] if want == "first" else x
 
     def _marked(self, words: Words) -> Words:
-        """Texts with ``[ENC]``, the last word of the vocabulary, in the place of ``[CLS]``."""
+        """Texts with ``[ENC]``, the last word of the vocabulary, in the place of ``[CLS]``.
+
+        Not where fusion continues from the text's states.
+        """
+        if self.takes_states:
+            return words
         first = torch.full_like(words.ids[:, :1], self.vocab_size - 1)
         return Words(torch.cat((first, words.ids[:, 1:]), 1), words.mask)
 
@@ -240,7 +278,7 @@ class BertModel(nn.Module):
             return cross
         projected = [
             layer.crossattention.self.project(cross.states, cross.delta, cross.delta_zero)
-            for layer in self.encoder.layer
+            for layer in self.encoder.layer[self.fusion_layer :]
         ]
         return replace(cross, states=None, delta=None, delta_zero=None, projected=projected)
 
@@ -269,6 +307,7 @@ class BertModel(nn.Module):
         past: list[Delta] | None = None,
         first_only: bool = False,
         pack: bool = False,
+        states: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, list[Delta]]:
         """Encode texts.
 
@@ -282,6 +321,8 @@ class BertModel(nn.Module):
                 read of the output. Defaults to False.
             pack (bool): Compute nothing for padding, where all of it is on the right; its states
                 are zero then. Keys and values are as wide as the longest text. Defaults to False.
+            states (Tensor, optional): (B, L, D), the text run's of these words, which a fused run
+                continues from with ``fusion_layer``. None: it computes them.
 
         Returns:
             tuple: Hidden states (B, L, D), or (B, 1, D) with ``first_only``, and the keys and
@@ -295,22 +336,40 @@ class BertModel(nn.Module):
             name = "first_only" if first_only else "pack"
             raise ValueError(f"{name} is for whole texts, not for causal or cached runs.")
         offset = 0 if past is None else past[0][0].shape[2]
-        if (first_only or pack) and not self.local("text" if cross is None else "fusion"):
+        local = self.local("text") if cross is None or self.fusion_layer else True
+        local = local and (cross is None or self.local("fusion"))
+        if (first_only or pack) and not local:
             # What some terms need of other tokens is there only where all of them are computed.
-            x, presents = self.forward(input_ids, attention_mask, cross)
+            x, presents = self.forward(input_ids, attention_mask, cross, states=states)
             return (x[:, :1] if first_only else x), presents
-        self._check(input_ids, attention_mask, cross, offset)
+        self._check(input_ids, attention_mask, cross, offset, states)
         # Packed texts of one medium share an attention, whether or not there is padding.
         shared = cross is not None and cross.owner is not None
         packing = Packing.of_mask(attention_mask, not shared) if pack else None
         if packing is not None:
-            return self._packed(input_ids, packing, cross, first_only)
-        x = self.embeddings(input_ids, offset)
+            return self._packed(input_ids, packing, cross, first_only, states)
+        x = self.embeddings(input_ids, offset) if states is None else states
         mask = self._self_mask(attention_mask, x.shape[1], offset, causal, x.device)
-        presents = []
-        for i in range(self.num_layers):
-            last = first_only and i == self.num_layers - 1
-            x, present = self._run(i, x, mask, cross, None if past is None else past[i], last)
+        start = 0 if states is None else self.fusion_layer
+        return self._layers(x, mask, cross, past, first_only, start)
+
+    def _layers(
+        self,
+        x: torch.Tensor,
+        mask: torch.Tensor | Packing | None,
+        cross: CrossInput | None,
+        past: list[Delta] | None = None,
+        first_only: bool = False,
+        start: int = 0,
+    ) -> tuple[torch.Tensor, list[Delta]]:
+        """Run texts from a layer on, up to the last of texts alone, or with ``cross`` the last."""
+        presents, depth = [], self.num_layers
+        if cross is None and self.fusion_layer:
+            depth = self.fusion_layer
+        for i in range(start, depth):
+            seen = cross if i >= self.fusion_layer else None
+            last = first_only and i == depth - 1
+            x, present = self._run(i, x, mask, seen, None if past is None else past[i], last)
             presents.append(present)
         return x, presents
 
@@ -320,6 +379,7 @@ class BertModel(nn.Module):
         attention_mask: torch.Tensor | None,
         cross: CrossInput | None,
         offset: int,
+        states: torch.Tensor | None = None,
     ) -> None:
         """Refuse shapes that broadcasting would make something of, and texts that are too long."""
         if input_ids.dim() != 2 or not input_ids.shape[1]:
@@ -333,32 +393,49 @@ class BertModel(nn.Module):
                 f"{(texts, offset + length)}, got {tuple(attention_mask.shape)}."
             )
         self.embeddings.check(offset + length)
+        if states is not None and not self.takes_states:
+            raise ValueError("This tower's fused runs begin with words: it takes no text states.")
+        if states is not None and states.shape != (texts, length, self.hidden_size):
+            raise ValueError(
+                f"The text states of input_ids of shape {(texts, length)} must be "
+                f"{(texts, length, self.hidden_size)}, got {tuple(states.shape)}."
+            )
         if cross is not None:
             cross.check(texts)
-            layers = self.num_layers if cross.projected is None else len(cross.projected)
-            if layers != self.num_layers:
+            reading = self.num_layers - self.fusion_layer
+            layers = reading if cross.projected is None else len(cross.projected)
+            if layers != reading:
                 raise ValueError(
                     f"Keys and values of {layers} layers were projected for another tower than "
-                    f"this one of {self.num_layers}."
+                    f"this one of {reading} that read them."
                 )
 
     def _packed(
-        self, input_ids: torch.Tensor, packing: Packing, cross: CrossInput | None, first_only: bool
+        self,
+        input_ids: torch.Tensor,
+        packing: Packing,
+        cross: CrossInput | None,
+        first_only: bool,
+        states: torch.Tensor | None,
     ) -> tuple[torch.Tensor, list[Delta]]:
         """As :meth:`forward`, of texts (B, L) without their padding."""
-        x = packing.pack(self.embeddings(packing.trim(input_ids)))
+        x = self._pack(input_ids, packing, states)
         cross = None if cross is None else cross.packed(packing)
-        presents = []
-        for i in range(self.num_layers):
-            last = first_only and i == self.num_layers - 1
-            x, present = self._run(i, x, packing, cross, None, last)
-            presents.append(present)
+        start = 0 if states is None else self.fusion_layer
+        x, presents = self._layers(x, packing, cross, None, first_only, start)
         if first_only:
             return x.transpose(0, 1), presents
         states = packing.unpack(x)
         # As wide as the texts that were given, which may be padded beyond the longest.
         missing = input_ids.shape[1] - states.shape[1]
         return F.pad(states, (0, 0, 0, missing)) if missing else states, presents
+
+    def _pack(
+        self, input_ids: torch.Tensor, packing: Packing, states: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Packed texts (1, T, D): their embeddings, or states that are given."""
+        ids = packing.trim(input_ids)
+        return packing.pack(self.embeddings(ids) if states is None else packing.trim(states))
 
     def _run(
         self,
@@ -370,29 +447,35 @@ class BertModel(nn.Module):
         first_only: bool,
     ) -> tuple[torch.Tensor, Delta]:
         """Run one layer, recomputed in the backward pass where that is asked for."""
-        layer, args = self.encoder.layer[index], (x, mask, cross, index, past, first_only)
+        number = index - self.fusion_layer
+        layer, args = self.encoder.layer[index], (x, mask, cross, number, past, first_only)
         if self.grad_checkpointing and self.training and torch.is_grad_enabled():
             return checkpoint(layer, *args, use_reentrant=False)
         return layer(*args)
 
-    def attend_first(self, input_ids: torch.Tensor, packing: Packing) -> torch.Tensor:
-        """Embeddings and self-attention of the first layer, which depend on the texts alone.
+    def attend_first(
+        self, input_ids: torch.Tensor, packing: Packing, states: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """What depends on the texts alone: up to the self-attention of the first fusing layer.
 
         Args:
             input_ids (Tensor): (P, W) word ids, W at least the longest text.
             packing (Packing): The packing of these texts.
+            states (Tensor, optional): See :meth:`forward`.
 
         Returns:
             Tensor: Packed texts (1, T, D), to be continued by :meth:`forward_packed`.
         """
         self.embeddings.check(input_ids.shape[1])
-        x = packing.pack(self.embeddings(packing.trim(input_ids)))
-        return self.encoder.layer[0].attend(x, packing, "fusion")[0]
+        x = self._pack(input_ids, packing, states)
+        if states is None and self.takes_states:
+            x = self._layers(x, packing, None)[0]
+        return self.encoder.layer[self.fusion_layer].attend(x, packing, "fusion")[0]
 
     def forward_packed(
         self, attended: torch.Tensor, packing: Packing, cross: CrossInput
     ) -> torch.Tensor:
-        """Run packed texts that all read one medium, from the first layer's cross-attention on.
+        """Run packed texts that all read one medium, from where :meth:`attend_first` ended.
 
         Args:
             attended (Tensor): From :meth:`attend_first`, (1, T, D).
@@ -413,10 +496,11 @@ class BertModel(nn.Module):
         # A factor for every token, but in the last layer, where every text is one token.
         of_tokens = None if weights is None else weights[packing.text]
         middle = cross.with_weights(of_tokens, cross.weigh_states)
-        last = self.num_layers - 1
-        if last == 0:
-            return self.encoder.layer[0].complete(first_tokens(attended, packing), cross, 0)[0]
-        x = self.encoder.layer[0].complete(attended, middle, 0)
-        for i in range(1, last):
+        begin, last = self.fusion_layer, self.num_layers - 1
+        first = self.encoder.layer[begin]
+        if last == begin:
+            return first.complete(first_tokens(attended, packing), cross, 0)[0]
+        x = first.complete(attended, middle, 0)
+        for i in range(begin + 1, last):
             x, _ = self._run(i, x, packing, middle, None, False)
         return self._run(last, x, packing, cross, None, True)[0][0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -52,6 +53,8 @@ class BertLayer(nn.Module):
         eps (float): LayerNorm epsilon.
         dropout (float): Dropout of the hidden states.
         attention_dropout (float): Dropout of the attention probabilities.
+        roles (Collection[str]): What the layer is for, ``'text'``, ``'fusion'`` or both; one that
+            is for texts alone has no cross-attention. Defaults to both, as BLIP's.
     """
 
     def __init__(
@@ -63,23 +66,23 @@ class BertLayer(nn.Module):
         eps: float,
         dropout: float,
         attention_dropout: float,
+        roles: Collection[str] = ("text", "fusion"),
     ) -> None:
         super().__init__()
         self.attention = _Attention(
             SelfAttention(hidden_size, num_heads, hidden_size, attention_dropout),
             AttentionOutput(hidden_size, hidden_size, eps, dropout),
         )
-        self.crossattention = _Attention(
-            CrossAttention(hidden_size, num_heads, encoder_width, attention_dropout),
-            AttentionOutput(hidden_size, hidden_size, eps, dropout),
-        )
+        if "fusion" in roles:
+            self.crossattention = _Attention(
+                CrossAttention(hidden_size, num_heads, encoder_width, attention_dropout),
+                AttentionOutput(hidden_size, hidden_size, eps, dropout),
+            )
         self.intermediate = _Intermediate(hidden_size, intermediate_size)
         self.output = AttentionOutput(intermediate_size, hidden_size, eps, dropout)
         text = ("attn", "ffn", "after_self")
-        self.at = {
-            "text": LayerSites.of(hidden_size, *text),
-            "fusion": LayerSites.of(hidden_size, *text, "cross", "after_cross"),
-        }
+        names = {"text": text, "fusion": (*text, "cross", "after_cross")}
+        self.at = {role: LayerSites.of(hidden_size, *names[role]) for role in roles}
 
     def attend(
         self,
@@ -100,7 +103,8 @@ class BertLayer(nn.Module):
         Args:
             query (Tensor): Output of :meth:`attend`, (B, L, D).
             cross (CrossInput, optional): What cross-attention reads; None skips it.
-            index (int): Position of the layer, to find its projected keys and values.
+            index (int): The layer's number among those that read, to find its projected keys and
+                values.
 
         Returns:
             Tensor: (B, L, D).
@@ -144,7 +148,8 @@ class BertLayer(nn.Module):
             x (Tensor): (B, L, D), or packed texts (1, T, D).
             mask (Tensor | Packing, optional): See :class:`SelfAttention`.
             cross (CrossInput, optional): What cross-attention reads; None skips it.
-            index (int): Position of the layer, to find its projected keys and values.
+            index (int): The layer's number among those that read, to find its projected keys and
+                values.
             past (tuple, optional): Cached self-attention keys and values.
             first_only (bool): Return the first token of every text only. Defaults to False.
 

@@ -1,0 +1,168 @@
+"""Question answering on ALBEF: a decoder that is the encoder's upper layers once more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from tests.helpers import VOCAB_SIZE, write_vocab
+from tests.test_models import albef_reference as reference
+from tests.test_models.test_tasks.test_albef_retrieval import (
+    FUSION,
+    HEADS,
+    LAYERS,
+    POSITIONS,
+    SIDE,
+    WIDTH,
+    adapters_of,
+    albef_cfg,
+    batch_of,
+)
+from uniadapter.apis import convert_checkpoint, init_model
+from uniadapter.models.build import build_model
+from uniadapter.structures import MultimodalSample
+
+WORDS = VOCAB_SIZE - 2
+ANSWERS = ["red", "a blue dot", "green square moves", "dot"]
+
+
+@pytest.fixture(scope="module")
+def vocab(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(write_vocab(tmp_path_factory.mktemp("vocab") / "vocab.txt"))
+
+
+def vqa_cfg(vocab: str, **overrides: Any) -> dict[str, Any]:
+    """Config of a tiny ALBEF for questions, with the options of the published one."""
+    cfg = albef_cfg()
+    text = {**cfg["text"], "vocab_size": WORDS}
+    decoder = {k: v for k, v in text.items() if k != "fusion_layer"}
+    tokenizer = {"vocab_file": vocab, "extra_tokens": []}
+    return {
+        "type": "VQAModel",
+        "visual": cfg["visual"],
+        "text": text,
+        "decoder": {
+            **decoder,
+            "type": "BertDecoder",
+            "num_layers": LAYERS - FUSION,
+            "layer_offset": FUSION,
+        },
+        "adapter": cfg["adapter"],
+        "data_preprocessor": {
+            "type": "MultimodalDataPreprocessor",
+            "tokenizer": tokenizer,
+            "max_text_len": POSITIONS,
+        },
+        "label_smoothing": 0.0,
+        "end_marks": 2,
+        **overrides,
+    }
+
+
+def published(seed: int) -> reference.State:
+    generator = torch.Generator().manual_seed(seed)
+    shapes = reference.key_list(WIDTH, LAYERS, SIDE**2, WORDS, FUSION, POSITIONS, None)
+    return {name: torch.randn(s, generator=generator) * 0.3 for name, s in shapes.items()}
+
+
+def questions(seed: int) -> tuple[torch.Tensor, ...]:
+    pixels, ids, mask = batch_of(seed)
+    return pixels, ids % WORDS, mask
+
+
+def likelihoods(
+    state: reference.State, batch: tuple[torch.Tensor, ...], rows: list[list[int]], adapters: Any
+) -> torch.Tensor:
+    """(B, A) log-likelihoods of answers."""
+    found = []
+    for pixels, ids, mask in zip(*batch, strict=True):
+        image = reference.image(pixels[0], state, HEADS, adapters)
+        text = reference.text(ids[: int(mask.sum())].tolist(), state, HEADS, FUSION, adapters)
+        seen = reference.fuse(text, image, state, HEADS, FUSION, adapters)
+        found.append(
+            torch.stack(
+                [reference.answer(row, seen, state, HEADS, FUSION, adapters) for row in rows]
+            )
+        )
+    return torch.stack(found)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_published_file_ranks_and_trains_as_the_formulas(
+    tmp_path: Path, vocab: str, fast: bool
+) -> None:
+    state, batch = published(0), questions(1)
+    torch.save({"model": state}, tmp_path / "published.pth")
+    config = Config({"model": vqa_cfg(vocab, fast=fast)})
+    ours = tmp_path / "ours.safetensors"
+    report = convert_checkpoint(tmp_path / "published.pth", ours, config, "albef")
+    assert set(report.used) == set(state)
+    model = init_model(config, ours)
+    tokenizer = model.tokenizer
+    # [CLS] first, and two [SEP] behind.
+    rows = [[*tokenizer.encode(answer), tokenizer.sep_token_id] for answer in ANSWERS]
+    assert all(row[0] == tokenizer.cls_token_id for row in rows)
+    samples = [
+        MultimodalSample(metainfo={"answers": ANSWERS[:2], "answer_weights": [0.7, 0.3]})
+        for _ in range(3)
+    ]
+    for seed in (None, 2):
+        adapters = None if seed is None else adapters_of(model, seed)
+        want = likelihoods(state, batch, rows, adapters)
+        with torch.no_grad():
+            states = model.encode_question(*batch)
+            found = model.rank_answers(states, batch[2], ANSWERS)
+            loss = model(*batch, data_samples=samples, mode="loss")["loss_lm"]
+        torch.testing.assert_close(found, want, atol=2e-4, rtol=1e-4)
+        mean = -(want[:, :2] @ torch.tensor([0.7, 0.3])).mean()
+        torch.testing.assert_close(loss, mean, atol=2e-4, rtol=1e-4)
+    back = tmp_path / "back.pth"
+    convert_checkpoint(ours, back, config, target="albef")
+    written = torch.load(back, weights_only=True)["model"]
+    for name, tensor in state.items():
+        assert torch.equal(written[name], tensor)
+
+
+def test_the_decoder_has_the_adapters_of_the_layers_that_it_came_from(vocab: str) -> None:
+    model = build_model(vqa_cfg(vocab))
+    places = model.places().slots
+    assert set(places["text.after_self"]) == {0, 1}
+    assert set(places["fusion.after_cross"]) == set(places["decoder.after_cross"]) == {2, 3}
+    assert set(model.adapter.layers) == {"0", "1", "2", "3"}
+    own = build_model(vqa_cfg(vocab, adapter={**vqa_cfg(vocab)["adapter"], "decoder": "own"}))
+    assert set(own.adapter.decoder_layers) == {"2", "3"}
+
+
+def test_answers_are_written_and_end_at_the_first_mark(vocab: str) -> None:
+    model = build_model(vqa_cfg(vocab, inference="generate")).eval()
+    found = model.forward(
+        *questions(3),
+        data_samples=[MultimodalSample() for _ in range(3)],
+        mode="predict",
+    )
+    assert all("[SEP]" not in sample.pred_answer for sample in found)
+
+
+def test_marks_and_lengths(vocab: str) -> None:
+    model = build_model(vqa_cfg(vocab))
+    assert model.dec_token_id == model.tokenizer.cls_token_id
+    ids, mask, labels = model.decoder_words(["red", "a blue dot"], 6, torch.device("cpu"), (), 2)
+    sep, cls = model.tokenizer.sep_token_id, model.tokenizer.cls_token_id
+    words = [model.tokenizer.encode(text)[1:-1] for text in ("red", "a blue dot")]
+    assert ids.tolist() == [[cls, *words[0], sep, sep, 0, 0], [cls, *words[1], sep, sep]]
+    assert mask.tolist() == [[1, 1, 1, 1, 0, 0], [1] * 6]
+    assert labels[:, 0].tolist() == [-100, -100]
+    assert labels[0].tolist()[1:] == [*words[0], sep, sep, -100, -100]
+    cut = model.decoder_words(["a blue dot"], 5, torch.device("cpu"), (), 2)[0]
+    assert cut.tolist() == [[cls, *words[1][:2], sep, sep]]
+    with pytest.raises(ValueError, match="max_answer_len=3 leaves no room .* 2 .SEP.* at least 4"):
+        build_model(vqa_cfg(vocab, max_answer_len=3))
+    with pytest.raises(ValueError, match="end_marks=0 must be at least 1"):
+        build_model(vqa_cfg(vocab, end_marks=0))
+    decoder = {**vqa_cfg(vocab)["decoder"], "fusion_layer": 1}
+    with pytest.raises(ValueError, match="decoder.fusion_layer=1: every layer of a decoder reads"):
+        build_model(vqa_cfg(vocab, decoder=decoder))
