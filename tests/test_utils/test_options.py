@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 
 from uniadapter.utils.options import near_name, option_names
@@ -21,6 +23,21 @@ class TakesAny:
     def __init__(self, size: int, **options: int) -> None: ...
 
 
+@dataclass
+class Settings:
+    colour: str = "red"
+
+
+class HasOptions(Base):
+    Options = Settings
+
+    def __init__(self, width: int, **options: str) -> None: ...
+
+
+class HandsOnOptions(HasOptions):
+    def __init__(self, *, bias: bool = True, **kwargs: str) -> None: ...
+
+
 def function(batch: list, size: int = 1) -> None: ...
 
 
@@ -31,6 +48,8 @@ def function(batch: list, size: int = 1) -> None: ...
         (Base, {"width", "depth"}),
         (HandsOn, {"width", "depth", "bias"}),
         (TakesAny, None),
+        (HasOptions, {"width", "colour"}),
+        (HandsOnOptions, {"width", "colour", "bias"}),
         (function, {"batch", "size"}),
     ],
 )

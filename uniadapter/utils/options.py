@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Iterable
+from dataclasses import fields
 from typing import Any
 
 
@@ -12,8 +13,9 @@ def option_names(found: Any) -> set[str] | None:
     """Names of the options of a class or function.
 
     Args:
-        found: A class, whose options include those it hands to its base classes and those it names
-            in ``keyword_options`` and takes out of its ``**kwargs``; or a function.
+        found: A class, whose options include those it hands to its base classes, those it names in
+            ``keyword_options`` and takes out of its ``**kwargs``, and the fields of ``Options``, a
+            dataclass that takes all of its ``**kwargs``; or a function.
 
     Returns:
         The names; None where it takes any, since what it does with them cannot be seen.
@@ -31,6 +33,9 @@ def option_names(found: Any) -> set[str] | None:
             break
         own, rest = _named(constructor, skip=1)
         names |= own | set(vars(cls).get("keyword_options", ()))
+        if (declared := vars(cls).get("Options")) is not None:
+            names |= {field.name for field in fields(declared)}
+            rest = False
         if not rest:
             return names
     return None if rest else names

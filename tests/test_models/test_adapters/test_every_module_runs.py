@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.helpers import VOCAB_SIZE, write_vocab
 from tests.model_helpers import adapter_cfg, randomize, tiny_batch
 from uniadapter.apis.model import build_model
-from uniadapter.models.adapters.uniadapter import SHARING, TOWERS
+from uniadapter.models.adapters.uniadapter_options import SHARING, TOWERS
 from uniadapter.structures import MultimodalSample
 
 TASKS = ("RetrievalModel", "BlipPretrainModel", "VQAModel", "CaptionModel")

@@ -20,8 +20,9 @@ from tests.model_helpers import (
     tiny_model,
     tiny_pretrain_cfg,
 )
+from uniadapter.models.adapters.layer import LayerAdapter
 from uniadapter.models.adapters.state import count_parameters, trained_state_dict
-from uniadapter.models.adapters.uniadapter import SHARING, LayerAdapter
+from uniadapter.models.adapters.uniadapter_options import SHARING, UniAdapterOptions
 
 QUERY = ("off", "shared", "own")
 # Tensors a layer: down- and up-projections by scheme, with the query residual off or shared.
@@ -81,7 +82,9 @@ def test_tied_tensors_stay_tied(through):
 @pytest.mark.parametrize("branch", [False, True])
 def test_a_layer_computes_the_equations(norms, branch):
     widths = {"visual": 6, "text": 6, "cross": 6, "query": 6}
-    layer = LayerAdapter(widths, 4, 0.1, False, "down", branch, norms, 0.0)
+    variant = "released" if norms else "paper"
+    options = UniAdapterOptions(4, textual_branch=branch, variant=variant)
+    layer = LayerAdapter(widths, options)
     for parameter in layer.parameters():
         torch.nn.init.normal_(parameter)
     x = torch.randn(3, 6)

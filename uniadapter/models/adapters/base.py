@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import MISSING, fields
 from typing import Any
 
 import torch
@@ -87,6 +88,9 @@ class Adapter(nn.Module):
             if "__init__" in vars(kind):
                 parameters = inspect.signature(vars(kind)["__init__"]).parameters.values()
                 found.update({p.name: p.default for p in parameters if p.default is not p.empty})
+            if (declared := vars(kind).get("Options")) is not None:
+                own = fields(declared)
+                found.update({f.name: f.default for f in own if f.default is not MISSING})
         return found
 
     def normalise(self, option: str, value: Any) -> Any:

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .uniadapter_options import UniAdapterOptions
+
 
 class LayerAdapter(nn.Module):
     """The bottlenecks of one layer index, for every modality that has such a layer.
@@ -16,14 +18,9 @@ class LayerAdapter(nn.Module):
     Args:
         widths (dict[str, int]): Width d by modality (``'visual'``, ``'text'``, ``'cross'``, and
             ``'query'`` for a query residual with weights of its own).
-        bottleneck (int): Width r.
-        scale (float): Factor s of the up-projection, its bias included.
-        learnable_scale (bool): Whether s is trained, one scalar a layer.
-        sharing (str): Which projections the modalities of one width share.
-        textual_branch (bool): Whether the cross-modal up-projection adds the textual one.
-        norms (bool): The released code's norms: one before the down-projections, one on the
-            cross-modal sum.
-        dropout (float): Dropout of the bottleneck's activations.
+        options (UniAdapterOptions): Bottleneck, scale, sharing, textual branch, variant, dropout.
+        shares (bool): Whether this layer shares projections as the options say, or none.
+            Defaults to True.
         idle (Collection[str]): Uses that never run: they have no modules, but for the textual
             up-projection that the cross-modal use adds. Defaults to none.
         by_width (bool): Name what is shared by its width, ``shared768``, also in a layer whose uses
@@ -34,23 +31,17 @@ class LayerAdapter(nn.Module):
     def __init__(
         self,
         widths: dict[str, int],
-        bottleneck: int,
-        scale: float,
-        learnable_scale: bool,
-        sharing: str,
-        textual_branch: bool,
-        norms: bool,
-        dropout: float,
+        options: UniAdapterOptions,
+        shares: bool = True,
         idle: Collection[str] = (),
         by_width: bool = False,
     ) -> None:
         super().__init__()
-        if learnable_scale:
-            self.scale: float | nn.Parameter = nn.Parameter(torch.tensor(float(scale)))
-        else:
-            self.scale = float(scale)
-        self.textual_branch = textual_branch and {"text", "cross"} <= set(widths)
-        self.dropout = nn.Dropout(dropout)
+        sharing = options.sharing if shares else "none"
+        scale = float(options.scale)
+        self.scale = nn.Parameter(torch.tensor(scale)) if options.learnable_scale else scale
+        self.textual_branch = options.textual_branch and {"text", "cross"} <= set(widths)
+        self.dropout = nn.Dropout(options.dropout)
         unique = set(widths.values())
         # Towers of other widths can't share.
         names = {w: f"shared{w}" if by_width or len(unique) > 1 else "shared" for w in unique}
@@ -68,15 +59,15 @@ class LayerAdapter(nn.Module):
             up = shared if can_share and sharing in ("up", "down+up") else use
             runs = use not in idle
             if down not in self.down and runs:
-                self.down[down] = nn.Linear(width, bottleneck)
+                self.down[down] = nn.Linear(width, options.bottleneck)
             added = use == "text" and self.textual_branch and "cross" not in idle
             if up not in self.up and (runs or added):
-                self.up[up] = nn.Linear(bottleneck, width)
+                self.up[up] = nn.Linear(options.bottleneck, width)
             self._down_of[use], self._up_of[use] = down, up
         self._norm_of = {use: names[width] for use, width in widths.items()}
         self.norm_before = nn.ModuleDict()
         self.norm_cross: nn.Module | None = None
-        if norms:
+        if options.variant == "released":
             for width in sorted({width for use, width in widths.items() if use not in idle}):
                 self.norm_before[names[width]] = nn.LayerNorm(width)
             if "cross" in widths and "cross" not in idle:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -13,12 +14,10 @@ from torch import nn
 from uniadapter.registry import MODELS
 
 from ..sites import Places, Slot
-from .base import Adapter, check_choice, parse_layers
+from .base import Adapter, parse_layers
 from .earlier import obsolete_names, translate_options
 from .layer import LayerAdapter, LowRankPair
-
-TOWERS = ("visual", "text", "cross")
-SHARING = ("none", "down", "up", "down+up")
+from .uniadapter_options import TOWERS, UniAdapterOptions
 
 
 @MODELS.register_module()
@@ -33,68 +32,20 @@ class UniAdapter(Adapter):
     Args:
         places (Places): The model's sites.
         bottleneck (int): Width r. Defaults to 512.
-        scale (float): Factor s. Defaults to 0.1.
-        learnable_scale (bool): Train s, one scalar a layer. Defaults to False.
-        towers (tuple[str]): Adapted modalities, any of ``'visual'``, ``'text'``, ``'cross'``; none
-            leaves the key/value pair alone (``kv_rank``).
-        layers (list[int] | str, optional): Adapted layers, counted from 1, such as ``'5-12'``
-            (table 15). Defaults to None, all.
-        sharing (str): ``'none'``, ``'down'``, ``'up'`` or ``'down+up'``. Defaults to ``'down'``.
-        shared_layers (list[int] | str, optional): Layers that share (table 12), the others do
-            not. Defaults to None, all.
-        query_residual (str): ``'off'``, ``'shared'`` (the textual adapter itself) or ``'own'``
-            (one more adapter, table 13). Acts in cross-modal layers only. Defaults to ``'shared'``.
-        textual_branch (bool): Add the textual up-projection to the cross-modal one (table 14).
-            Defaults to True.
-        decoder (str): A decoder uses the adapters of the multimodal encoder (``'shared'``,
-            appendix D) or ``'own'`` ones, of its own depth and width; a captioner's, which has no
-            encoder, those of the visual tower's layers or its own. Defaults to ``'shared'``.
-        variant (str): ``'paper'`` or ``'released'`` (with the norms of the released code).
-        kv_rank (int): Rank of the released code's key/value pair; 0 leaves it out. Defaults to 0.
-        dropout (float): Dropout of the bottleneck's activations. Defaults to 0.
+        **options: Those of :class:`UniAdapterOptions`.
 
     Raises:
         ValueError: If an option is outside its set, options contradict one another, or modules
             would be created that this model never runs.
     """
 
-    def __init__(
-        self,
-        places: Places,
-        bottleneck: int = 512,
-        scale: float = 0.1,
-        learnable_scale: bool = False,
-        towers: Iterable[str] = TOWERS,
-        layers: Iterable[int] | str | None = None,
-        sharing: str = "down",
-        shared_layers: Iterable[int] | str | None = None,
-        query_residual: str = "shared",
-        textual_branch: bool = True,
-        decoder: str = "shared",
-        variant: str = "paper",
-        kv_rank: int = 0,
-        dropout: float = 0.0,
-    ) -> None:
-        towers = [towers] if isinstance(towers, str) else list(towers)
-        options = {
-            "bottleneck": bottleneck,
-            "scale": scale,
-            "learnable_scale": learnable_scale,
-            "towers": towers,
-            "layers": layers if layers is None or isinstance(layers, str) else list(layers),
-            "sharing": sharing,
-            "shared_layers": shared_layers
-            if shared_layers is None or isinstance(shared_layers, str)
-            else list(shared_layers),
-            "query_residual": query_residual,
-            "textual_branch": textual_branch,
-            "decoder": decoder,
-            "variant": variant,
-            "kv_rank": kv_rank,
-            "dropout": dropout,
-        }
-        super().__init__(places, options)
-        self._check(options)
+    Options = UniAdapterOptions
+
+    def __init__(self, places: Places, bottleneck: int = 512, **options: Any) -> None:
+        chosen = UniAdapterOptions(bottleneck, **options)
+        super().__init__(places, asdict(chosen))
+        self._chose = chosen
+        towers = self.options["towers"]
         # A captioner's fusion is its decoder: it has no multimodal encoder.
         fusion = ("fusion.after_cross", "decoder.after_cross")
         crossed = places.of(*fusion)
@@ -111,16 +62,18 @@ class UniAdapter(Adapter):
         decoder_slots = places.of("decoder.after_cross") if "cross" in towers else {}
         groups = {tower: self._groups[tower] for tower in towers}
         self._deepest = depth = 1 + max(chain(decoder_slots, *groups.values()), default=-1)
-        self._chosen = parse_layers(layers, depth, "adapter.layers")
-        self._sharing_layers = set(parse_layers(shared_layers, depth, "adapter.shared_layers"))
+        self._chosen = parse_layers(chosen.layers, depth, "adapter.layers")
+        self._sharing_layers = set(
+            parse_layers(chosen.shared_layers, depth, "adapter.shared_layers")
+        )
         self._check_runs()
-        residual = "cross" in towers and query_residual == "shared"
+        residual = "cross" in towers and chosen.query_residual == "shared"
         self._idle = self._idle_uses(residual, bool(decoder_slots))
         self.layers = self._build(groups, self._idle["layers"])
         self.decoder_layers: nn.ModuleDict | None = None
-        if decoder == "own" and decoder_slots:
+        if chosen.decoder == "own" and decoder_slots:
             # A decoder has no textual run of its own.
-            uses = ("text", "cross") if residual or textual_branch else ("cross",)
+            uses = ("text", "cross") if residual or chosen.textual_branch else ("cross",)
             self.decoder_layers = self._build(
                 {use: decoder_slots for use in uses}, self._idle["decoder_layers"]
             )
@@ -153,38 +106,6 @@ class UniAdapter(Adapter):
         decoder = set() if self.decoder_layers is None else set(self.decoder_layers)
         layers = {"layers": set(self.layers), "decoder_layers": decoder}
         return obsolete_names(tensors, self._idle, layers)
-
-    @staticmethod
-    def _check(options: dict) -> None:
-        check_choice(options["sharing"], SHARING, "adapter.sharing")
-        check_choice(options["query_residual"], ("off", "shared", "own"), "adapter.query_residual")
-        check_choice(options["decoder"], ("shared", "own"), "adapter.decoder")
-        check_choice(options["variant"], ("paper", "released"), "adapter.variant")
-        towers = options["towers"]
-        for tower in towers:
-            check_choice(tower, TOWERS, "adapter.towers")
-        alone = not towers and options["kv_rank"]
-        if len(set(towers)) != len(towers) or not (towers or alone):
-            raise ValueError(
-                f"adapter.towers={towers}: name one to three of {TOWERS}, each once; none only "
-                "where adapter.kv_rank is above 0."
-            )
-        for key, least in (("bottleneck", 1), ("kv_rank", 0)):
-            if not isinstance(options[key], int) or options[key] < least:
-                raise ValueError(f"adapter.{key}={options[key]!r} must be an int >= {least}.")
-        if not 0 <= options["dropout"] < 1:
-            raise ValueError(f"adapter.dropout={options['dropout']} must be in [0, 1).")
-        if "cross" in towers and "text" not in towers:
-            if options["query_residual"] == "shared":
-                raise ValueError(
-                    "adapter.query_residual='shared' uses the textual adapter, but adapter.towers "
-                    f"is {towers}: add 'text', or set adapter.query_residual to 'off' or 'own'."
-                )
-            if options["textual_branch"]:
-                raise ValueError(
-                    "adapter.textual_branch=True uses the textual up-projection, but "
-                    f"adapter.towers is {towers}: add 'text' or set adapter.textual_branch=False."
-                )
 
     def _unread(self, options: Mapping[str, Any]) -> dict[str, str]:
         """Options that ask for what this model has no use for, with the reasons."""
@@ -253,29 +174,19 @@ class UniAdapter(Adapter):
 
     def _build(self, groups: dict[str, dict[int, Slot]], idle: set[str]) -> nn.ModuleDict:
         """Create the adapters of the chosen layers, keyed by the layer's index from 0."""
-        options, layers = self.options, nn.ModuleDict()
+        options, layers = self._chose, nn.ModuleDict()
         alone = self.places.of("text.after_self")
-        residual = "cross" in groups and options["query_residual"] == "shared"
+        residual = "cross" in groups and options.query_residual == "shared"
         by_width = len({slot.dim for group in groups.values() for slot in group.values()}) > 1
         for index in self._chosen:
             widths = {use: group[index].dim for use, group in groups.items() if index in group}
-            if "cross" in widths and options["query_residual"] == "own":
+            if "cross" in widths and options.query_residual == "own":
                 widths["query"] = widths["cross"]
             here = idle if residual or index in alone else {*idle, "text"}
             if not set(widths) - here:
                 continue
-            layers[str(index)] = LayerAdapter(
-                widths,
-                options["bottleneck"],
-                options["scale"],
-                options["learnable_scale"],
-                options["sharing"] if index in self._sharing_layers else "none",
-                options["textual_branch"],
-                options["variant"] == "released",
-                options["dropout"],
-                here,
-                by_width,
-            )
+            shares = index in self._sharing_layers
+            layers[str(index)] = LayerAdapter(widths, options, shares, here, by_width)
         return layers
 
     def _build_kv(self, name: str) -> LowRankPair | None:
