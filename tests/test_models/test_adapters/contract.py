@@ -127,12 +127,16 @@ _VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
+# Models with a decoder.
+_WRITERS = ("vqa", "albef_vqa", "caption", "pretrain")
+
+
 def _refusals(**options: Any) -> dict[str, str]:
     """Models that have no use for some options of UniAdapter, by the errors that say so."""
     found, residual = {}, options.get("query_residual")
     for name, model in MODELS.items():
         crossed, answers = "cross" in model.uses, name in ("vqa", "caption")
-        if options.get("decoder") == "own" and name not in ("vqa", "caption", "pretrain"):
+        if options.get("decoder") == "own" and name not in _WRITERS:
             found[name] = r"adapter.decoder='own' would do nothing"
         elif residual == "own" and not crossed:
             found[name] = r"adapter.query_residual='own' would do nothing"
