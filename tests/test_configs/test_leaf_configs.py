@@ -21,7 +21,7 @@ LEAVES = sorted(
     for path in ROOT.glob("configs/*/*.py")
     if path.parent.name != "_base_"
 )
-# The folders whose models are BLIP-base or -large.
+# The folders whose models are of published sizes.
 FULL_SIZE = ("uniadapter", "ablation", "adapter", "linear_probe", "full_finetune")
 METAFILES = sorted(ROOT.glob("configs/*/metafile.yml"))
 ENTRIES = [
@@ -46,7 +46,8 @@ def narrow(model: dict[str, Any]) -> dict[str, Any]:
     model["visual"]["arch"] = VISUAL
     for tower in ("text", "decoder"):
         if model.get(tower):
-            model[tower].update(TEXT, vocab_size=model[tower]["vocab_size"])
+            kept = {key: model[tower].get(key, TEXT[key]) for key in ("vocab_size", "num_layers")}
+            model[tower].update({**TEXT, **kept})
     if model.get("matching", True) is None:
         # Nothing reads media.
         del model["text"]["encoder_width"]

@@ -93,6 +93,33 @@ def test_beit3_is_trained_as_blip_and_ranked_by_similarity(
         assert not {"CleanCaption", "VideoRandAugment"} & set(steps)
 
 
+@pytest.mark.parametrize(("rank", "adapter"), [(128, 4_153_344), (512, 16_544_256)])
+@pytest.mark.parametrize("kind", ["flickr30k", "vqav2"])
+def test_albef_is_trained_as_blip_on_its_own_data(kind: str, rank: int, adapter: int) -> None:
+    cfg = Config.fromfile(str(ROOT / f"configs/uniadapter/{kind}_albef_r{rank}.py"))
+    base = Config.fromfile(str(ROOT / f"configs/uniadapter/{kind}_r{rank}.py"))
+    counts = count_config(cfg.filename)
+    assert counts["adapter"] == adapter
+    for key in ("optim_wrapper", "param_scheduler", "train_cfg", "test_cfg", "auto_scale_lr"):
+        assert cfg[key] == base[key]
+    assert cfg.train_dataloader.batch_size == base.train_dataloader.batch_size
+    model, train = cfg.model, cfg.train_dataloader.dataset.pipeline
+    assert model.visual.img_size == train[1].size == 384
+    assert (train[3].num_ops, train[3].magnitude) == (2, 7)
+    for split in ("train", "test"):
+        assert cfg[f"{split}_dataloader"].dataset.pipeline[-2].style == "albef"
+    assert (model.text.vocab_size, model.text.fusion_layer) == (30522, 6)
+    if kind == "vqav2":
+        assert (model.decoder.num_layers, model.decoder.layer_offset) == (6, 6)
+        assert model.rank_label_smoothing == model.label_smoothing == 0.0
+        assert (model.end_marks, model.data_preprocessor.max_text_len) == (2, 25)
+        return
+    # Towers 86,090,496 + 123,075,072, heads and temperature.
+    assert counts["backbone"] + counts["heads"] + 1 == 209_560_835
+    assert (model.queue_size, model.data_preprocessor.max_text_len) == (65536, 30)
+    assert (cfg.test_cfg.k_test, cfg.test_cfg.itc_weight) == (128, 0.0)
+
+
 @pytest.mark.parametrize("rank", [128, 512])
 def test_the_released_vqa_model_has_a_pair_for_each_tower(rank: int) -> None:
     counts = count_config(str(ROOT / f"configs/uniadapter/released_vqa_r{rank}.py"))

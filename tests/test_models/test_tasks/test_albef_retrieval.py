@@ -184,8 +184,19 @@ def test_lower_layers_have_no_cross_attention_and_upper_ones_no_run_of_their_own
     places = model.places().slots
     assert set(places["text.after_self"]) == {0, 1}
     assert set(places["fusion.after_self"]) == set(places["fusion.after_cross"]) == {2, 3}
+
+
+def test_bad_options_are_named() -> None:
+    cfg = albef_cfg()
     with pytest.raises(ValueError, match="text.fusion_layer=4 must be one of the layers, 0 to 3"):
-        build_model(albef_cfg(text={**albef_cfg()["text"], "fusion_layer": LAYERS}))
+        build_model(albef_cfg(text={**cfg["text"], "fusion_layer": LAYERS}))
+    with pytest.raises(ValueError, match="visual.img_size=40 is no multiple of visual.patch_size"):
+        build_model(albef_cfg(visual={**cfg["visual"], "img_size": 40}))
+    with pytest.raises(ValueError, match=r"RetrievalModel needs .* \(the role 'text'\), and there"):
+        build_model(albef_cfg(text=None))
+    blip = {"type": "MultimodalDataPreprocessor", "max_text_len": POSITIONS}
+    with pytest.raises(ValueError, match=r"text.vocab_size=40, .* has 30524 words .* agree"):
+        build_model(albef_cfg(data_preprocessor=blip))
 
 
 USES = {

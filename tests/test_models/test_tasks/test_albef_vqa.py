@@ -163,6 +163,11 @@ def test_marks_and_lengths(vocab: str) -> None:
         build_model(vqa_cfg(vocab, max_answer_len=3))
     with pytest.raises(ValueError, match="end_marks=0 must be at least 1"):
         build_model(vqa_cfg(vocab, end_marks=0))
+    for part, role in (("text", "fusion"), ("decoder", "decoder")):
+        with pytest.raises(
+            ValueError, match=rf"VQAModel needs .* \(the role '{role}'\), and there"
+        ):
+            build_model(vqa_cfg(vocab, **{part: None}))
     decoder = {**vqa_cfg(vocab)["decoder"], "fusion_layer": 1}
     with pytest.raises(ValueError, match="decoder.fusion_layer=1: every layer of a decoder reads"):
         build_model(vqa_cfg(vocab, decoder=decoder))

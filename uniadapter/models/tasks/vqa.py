@@ -122,12 +122,13 @@ class VQAModel(GenerativeModel):
         return self._answers
 
     def roles(self) -> tuple[str, ...]:
-        """As the base class; questions are never encoded without what they are about.
+        """Images, questions that read them, and answers that read those.
 
-        Text layers run nevertheless where the fusion continues from their states.
+        Questions are never encoded without what they are about; where the fusion continues from a
+        text's states, the text layers run as well.
         """
         continues = getattr(self.text, "takes_states", False)
-        return tuple(role for role in super().roles() if role != "text" or continues)
+        return ("visual", *(("text",) if continues else ()), "fusion", "decoder")
 
     def init_weights(self) -> None:
         """Read the answer list, so that a wrong one is known before training; load the weights."""
