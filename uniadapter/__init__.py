@@ -14,7 +14,10 @@ from .registry import (
     TRANSFORMS,
     VISUALIZERS,
 )
+from .utils.compat import repair_imports
 from .version import __version__
+
+repair_imports()
 
 __all__ = [
     "DATASETS",

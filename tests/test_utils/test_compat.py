@@ -40,6 +40,21 @@ def test_models_import_and_the_flag_is_as_before():
     assert done.returncode == 0, done.stderr
 
 
+def test_others_may_ask_for_the_models_first():
+    """A config of mmpretrain's scope with ``custom_imports=dict(imports=['uniadapter'])`` does."""
+    code = """
+    import sys
+    import uniadapter, uniadapter.utils.compat
+    from mmengine.registry import MODELS
+    assert MODELS.get("mmpretrain.VisionTransformer").__name__ == "VisionTransformer"
+    finders = [type(finder).__name__ for finder in sys.meta_path]
+    uniadapter.utils.compat.repair_imports()
+    assert finders.count("_Finder") == 1 and len(sys.meta_path) == len(finders)
+    """
+    done = run(sys.executable, "-c", textwrap.dedent(code))
+    assert done.returncode == 0, done.stderr
+
+
 def test_importing_the_package_is_cheap():
     code = "import sys, uniadapter; assert not {'mmpretrain', 'transformers'} & set(sys.modules)"
     done = run(sys.executable, "-c", code)

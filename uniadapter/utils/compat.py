@@ -4,7 +4,8 @@
   multimodal folder asks ``transformers.modeling_utils`` for names that are gone, swallows the
   ImportError and then subclasses ``None``, which takes every backbone down with it. mmpretrain
   leaves that folder out when it believes that the multimodal extras are missing, so it is told so
-  during the import.
+  during the import, from ``import uniadapter`` on (``repair_imports``): an mmpretrain config that
+  names our parts asks for mmpretrain's first.
 * ``import_decord``: decord2 3.4 loads every CUDA library that pip installed beside torch as soon
   as it is imported, although its plain wheel can't use a GPU. That costs each worker of a data
   loader 0.4 GiB, so those libraries are kept out of its sight during the import.
@@ -16,10 +17,13 @@ import importlib
 import sys
 import warnings
 from importlib import metadata
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
 _TRANSFORMERS_BREAKS_MMPRETRAIN = (4, 56)
+_MODELS = "mmpretrain.models"
 
 
 def installed_version(package: str) -> tuple[int, ...] | None:
@@ -91,17 +95,44 @@ def _import_quietly(name: str) -> ModuleType:
         return importlib.import_module(name)
 
 
-def _import_mmpretrain(name: str) -> ModuleType:
-    if name in sys.modules or not _multimodal_import_breaks():
-        return _import_quietly(name)
-    dependency: Any = importlib.import_module("mmpretrain.utils.dependency")
-    believed = dependency.WITH_MULTIMODAL
-    dependency.WITH_MULTIMODAL = False
-    try:
-        return _import_quietly(name)
-    finally:
-        # Only this import is told so: other code may still ask mmpretrain what is installed.
-        dependency.WITH_MULTIMODAL = believed
+class _Whole(Loader):
+    """Loads ``mmpretrain.models`` as if its multimodal extras were missing."""
+
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        dependency: Any = importlib.import_module("mmpretrain.utils.dependency")
+        believed = dependency.WITH_MULTIMODAL
+        dependency.WITH_MULTIMODAL = False
+        try:
+            self._loader.exec_module(module)
+        finally:
+            # Only this import is told so: other code may still ask mmpretrain what is installed.
+            dependency.WITH_MULTIMODAL = believed
+
+
+class _Finder(MetaPathFinder):
+    """Finds ``mmpretrain.models``, whoever asks for it, where it would not import as it is."""
+
+    def find_spec(
+        self, fullname: str, path: Any = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != _MODELS or not _multimodal_import_breaks():
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Whole(spec.loader)
+        return spec
+
+
+def repair_imports() -> None:
+    """See that mmpretrain's models can be imported from here on, by its own configs as well."""
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())
 
 
 def mmpretrain_models() -> ModuleType:
@@ -114,4 +145,5 @@ def mmpretrain_models() -> ModuleType:
     Raises:
         ImportError: If mmpretrain cannot be imported.
     """
-    return _import_mmpretrain("mmpretrain.models")
+    repair_imports()
+    return _import_quietly(_MODELS)

@@ -37,7 +37,7 @@ from tests.test_models.test_parity_hf.twins import (
     visual_cfg,
     words,
 )
-from uniadapter.models.backbones.charts import Chart, Place
+from uniadapter.models.backbones.charts import CHARTS, Chart, Place, find_chart
 from uniadapter.models.backbones.hosted import HostedTower
 from uniadapter.models.sites import Places, disabled
 from uniadapter.registry import MODELS
@@ -313,6 +313,32 @@ def test_a_stage_shows_its_places_as_tokens():
     for name in ("layer1", "layer2", "layer3"):
         getattr(bare, name).register_forward_hook(lambda _, __, y: y + bend(y))
     assert_close(bent, bare(PIXELS)[-1])
+
+
+@torch.no_grad()
+def test_a_stage_of_a_video_network_shows_its_places_as_tokens():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv3d(3, 8, 2, 2), nn.Conv3d(8, 4, (1, 2, 3), (1, 2, 1)))
+    video = torch.randn(2, 3, 4, 8, 12)
+    first = model[0](video)
+    chart = {"layers": ["0", "1"], "sites": {"after_self": {"write": ""}}, "channels_first": True}
+    seen = []
+    for (_, sites), dim in zip(HostedTower(model, chart).sites(), (8, 4), strict=True):
+        assert sites.after_self.dim == dim
+        # The term of a token is its number.
+        sites.after_self.fill(lambda x: seen.append(x) or torch.arange(x.shape[1])[None, :, None])
+    bent = model(video)
+    assert [tuple(x.shape) for x in seen] == [(2, 2 * 4 * 6, 8), (2, 2 * 2 * 4, 4)]
+    assert_close(seen[0], first.flatten(2).transpose(1, 2))
+    place = torch.arange(2 * 4 * 6).view(1, 1, 2, 4, 6)
+    want = model[1].forward(first + place) + torch.arange(2 * 2 * 4).view(1, 1, 2, 2, 4)
+    assert_close(bent, want)
+
+
+def test_a_chart_of_the_package_goes_before_one_of_the_class():
+    theirs = type("VisionTransformer", (nn.Module,), {"__module__": "mmaction.models.backbones"})
+    assert find_chart(theirs(), None) is CHARTS["mmaction.VisionTransformer"]
+    assert find_chart(vit(), None) is CHARTS["VisionTransformer"]
 
 
 PLACE = {"write": "ffn"}

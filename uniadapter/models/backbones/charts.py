@@ -33,7 +33,8 @@ class Chart:
         sites (Mapping[str, Place]): Places by the name of the site, see
             :mod:`uniadapter.models.sites`.
         channels_first (bool): Whether states are (B, C, H, W), as behind the stages of a
-            convolution network: the site sees (B, H * W, C). Defaults to False.
+            convolution network: the site sees (B, H * W, C), of (B, C, T, H, W) it sees
+            (B, T * H * W, C). Defaults to False.
     """
 
     layers: str | tuple[str, ...]
@@ -83,6 +84,7 @@ _BART_ATTN = Place("self_attn.out_proj", input="self_attn.q_proj")
 _T5_ATTN = Place("layer.0.SelfAttention.o", input="layer.0.SelfAttention.q")
 _T5_FFN = Place("layer.-1.DenseReluDense.wo", input="layer.-1.DenseReluDense")
 _STAGE = {"after_self": Place("")}
+_STAGES = ("layer1", "layer2", "layer3", "layer4")
 
 CHARTS: dict[str, Chart] = {
     # transformers
@@ -143,8 +145,25 @@ CHARTS: dict[str, Chart] = {
             "after_self": Place("ffn", read="ln2"),
         },
     ),
-    # mmpretrain and torchvision; a site behind every stage.
-    "ResNet": Chart(("layer1", "layer2", "layer3", "layer4"), _STAGE, channels_first=True),
+    # mmaction2
+    "mmaction.VisionTransformer": Chart(
+        "blocks",
+        {
+            "attn": Place("attn", input="attn"),
+            "ffn": Place("mlp", input="mlp"),
+            "after_self": Place("", read="norm2"),
+        },
+    ),
+    "TimeSformer": Chart(
+        "transformer_layers.layers",
+        {
+            "ffn": Place("ffns.0.layers", input="ffns.0.layers"),
+            "after_self": Place("", read="ffns.0"),
+        },
+    ),
+    # mmpretrain, mmaction2 and torchvision; a site behind every stage.
+    "ResNet": Chart(_STAGES, _STAGE, channels_first=True),
+    "ResNet3d": Chart(_STAGES, _STAGE, channels_first=True),
     "ConvNeXt": Chart("stages", _STAGE, channels_first=True),
 }
 
@@ -155,20 +174,23 @@ def find_chart(module: Any, chart: str | Chart | Mapping[str, Any] | None) -> Ch
     Args:
         module (nn.Module): The tower.
         chart (str | Chart | Mapping, optional): Name of a chart, or a chart. None: by the class of
-            the tower, or of one that it inherits from.
+            the tower, or of one that it inherits from; a chart under the package's and the class's
+            name, such as ``'mmaction.VisionTransformer'``, goes before one under the class's.
 
     Raises:
         ValueError: If there is none of that name, or none for the class.
     """
     if chart is not None and not isinstance(chart, str):
         return Chart.build(chart)
-    names = [chart] if chart else [kind.__name__ for kind in type(module).__mro__]
+    kinds = type(module).__mro__
+    full = [(f"{kind.__module__.split('.')[0]}.{kind.__name__}", kind.__name__) for kind in kinds]
+    names = [chart] if chart else [name for pair in full for name in pair]
     if not chart and getattr(module, "is_decoder", False):
         names = [f"{name}.decoder" for name in names] + names
     for name in names:
         if name in CHARTS:
             return CHARTS[name]
     raise ValueError(
-        f"There is no chart {names[0]!r}: choose from {sorted(CHARTS)}, or write one, "
-        "chart=dict(layers='...', sites=dict(ffn=dict(write='...', input='...')))."
+        f"There is no chart {chart or type(module).__name__!r}: choose from {sorted(CHARTS)}, or "
+        "write one, chart=dict(layers='...', sites=dict(ffn=dict(write='...', input='...')))."
     )

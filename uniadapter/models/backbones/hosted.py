@@ -56,7 +56,7 @@ class HostedSlot(Slot):
         write (nn.Module): To whose output the term is added.
         read (nn.Module, optional): Whose input the site shows.
         given (nn.Module, optional): Whose input is the sub-layer's.
-        channels_first (bool): Whether states are (B, C, H, W).
+        channels_first (bool): Whether states are (B, C, H, W), or (B, C, T, H, W).
     """
 
     def __init__(
@@ -120,12 +120,12 @@ class HostedSlot(Slot):
         if term is None:
             return None
         if self._channels_first:
-            term = term.transpose(1, 2).unflatten(2, to.shape[-2:])
+            term = term.transpose(1, 2).unflatten(2, to.shape[2:])
         total = to + term
         return (total, *out[1:]) if isinstance(out, tuple | list) else total
 
     def _tokens(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, H * W, C) of (B, C, H, W)."""
+        """(B, H * W, C) of (B, C, H, W), (B, T * H * W, C) of (B, C, T, H, W)."""
         return x.flatten(2).transpose(1, 2) if self._channels_first else x
 
 
