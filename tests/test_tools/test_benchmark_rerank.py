@@ -37,18 +37,21 @@ SIZES += ["--eval-frames", "2", "--repeats", "2", "--threads", "1", "--matmul-si
 
 @pytest.fixture(scope="module")
 def configs(tmp_path_factory: pytest.TempPathFactory, tiny_vocab: Any) -> dict[str, str]:
-    """A video and an image config of tiny models."""
+    """A video, an image and an ALBEF config of tiny models."""
     folder, paths = tmp_path_factory.mktemp("configs"), {}
-    for name, pfa in (("video", {"type": "FrameAwareAttention"}), ("image", None)):
+    albef = {**tiny_retrieval_cfg()["text"], "type_vocab_size": 2, "fusion_layer": 1}
+    parts = {"video": {}, "image": {"pfa": None}, "albef": {"pfa": None, "text": albef}}
+    for name, changed in parts.items():
         paths[name] = str(folder / f"{name}.py")
         (folder / f"{name}.py").write_text(
-            f"model = {pformat(tiny_retrieval_cfg(tiny_vocab, pfa=pfa))}\n"
+            f"model = {pformat(tiny_retrieval_cfg(tiny_vocab, **changed))}\n"
         )
     return paths
 
 
 def _args(configs: dict[str, str], *more: str) -> Any:
     files = ["--video-config", configs["video"], "--image-config", configs["image"]]
+    files += ["--albef-config", configs["albef"], "--albef-media", "2"]
     return TOOL.parse_args([*files, *SIZES, *more])
 
 
@@ -80,7 +83,9 @@ def test_every_row_has_its_figures(configs: dict[str, str]) -> None:
             assert 1 < row["counted_ratio_all_layers"] < row["counted_ratio"]
         else:
             assert len(row["all_seconds"]) == len(row["all_naive_seconds"]) == 2
-        assert row["visual_tokens"] == (5 if "image" in row["name"] else 10)
+        assert row["visual_tokens"] == (
+            10 if row["name"].startswith(("video", "evaluation")) else 5
+        )
     json.dumps(results)
     text = as_table(results["rows"], {"fp32": 1e9})
     assert all(row.what in text for row in ROWS)
@@ -154,11 +159,15 @@ def test_captions_have_the_lengths_asked_for() -> None:
     assert len(set(captions)) == 50
 
 
-def _widths(layers: int, adapter: Any) -> Any:
+def _widths(layers: int, adapter: Any, fusion: int = 0) -> Any:
     """Width 2, feed-forward 3, states of width 5."""
     layer = SimpleNamespace(intermediate=SimpleNamespace(dense=SimpleNamespace(out_features=3)))
     text = SimpleNamespace(
-        hidden_size=2, encoder_width=5, num_layers=layers, encoder=SimpleNamespace(layer=[layer])
+        hidden_size=2,
+        encoder_width=5,
+        num_layers=layers,
+        fusion_layer=fusion,
+        encoder=SimpleNamespace(layer=[layer]),
     )
     return SimpleNamespace(text=text, adapter=adapter)
 
@@ -175,6 +184,13 @@ def test_operations_are_counted_as_by_hand() -> None:
     last = states + 2 * 5 * 8 + 2 * (4 * 8 + 24) + 8 * (5 + 2 * 7)
     assert operations.useful_operations(_widths(1, None), 7, [2, 3]) == last
     assert operations.useful_operations(_widths(2, None), 7, [2, 3]) == whole + last
+    # Two text layers below the one that reads: the naive way runs them for every pair.
+    albef, below = _widths(3, None, fusion=2), 4 * (4 * 2 * 2 * 2 + 2 * 2 * 2 * 3) + 2 * 2 * 2 * 16
+    assert operations.begun_operations(albef, [4]) == 2 * below
+    assert operations.begun_operations(_widths(3, None), [4]) == 0
+    one = operations.naive_operations(_widths(1, None), 7, 3, 4)
+    assert operations.naive_operations(albef, 7, 3, 4) == one + 3 * 2 * below
+    assert operations.useful_operations(albef, 7, [2, 3]) == last
     adapter = SimpleNamespace(
         layers={"0": None},
         options={"towers": ["text", "cross"], "query_residual": "shared", "bottleneck": 6},

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.helpers import tiny_retrieval_cfg
 from tests.model_helpers import adapter_cfg, randomize, tiny_batch, tiny_model
 from tools.analysis_tools.naive import NaiveModel, NaiveRetrieval, evaluate
 from uniadapter.evaluation.functional import shortlist
@@ -72,6 +73,13 @@ def _compare_scores(model: RetrievalModel, masked: bool = True) -> torch.Tensor:
 @pytest.mark.parametrize("pfa", PFA)
 def test_scores_equal_with_every_frame_weighting(pfa: dict | None, masked: bool) -> None:
     assert _compare_scores(_model(pfa), masked).std() > 1e-3
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_scores_equal_where_texts_fuse_in_the_upper_layers(adapter: dict | None) -> None:
+    text = {**tiny_retrieval_cfg()["text"], "type_vocab_size": 2, "fusion_layer": 1}
+    model = randomize(tiny_model(adapter=adapter, text=text)).eval()
+    assert _compare_scores(model).std() > 1e-3
 
 
 @pytest.mark.parametrize("pfa", PFA[:2])

@@ -32,9 +32,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
     parser.add_argument("--video-config", default="configs/uniadapter/msrvtt_r512.py")
     parser.add_argument("--image-config", default="configs/uniadapter/coco_r512.py")
+    parser.add_argument("--albef-config", default="configs/uniadapter/flickr30k_albef_r512.py")
     parser.add_argument("--rows", nargs="+", choices=names, metavar="ROW", help=", ".join(names))
     parser.add_argument("--frames", type=int, default=16, help="frames of the one video")
     parser.add_argument("--texts", type=int, default=128, help="texts of a re-rank")
+    parser.add_argument("--albef-media", type=int, default=4, help="images of ALBEF's row")
     parser.add_argument(
         "--chunk", type=int, help=f"pairs a call, naive (default: best of {CHUNKS})"
     )
@@ -81,6 +83,9 @@ def measure_case(case: str, precisions: list[str], args: argparse.Namespace) -> 
         return measure_evaluation(sizes, precisions, args.eval_repeats)
     if case == "image":
         sizes = Sizes(args.image_config, frames=1, **common)
+    elif case == "albef":
+        # Of several media, for what runs once a text shows over many.
+        sizes = Sizes(args.albef_config, frames=1, media=args.albef_media, **common)
     else:
         variant, _, full = case.partition("_")
         sizes = Sizes(

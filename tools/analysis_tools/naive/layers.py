@@ -178,6 +178,9 @@ def text_tokens(
 ) -> torch.Tensor:
     """Run the text tower, as multimodal encoder where ``pairs`` are given.
 
+    With ``text.fusion_layer`` the layers below it run texts alone and end there without pairs; the
+    others read what the pairs' texts read (ALBEF).
+
     Args:
         text (BertModel): The tower.
         adapter (UniAdapter, optional): The adapter.
@@ -190,14 +193,17 @@ def text_tokens(
     """
     words = text.embeddings
     x = F.embedding(input_ids, words.word_embeddings.weight)
+    if words.has_types:
+        x = x + words.token_type_embeddings.weight[0]
     x = words.LayerNorm(x + words.position_embeddings.weight[: input_ids.shape[1]])
     x = F.dropout(x, words.dropout.p, words.training)
     mask = (1.0 - attention_mask[:, None, None].to(x.dtype)) * torch.finfo(x.dtype).min
     kv = None if adapter is None else adapter.kv
     terms = None if pairs is None or kv is None else _kv_terms(kv, pairs.states)
-    for index, layer in enumerate(text.encoder.layer):
+    layers, begin = list(text.encoder.layer), text.fusion_layer
+    for index, layer in enumerate(layers[:begin] if pairs is None and begin else layers):
         query = _self_attention(layer.attention, x, mask)
-        if pairs is None:
+        if pairs is None or index < begin:
             hidden = query
             term = adapter_term(adapter, index, "text", query)
         else:

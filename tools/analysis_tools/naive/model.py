@@ -17,7 +17,7 @@ TEXT_LENGTH = 35
 
 
 class NaiveModel(nn.Module):
-    """BLIP with UniAdapter, on the modules of a retrieval model.
+    """BLIP or ALBEF with UniAdapter, on the modules of a retrieval model.
 
     The modules are shared, not copied: a change of the model's weights is a change here.
 
@@ -144,7 +144,9 @@ class NaiveModel(nn.Module):
             Tensor: Logits (P, 2).
         """
         ids, mask = self.pad(input_ids.clone(), attention_mask)
-        ids[:, 0] = self.enc_token_id
+        if not self.text.fusion_layer:
+            # ALBEF's fused texts go on from their states and have no mark of their own.
+            ids[:, 0] = self.enc_token_id
         states = self._states(visual_tokens, frame_sims)
         hidden = text_tokens(self.text, self.adapter, ids, mask, states)
         return linear(self.itm_head, hidden[:, 0])

@@ -69,9 +69,11 @@ def random_model(cfg: Config, seed: int) -> RetrievalModel:
     model: Any = build_model(cfg.model.to_dict()).eval()
     with torch.no_grad():
         for layer in model.text.encoder.layer:
-            for block in (layer.attention.self, layer.crossattention.self):
-                block.query.weight.mul_(_SHARPNESS)
-                block.key.weight.mul_(_SHARPNESS)
+            # ALBEF's lower layers have no cross-attention.
+            for block in (layer.attention, getattr(layer, "crossattention", None)):
+                if block is not None:
+                    block.self.query.weight.mul_(_SHARPNESS)
+                    block.self.key.weight.mul_(_SHARPNESS)
         for layer in model.visual.layers:
             layer.attn.qkv.weight[: 2 * layer.attn.embed_dims].mul_(_SHARPNESS)
         model.itm_head.weight.mul_(_HEAD)

@@ -27,7 +27,12 @@ from .inputs import (
     read_config,
 )
 from .loops import BATCH, encoded_gallery, evaluation_loop
-from .operations import evaluation_operations, naive_operations, useful_operations
+from .operations import (
+    begun_operations,
+    evaluation_operations,
+    naive_operations,
+    useful_operations,
+)
 
 #: Pairs that the naive way may score in a call; it gets what is fastest for it on the machine. At
 #: 3,152 visual tokens 16 pairs need about 1 GiB.
@@ -45,7 +50,7 @@ class Sizes:
         pfa: Variant of the frame weights. None: the config's.
         full_texts: All texts have 35 tokens.
         layers: Layers of both towers. None: the config's.
-        media: Media of a whole evaluation.
+        media: Media of a whole evaluation, or of a re-rank.
         k_test: Shortlists of a whole evaluation.
         seed: Of weights and inputs.
         chunk: Pairs that the naive way scores in a call. None: the fastest of :data:`CHUNKS`.
@@ -143,7 +148,7 @@ def _texts(model: RetrievalModel, media: RandomMedia) -> tuple[Tensor, Tensor]:
 
 
 class _NaiveRerank:
-    """One medium and the texts, encoded the naive way, and their scores."""
+    """Media and texts, encoded the naive way, and their scores."""
 
     def __init__(self, model: RetrievalModel, media: RandomMedia) -> None:
         self.naive = NaiveModel(model, MAX_LENGTH)
@@ -151,28 +156,32 @@ class _NaiveRerank:
         self.tokens, _, self.frames = self.naive.encode_visual(next(_batches(model, media)))
         self.text_cls, self.texts = self.naive.encode_text(self.ids, self.mask)
 
-    def score(self, count: int, chunk: int) -> Tensor:
+    def score(self, count: int, chunk: int, medium: int = 0) -> Tensor:
         """Frame similarities and scores of the first ``count`` texts, ``chunk`` a call."""
         sims = self.naive.frame_sims(
-            self.tokens[:, :, 0].expand(count, -1, -1),
-            self.frames.expand(count, -1, -1),
+            self.tokens[medium : medium + 1, :, 0].expand(count, -1, -1),
+            self.frames[medium : medium + 1].expand(count, -1, -1),
             self.text_cls[:count],
             self.texts[:count],
         )
         ids, mask = self.ids[:count], self.mask[:count]
-        return self.naive.score_texts(self.tokens[0], ids, mask, sims, chunk)
+        return self.naive.score_texts(self.tokens[medium], ids, mask, sims, chunk)
+
+    def score_all(self, count: int, chunk: int) -> Tensor:
+        """Scores of all media with these texts, (V * count,), medium after medium."""
+        return torch.cat([self.score(count, chunk, medium) for medium in range(len(self.tokens))])
 
 
 @torch.no_grad()
 def measure_rerank(sizes: Sizes, precisions: list[str], repeats: int) -> Measured:
-    """Re-rank one medium against ``sizes.texts`` texts.
+    """Re-rank ``sizes.media`` media against ``sizes.texts`` texts each.
 
     Both ways have encoded media and texts before, each with its own encoders; frame similarities
     and matching are measured. The package's path is the test loop's, from its gallery on. With
     ``'bf16'`` the naive way runs once more under autocast, for its scores alone.
 
     Args:
-        sizes (Sizes): What to measure; ``media`` is 1.
+        sizes (Sizes): What to measure.
         precisions (list[str]): Of the package: ``'fp32'``, ``'bf16'``.
         repeats (int): Times that each is measured, in turns.
 
@@ -183,27 +192,31 @@ def measure_rerank(sizes: Sizes, precisions: list[str], repeats: int) -> Measure
     naive, count = _NaiveRerank(model, media), len(lengths)
     chunk = sizes.chunk or _fastest_chunk(lambda part, size: naive.score(min(part, count), size))
     result = Measured(naive.tokens[0].shape[0] * naive.tokens.shape[2], lengths, chunk)
-    result.naive_operations = naive_operations(model, result.tokens, count, MAX_LENGTH)
-    result.operations = useful_operations(model, result.tokens, lengths)
+    each = naive_operations(model, result.tokens, count, MAX_LENGTH)
+    result.naive_operations = sizes.media * each
+    result.operations = sizes.media * useful_operations(model, result.tokens, lengths)
+    result.operations += begun_operations(model, lengths)
     if "bf16" in precisions:
         with torch.autocast("cpu", torch.bfloat16):
-            result.naive_bf16 = _NaiveRerank(model, media).score(count, chunk).float()
-    rows = torch.arange(count)
+            result.naive_bf16 = _NaiveRerank(model, media).score_all(count, chunk).float()
+    rows, columns = torch.arange(count), torch.arange(sizes.media)
+    pairs = (rows.repeat(sizes.media), columns.repeat_interleave(count))
     with ExitStack() as stack:
         ways = {}
         for precision in precisions:
             loop = stack.enter_context(evaluation_loop(model, media, 1, precision))
-            every = (encoded_gallery(loop), rows.new_zeros(count, 1), rows[None])
+            listed = (columns.expand(count, -1), rows.expand(sizes.media, -1))
+            every = (encoded_gallery(loop), *listed)
             ways[precision] = partial(loop._score_pairs, *every)
         naive.score(1, 1)
         for _ in range(repeats):
-            spent, scores = _timed(partial(naive.score, count, chunk))
+            spent, scores = _timed(partial(naive.score_all, count, chunk))
             result.naive_seconds.append(spent)
             result.naive_scores = (scores,)
             for precision, way in ways.items():
                 spent, table = _timed(way)
                 result.seconds.setdefault(precision, []).append(spent)
-                result.scores[precision] = (table.lookup(rows, torch.zeros_like(rows)),)
+                result.scores[precision] = (table.lookup(*pairs),)
     return result
 
 

@@ -24,17 +24,28 @@ def _is_adapted(adapter: Any, index: int, tower: str) -> bool:
 def _widths(model: Any) -> tuple[int, int, int, list[int]]:
     """Layers' width D, feed-forward width, width of the states, and bottleneck terms a layer.
 
-    The last is, for each layer, the sum of the bottlenecks of its query and its cross term.
+    The last is, for each layer that reads media, the sum of the bottlenecks of its query and its
+    cross term.
     """
     text, adapter = model.text, model.adapter
     inner = text.encoder.layer[0].intermediate.dense.out_features
     terms = []
-    for index in range(text.num_layers):
+    for index in range(text.fusion_layer, text.num_layers):
         count = 0
         if _is_adapted(adapter, index, "cross"):
             count = 1 + (adapter.options["query_residual"] != "off")
         terms.append(count * adapter.options["bottleneck"] if count else 0)
     return text.hidden_size, inner, text.encoder_width, terms
+
+
+def begun_operations(model: Any, lengths: Sequence[int]) -> int:
+    """Operations of the layers that fused texts run through before they read (BLIP has none).
+
+    Args:
+        model (RetrievalModel): Its widths count.
+        lengths (Sequence[int]): Tokens of each text.
+    """
+    return text_operations(model, lengths) if model.text.fusion_layer else 0
 
 
 def naive_operations(model: Any, states: int, texts: int, length: int) -> int:
@@ -53,7 +64,7 @@ def naive_operations(model: Any, states: int, texts: int, length: int) -> int:
         rows = length * (2 * width * (6 * width + 2 * inner) + 4 * width * bottleneck)
         attention = 4 * width * length * (length + states)
         total += projections + rows + attention
-    return texts * total
+    return texts * (total + begun_operations(model, [length]))
 
 
 def useful_operations(model: Any, states: int, lengths: Sequence[int]) -> int:
@@ -61,7 +72,8 @@ def useful_operations(model: Any, states: int, lengths: Sequence[int]) -> int:
 
     Keys and values of the medium are projected once a layer. In the last layer only the first
     token of each text goes on behind the self-attention's keys and values, as the matching head
-    reads no other.
+    reads no other. What a text runs through before it reads anything is the same for all media and
+    not among them, see :func:`begun_operations`.
 
     Args:
         model (RetrievalModel): Its widths count.
@@ -111,7 +123,7 @@ def text_operations(model: Any, lengths: Sequence[int]) -> int:
     width, inner, _, _ = _widths(model)
     tokens, squares = sum(lengths), sum(length**2 for length in lengths)
     total = 0
-    for index in range(model.text.num_layers):
+    for index in range(model.text.fusion_layer or model.text.num_layers):
         total += tokens * (8 * width**2 + 4 * width * inner) + 4 * width * squares
         if _is_adapted(model.adapter, index, "text"):
             total += 4 * tokens * width * model.adapter.options["bottleneck"]
@@ -141,6 +153,7 @@ def evaluation_operations(
     naive = naive_operations(model, states, pairs, TEXT_LENGTH)
     naive += encoded + text_operations(model, [TEXT_LENGTH] * texts)
     useful = encoded + text_operations(model, lengths)
+    useful += begun_operations(model, lengths)
     for row in (listed[0].t() | listed[1]).tolist():
         chosen = [length for length, is_listed in zip(lengths, row, strict=True) if is_listed]
         useful += useful_operations(model, states, chosen)

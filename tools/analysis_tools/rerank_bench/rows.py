@@ -43,6 +43,7 @@ ROWS = (
     Row("video_paper_bf16", "paper", "bf16", 25, "one video, PFA paper, bf16"),
     Row("image", "image", "fp32", 4, "one image, fp32"),
     Row("image_bf16", "image", "bf16", 12, "one image, bf16"),
+    Row("albef", "albef", "fp32", 6, "four images, ALBEF, fp32"),
     Row("evaluation", "evaluation", "fp32", 12, "whole evaluation, both directions, fp32"),
 )
 
