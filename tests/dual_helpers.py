@@ -60,8 +60,7 @@ class Family:
         config: A config of configs/ without the folder.
         tokenizer: Writes the file of a tokenizer.
         spare: Whether the tower may have more rows than the tokenizer words.
-        exact: Whether frozen weights in half precision give autocast's very bits, which norms of
-            hosted towers do not.
+        hosted: Whether the layers are another project's.
     """
 
     visual: type
@@ -71,7 +70,7 @@ class Family:
     config: str
     tokenizer: Callable[[Path], Path]
     spare: bool
-    exact: bool
+    hosted: bool
 
     def towers(self, **options: Any) -> nn.ModuleDict:
         """Both towers in evaluation mode."""
@@ -150,7 +149,7 @@ FAMILIES = {
         "uniadapter/flickr30k_beit3_base_r128",
         beit3_tokenizer,
         spare=True,
-        exact=True,
+        hosted=False,
     ),
     "clip": Family(
         ClipVisual,
@@ -160,6 +159,6 @@ FAMILIES = {
         "uniadapter/flickr30k_clip_r128",
         clip_tokenizer,
         spare=False,
-        exact=False,
+        hosted=True,
     ),
 }

@@ -9,7 +9,7 @@ from tests.helpers import load_tool, run_tool, tiny_retrieval_cfg
 
 tool = load_tool("analysis_tools/benchmark_train.py")
 # Importable once the tool has put its folder on the path.
-from train_bench.variant import random_batch  # noqa: E402
+from train_bench.variant import Stepper, random_batch  # noqa: E402
 
 SIZES = ["--frames", "2", "--text-length", "6", "--steps", "1", "--warmup", "1"]
 
@@ -113,6 +113,24 @@ def test_every_task_is_measured(name, mode):
     assert result["mode"] == mode
     assert (result["loss"] > 1) == (mode == "loss")
     assert f"{mode}: 2 media x 1 frames x 32, 8 tokens a text" in tool.as_table([result])
+
+
+@pytest.mark.parametrize("name", ["blip_large", "beit3_base", "beit3_large", "clip"])
+def test_every_backbone_is_compared_with_full_fine_tuning(name):
+    pytest.importorskip("transformers")
+    options = {**SMALL, **small("text")}
+    if name == "blip_large":
+        options.update({"model.text.encoder_width": 768, "model.queue_size": 8})
+    else:
+        options.update({"model.text.hidden_size": 24, "model.text.num_heads": 2})
+        options.update({"model.text.vocab_size": 60})
+    row = next(row for row in tool.ROWS if row.name == name)
+    variants = tool.cases(options)[row.case]
+    steppers = {key: Stepper(variant) for key, variant in variants.items()}
+    assert all(stepper.step() > 0 for stepper in steppers.values())
+    assert steppers["ours"].trainable < steppers["full"].trainable
+    assert steppers["full"].trainable == sum(p.numel() for p in steppers["full"].model.parameters())
+    assert steppers["ours"].batch["pixels"].shape[:2] == (2, 1)
 
 
 def small_cases():

@@ -15,6 +15,13 @@ from .variant import Stepper, Variant
 VIDEO = "configs/uniadapter/msrvtt_r512.py"
 IMAGE = "configs/uniadapter/coco_r512.py"
 QUESTION = "configs/uniadapter/vqav2_r512.py"
+#: Other backbones by the name of their row: what the table calls them, and their config.
+BACKBONES = {
+    "blip_large": ("BLIP-Large", "configs/uniadapter/flickr30k_blip_large_r512.py"),
+    "beit3_base": ("BEiT-3 base", "configs/uniadapter/flickr30k_beit3_base_r512.py"),
+    "beit3_large": ("BEiT-3 large", "configs/uniadapter/flickr30k_beit3_large_r512.py"),
+    "clip": ("CLIP ViT-B/16", "configs/uniadapter/flickr30k_clip_r512.py"),
+}
 FULL = {"model.adapter": None, "model.train_backbone": True}
 #: Largest difference of the losses (without dropout) that counts as equal.
 EQUAL = {"fp32": 1e-4, "bf16": 0.05}
@@ -51,6 +58,10 @@ ROWS = (
     Row("upper_layers", "video", "ours", "layers 5-12", 0.82, None, False, "layers 5-12 / 1-12"),
     Row("image", "image", "full", "ours", 0.65, 0.5, False, "image retrieval / full fine-tuning"),
     Row("vqa", "vqa", "full", "ours", 0.6, 0.43, False, "VQA / full fine-tuning"),
+    *(
+        Row(name, name, "full", "ours", 0.9, 0.6, False, f"{title} / full fine-tuning")
+        for name, (title, _) in BACKBONES.items()
+    ),
 )
 #: Least share of the matrix product's rate, for a training step in fp32.
 SHARE = 0.6
@@ -80,6 +91,13 @@ def cases(options: dict[str, Any]) -> dict[str, dict[str, Variant]]:
         "vqa": {
             "full": Variant(QUESTION, full, **image),
             "ours": Variant(QUESTION, options, **image),
+        },
+        **{
+            name: {
+                "full": Variant(config, full, batch_size=2, frames=1),
+                "ours": Variant(config, options, batch_size=2, frames=1),
+            }
+            for name, (_, config) in BACKBONES.items()
         },
     }
 

@@ -100,7 +100,7 @@ def random_batch(cfg: Config, variant: Variant, model: Any) -> dict[str, Any]:
     lengths = torch.tensor(_lengths(variant))
     task = cfg.model.type
     if task != "CaptionModel":
-        # The last two words are [DEC] and [ENC], which no text holds.
+        # The last two words are marks: BLIP's [DEC] and [ENC], CLIP's start and end.
         vocabulary = cfg.model.text.get("vocab_size", 30524) - 2
         mask = torch.arange(int(lengths.max()))[None] < lengths[:, None]
         words = torch.randint(1, vocabulary, mask.shape)

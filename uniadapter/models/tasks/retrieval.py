@@ -126,9 +126,8 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
         return self.contrast
 
     def roles(self) -> tuple[str, ...]:
-        """Images, texts, and, with a matching head, texts that read images."""
-        written = ("decoder",) if self.decoder is not None else ()
-        return ("visual", "text", *(("fusion",) if self.matches else ()), *written)
+        """As the base class; without a matching head texts are never fused with media."""
+        return tuple(role for role in super().roles() if self.matches or role != "fusion")
 
     def _special_ids(self) -> tuple[int, int]:
         """Ids of ``[DEC]`` and ``[ENC]``, the last two words of the vocabulary."""
@@ -369,7 +368,9 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
         Returns:
             dict[str, Tensor]: ``loss_itc`` and, with a matching head, ``loss_itm``, scalars.
         """
-        return self._contrast_and_match(pixels, input_ids, attention_mask, media_ids)[0]
+        # Without matching nothing reads a medium's other tokens.
+        only = self.fast.class_tokens and not self.matches
+        return self._contrast_and_match(pixels, input_ids, attention_mask, media_ids, only)[0]
 
     def _contrast_and_match(
         self,
@@ -377,13 +378,14 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor,
         media_ids: torch.Tensor,
+        class_only: bool = False,
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """The losses, and the visual tokens for further ones."""
+        """The losses, and the visual tokens for further ones, or the class tokens alone."""
         contrast, texts = self.contrast, (input_ids, attention_mask)
         contrast.at_once = self.fast.contrast_at_once
         prefix = self.shared_prefix(pixels)
         targets = contrast.prepare(self, self.features, pixels, *texts, prefix=prefix)
-        tokens, visual, frames = self.encode_visual(pixels, prefix)
+        tokens, visual, frames = self.encode_visual(pixels, prefix, class_only)
         # A fusion that continues from the text's states wants those of all its tokens.
         continues = self.matches and self.role("fusion").takes_states
         text_tokens, text = self.encode_text(*texts, class_only=not continues)
