@@ -25,7 +25,18 @@ from uniadapter.registry import MODELS
 from uniadapter.structures import MultimodalSample
 
 DATA = ROOT / "tests/data/snapshots"
-FOLDERS = ("uniadapter", "ablation", "adapter", "linear_probe", "full_finetune")
+FOLDERS = (
+    "uniadapter",
+    "ablation",
+    "adapter",
+    "linear_probe",
+    "full_finetune",
+    "houlsby",
+    "parallel_adapter",
+    "lora",
+    "bitfit",
+    "st_adapter",
+)
 LEAVES = sorted(
     path.relative_to(ROOT).as_posix()
     for folder in FOLDERS

@@ -22,7 +22,18 @@ LEAVES = sorted(
     if path.parent.name != "_base_"
 )
 # The folders whose models are of published sizes.
-FULL_SIZE = ("uniadapter", "ablation", "adapter", "linear_probe", "full_finetune")
+FULL_SIZE = (
+    "uniadapter",
+    "ablation",
+    "adapter",
+    "linear_probe",
+    "full_finetune",
+    "houlsby",
+    "parallel_adapter",
+    "lora",
+    "bitfit",
+    "st_adapter",
+)
 METAFILES = sorted(ROOT.glob("configs/*/metafile.yml"))
 ENTRIES = [
     pytest.param(entry, id=entry["Name"])

@@ -49,7 +49,12 @@ def save_adapter(
 
     Returns:
         Path: The folder.
+
+    Raises:
+        ValueError: If the adapter is merged, so that its backbone is another one.
     """
+    if getattr(model.adapter, "merged", False):
+        raise ValueError("The adapter is merged into the backbone: unmerge() it before saving.")
     folder = Path(folder)
     state = trained_state_dict(model)
     state = {name: (values or state)[name].cpu().contiguous() for name in state}
@@ -167,6 +172,8 @@ def load_adapter(model: nn.Module, path: str | Path, check_backbone: bool = True
         ValueError: If method, options, backbone or tensors differ; the error says which.
     """
     folder = Path(path)
+    if getattr(model.adapter, "merged", False):
+        raise ValueError("The adapter is merged into the backbone: unmerge() it before loading.")
     folder = folder.parent if folder.suffix == ".safetensors" else folder
     content = read_adapter(folder)
     if model.adapter is None:

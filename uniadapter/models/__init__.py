@@ -1,6 +1,6 @@
 """Towers, adapters, heads and tasks."""
 
-from .adapters import Adapter, UniAdapter
+from .adapters import Adapter, BitFit, BottleneckAdapter, LoRA, STAdapter, UniAdapter
 from .backbones import (
     AdaptedBackbone,
     Beit3Text,
@@ -43,8 +43,10 @@ __all__ = [
     "BertDecoder",
     "BertModel",
     "BertTokenizer",
+    "BitFit",
     "BlipPretrainModel",
     "BlipViT",
+    "BottleneckAdapter",
     "CaptionModel",
     "ClipText",
     "ClipTokenizer",
@@ -52,11 +54,13 @@ __all__ = [
     "FrameAwareAttention",
     "HingeContrastHead",
     "LanguageModelHead",
+    "LoRA",
     "MatchingHead",
     "MeanPooling",
     "MomentumContrastHead",
     "MultimodalDataPreprocessor",
     "RetrievalModel",
+    "STAdapter",
     "SentencePieceTokenizer",
     "UniAdapter",
     "VQAModel",

@@ -20,6 +20,9 @@ site               the term is added to                             may read
 ``kv``             keys and values of all cross-attentions (one     the states that are read
                    slot a tower, under the number 0)
 =================  ===============================================  =====================================
+
+A layer's matrices are places too, ``role.q``, ``k``, ``v``, ``o``, ``fc1``, ``fc2`` and, of
+cross-attention, ``cross_q`` to ``cross_o``: a :class:`~.linears.LinearSite` each.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -30,6 +33,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
+
+from .linears import LinearSite
 
 Use = Callable[..., Any]
 
@@ -207,9 +213,17 @@ class Places:
     Attributes:
         slots (dict): Slots by ``role.site`` and number of the layer, from 0. Numbers may have gaps
             (a fusion that begins in the middle of a tower).
+        linears (dict): Matrices by ``role.name`` and number of the layer. Where two roles run the
+            same module theirs are equal.
+        towers (dict): The towers by the beginning of their parameters' names.
+        switches (list): What else a method changes: objects whose attribute ``enabled`` a bare
+            run sets to False.
     """
 
     slots: dict[str, dict[int, Slot]] = field(default_factory=dict)
+    linears: dict[str, dict[int, LinearSite]] = field(default_factory=dict)
+    towers: dict[str, nn.Module] = field(default_factory=dict)
+    switches: list[Any] = field(default_factory=list)
 
     def add(self, role: str, layers: Iterable[tuple[int, LayerSites]]) -> None:
         """Add the sites of a role.
@@ -221,6 +235,24 @@ class Places:
         for index, sites in layers:
             for name, slot in sites.slots.items():
                 self.slots.setdefault(f"{role}.{name}", {})[index] = slot
+
+    def add_linears(
+        self, role: str, layers: Iterable[tuple[int, Mapping[str, LinearSite]]]
+    ) -> None:
+        """Add the matrices of a role.
+
+        Args:
+            role (str): Name of the role.
+            layers (Iterable): Numbers of the layers and their matrices by name.
+        """
+        for index, found in layers:
+            for name, site in found.items():
+                self.linears.setdefault(f"{role}.{name}", {})[index] = site
+
+    def roles(self) -> list[str]:
+        """The roles that have a site or a matrix, in order."""
+        addresses = (*self.slots, *self.linears)
+        return list(dict.fromkeys(address.partition(".")[0] for address in addresses))
 
     def of(self, *addresses: str) -> dict[int, Slot]:
         """The slots of the first of some sites that the model has; empty where it has none."""
@@ -246,12 +278,14 @@ class Places:
 
 @contextmanager
 def disabled(places: Places) -> Iterator[None]:
-    """Switch all slots off inside the context: the model is the bare backbone there."""
-    before = [(slot, slot.enabled) for slot in places]
+    """Switch all that fills places off inside the context: the model is the bare backbone there."""
+    matrices = [site for layers in places.linears.values() for site in layers.values()]
+    before = [(part, part.enabled) for part in dict.fromkeys((*places, *matrices))]
+    before += [(part, part.enabled) for part in places.switches]
     try:
-        for slot, _ in before:
-            slot.enabled = False
+        for part, _ in before:
+            part.enabled = False
         yield
     finally:
-        for slot, state in before:
-            slot.enabled = state
+        for part, state in before:
+            part.enabled = state

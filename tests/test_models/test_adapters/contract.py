@@ -77,6 +77,8 @@ class Method:
         config (dict | Callable): Its config, or what makes it for a model.
         starts_frozen (bool): Whether step 0 is the frozen model, bit for bit.
         merges (bool): Whether it can be merged into the weights.
+        same_paths (bool): Whether the model takes the fast paths that it takes without the method.
+            Else bits are compared on the plain way.
         own (str): Pattern of the names of what it trains.
         refuses (Mapping): By name of a model that it doesn't serve, a pattern of the error.
         core (Collection): Models that the core suite tries it on; the deep suite tries all.
@@ -85,6 +87,7 @@ class Method:
     config: Mapping[str, Any] | Callable[[Model], dict[str, Any]]
     starts_frozen: bool = True
     merges: bool = False
+    same_paths: bool = True
     own: str = r"adapter\."
     refuses: Mapping[str, str] = field(default_factory=dict)
     core: Collection[str] = KINDS
@@ -97,6 +100,11 @@ class Method:
 def uniadapter(**options: Any) -> Callable[[Model], dict[str, Any]]:
     """UniAdapter on all that a model runs."""
     return lambda model: {"type": "UniAdapter", "bottleneck": 8, "towers": model.uses, **options}
+
+
+def bottlenecks(preset: str, **options: Any) -> dict[str, Any]:
+    """A preset of small bottlenecks."""
+    return {"type": "BottleneckAdapter", "preset": preset, "bottleneck": 8, **options}
 
 
 def tutorial_classes() -> dict[str, Any]:
@@ -175,6 +183,38 @@ METHODS: dict[str, Method] = {
         {"type": TOYS["FrameMean"]},
         refuses=dict.fromkeys(
             ("clip", "mmpretrain_vit", "hosted_vit"), "FrameMean fills the site 'visual.mid'"
+        ),
+        core=("blip_video", "vqa", "beit3"),
+    ),
+    "houlsby": Method(bottlenecks("houlsby"), starts_frozen=False),
+    "houlsby-tied": Method(
+        bottlenecks("houlsby", tied=True, train_norms=False), starts_frozen=False, core=ONE
+    ),
+    "parallel": Method(bottlenecks("parallel")),
+    "parallel-shared": Method(
+        bottlenecks("parallel", share_text=True),
+        refuses=dict.fromkeys(
+            [name for name in MODELS if not name.startswith(("blip", "pretrain"))],
+            "adapter.share_text=True, but no layer",
+        ),
+        core=ONE,
+    ),
+    "lora": Method({"type": "LoRA", "rank": 4}, merges=True, same_paths=False, core=tuple(MODELS)),
+    "lora-all": Method(
+        {"type": "LoRA", "rank": 3, "alpha": 5, "targets": ["q", "k", "v", "o", "fc1", "fc2"]},
+        merges=True,
+        same_paths=False,
+    ),
+    "bitfit": Method({"type": "BitFit"}, merges=True, same_paths=False),
+    "st_adapter": Method(
+        # Where the class token alone is read, patches of the last layer are of no effect.
+        lambda model: {
+            "type": "STAdapter",
+            "bottleneck": 8,
+            "sites": ["into", "mid"] if "cross" in model.uses else ["into"],
+        },
+        refuses=dict.fromkeys(
+            ("clip", "mmpretrain_vit", "hosted_vit"), "STAdapter fills the site 'visual.mid'"
         ),
         core=("blip_video", "vqa", "beit3"),
     ),

@@ -1,7 +1,20 @@
 """Adapters: plans that fill the sites of a backbone. None of them imports a backbone."""
 
 from .base import Adapter
+from .bitfit import BitFit
+from .bottleneck import BottleneckAdapter
+from .lora import LoRA
+from .st_adapter import STAdapter
 from .uniadapter import UniAdapter
 from .unipt import SideNet, StageReduction
 
-__all__ = ["Adapter", "SideNet", "StageReduction", "UniAdapter"]
+__all__ = [
+    "Adapter",
+    "BitFit",
+    "BottleneckAdapter",
+    "LoRA",
+    "STAdapter",
+    "SideNet",
+    "StageReduction",
+    "UniAdapter",
+]

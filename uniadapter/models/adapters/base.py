@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import MISSING, fields
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import nn
 
 from uniadapter.utils.safe_io import to_plain
 
-from ..sites import Places
+from ..sites import Places, disabled
 
 
 def parse_layers(value: Iterable[int] | str | None, depth: int, key: str) -> list[int]:
@@ -143,10 +144,30 @@ class Adapter(nn.Module):
         """
         return set()
 
-    def merge(self) -> None:
-        """Add what the method does to the frozen weights and leave its places empty.
+    def components(self) -> dict[str, list[nn.Parameter]]:
+        """Parameters by component (``'adapter'`` at least), each parameter in one of them."""
+        return {"adapter": list(self.parameters())}
 
-        A method that is linear in what it reads overrides it.
+    def disabled(self) -> AbstractContextManager[None]:
+        """Switch the method off inside the context: the towers are bare there.
+
+        Raises:
+            ValueError: If it is merged into the towers.
+        """
+        if self.merged:
+            raise ValueError("The adapter is merged into the backbone: unmerge() it first.")
+        return disabled(self.places)
+
+    @property
+    def merged(self) -> bool:
+        """Whether what was trained is in the towers' weights, see :meth:`merge`."""
+        return False
+
+    def merge(self) -> None:
+        """Put what was trained into the towers' weights, so that nothing is left to compute.
+
+        The frozen weights are kept, and :meth:`unmerge` gives them back bit for bit. A method that
+        weights of the towers can hold inherits from :class:`.merging.MergingAdapter`.
 
         Raises:
             ValueError: If that can't be done.
@@ -155,6 +176,10 @@ class Adapter(nn.Module):
             f"{self.method} cannot be merged into the backbone's weights: what it adds is no "
             "linear function of what it reads."
         )
+
+    def unmerge(self) -> None:
+        """Take it out again; see :meth:`merge`."""
+        self.merge()
 
     @classmethod
     def adds_nothing(cls, tensors: Mapping[str, torch.Tensor]) -> bool:
@@ -170,7 +195,3 @@ class Adapter(nn.Module):
             bool: False unless a method knows that it is so.
         """
         return False
-
-    def components(self) -> dict[str, list[nn.Parameter]]:
-        """Parameters by component (``'adapter'`` at least), each parameter in one of them."""
-        return {"adapter": list(self.parameters())}

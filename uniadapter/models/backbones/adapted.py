@@ -17,7 +17,7 @@ from uniadapter.registry import MODELS
 from ..sites import Places, disabled
 from ..taps import Taps
 from .charts import Chart
-from .hosted import HostedTower
+from .hosted import HostedTower, linear_sites
 
 _FINGERPRINT = "backbone_sha256"
 
@@ -70,10 +70,15 @@ class AdaptedBackbone(BaseModule):
         self._tower = None if own else HostedTower(self.backbone, chart)
         self._places = Places()
         source: Any = self.backbone if self._tower is None else self._tower
-        self._places.add(role, source.sites())
+        found = source.sites()
+        self._places.add(role, found)
+        hosted = None if self._tower is None else self._tower.chart
+        numbers = [index for index, _ in found]
+        self._places.add_linears(role, linear_sites(self.backbone, role, numbers, hosted))
+        self._places.towers["backbone"] = self.backbone
         for parameter in self.backbone.parameters():
             parameter.requires_grad_(train_backbone)
-        self.adapter: nn.Module | None = None
+        self.adapter: Any = None
         if adapter is not None:
             self.adapter = MODELS.build(adapter, default_args={"places": self._places})
         self._own = {f"backbone.{name}" for name in self.backbone.state_dict()}
@@ -104,7 +109,7 @@ class AdaptedBackbone(BaseModule):
 
     def adapter_disabled(self) -> Any:
         """Run the bare backbone inside the context."""
-        return disabled(self._places)
+        return disabled(self._places) if self.adapter is None else self.adapter.disabled()
 
     def train(self, mode: bool = True) -> AdaptedBackbone:
         """Set the mode; batch norms of a frozen backbone stay in evaluation."""

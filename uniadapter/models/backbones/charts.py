@@ -1,9 +1,9 @@
-"""Charts: where the sites of other projects' towers are."""
+"""Charts: where the sites of other projects' towers are, and the matrices of all towers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -35,15 +35,19 @@ class Chart:
         channels_first (bool): Whether states are (B, C, H, W), as behind the stages of a
             convolution network: the site sees (B, H * W, C), of (B, C, T, H, W) it sees
             (B, T * H * W, C). Defaults to False.
+        linears (Mapping[str, str | tuple]): Names of ``nn.Linear`` modules inside a layer by
+            ``q``, ``k``, ``v``, ``o``, ``fc1``, ``fc2`` and, of cross-attention, ``cross_q`` and so
+            on; or a name, a number n and a number of parts: the n-th part of its rows, from 0.
     """
 
     layers: str | tuple[str, ...]
     sites: Mapping[str, Place]
     channels_first: bool = False
+    linears: Mapping[str, str | tuple[str, int, int]] = field(default_factory=dict)
 
     @classmethod
     def build(cls, config: Chart | Mapping[str, Any]) -> Chart:
-        """Make a chart from a config: ``layers``, ``sites`` (a dict a site) and ``channels_first``.
+        """Make a chart from a config: ``layers``, ``sites`` (a dict a site) and further fields.
 
         Raises:
             ValueError: If a key is missing or unknown.
@@ -51,11 +55,11 @@ class Chart:
         if isinstance(config, Chart):
             return config
         options = dict(config)
-        unknown = set(options) - {"layers", "sites", "channels_first"}
+        unknown = set(options) - {"layers", "sites", "channels_first", "linears"}
         if unknown or not {"layers", "sites"} <= set(options):
             raise ValueError(
                 f"chart={dict(config)!r} must have the keys 'layers' and 'sites' and may have "
-                "'channels_first'."
+                "'channels_first' and 'linears'."
             )
         sites = {}
         for name, place in options.pop("sites").items():
@@ -70,6 +74,33 @@ class Chart:
         return cls(layers if isinstance(layers, str) else tuple(layers), sites, **options)
 
 
+def _projections(*names: str, cross: bool = False) -> dict[str, str | tuple[str, int, int]]:
+    """Linears by their usual names, ``q, k, v, o`` and then ``fc1, fc2``."""
+    keys = ("q", "k", "v", "o", "fc1", "fc2")
+    return {f"cross_{key}" if cross else key: name for key, name in zip(keys, names, strict=False)}
+
+
+_CLIP_ATTN = tuple(f"self_attn.{name}_proj" for name in ("q", "k", "v", "out"))
+_CLIP_LINEARS = _projections(*_CLIP_ATTN, "mlp.fc1", "mlp.fc2")
+_BERT_QKV = ("self.query", "self.key", "self.value", "output.dense")
+_BERT_LINEARS = _projections(
+    *(f"attention.{name}" for name in _BERT_QKV), "intermediate.dense", "output.dense"
+)
+_BERT_CROSS = _projections(*(f"crossattention.{name}" for name in _BERT_QKV), cross=True)
+_BART_LINEARS = _projections(*_CLIP_ATTN, "fc1", "fc2")
+_BART_CROSS = _projections(*(n.replace("self", "encoder") for n in _CLIP_ATTN), cross=True)
+_T5_LINEARS = {
+    **_projections(*(f"layer.0.SelfAttention.{name}" for name in "qkvo")),
+    "fc2": "layer.-1.DenseReluDense.wo",
+}
+_T5_CROSS = _projections(*(f"layer.1.EncDecAttention.{name}" for name in "qkvo"), cross=True)
+_BEIT3_LINEARS = _projections(
+    "attn.query", "attn.key", "attn.value", "attn.proj", "ffn.fc1", "ffn.fc2"
+)
+_VIT_LINEARS: dict[str, str | tuple[str, int, int]] = {
+    **{name: ("attn.qkv", index, 3) for index, name in enumerate("qkv")},
+    **{"o": "attn.proj", "fc1": "ffn.layers.0.0", "fc2": "ffn.layers.1"},
+}
 _CLIP_LAYER = {
     "attn": Place("self_attn.out_proj", input="self_attn.q_proj"),
     "ffn": Place("mlp", input="mlp"),
@@ -88,10 +119,10 @@ _STAGES = ("layer1", "layer2", "layer3", "layer4")
 
 CHARTS: dict[str, Chart] = {
     # transformers
-    "CLIPVisionModel": Chart("encoder.layers", _CLIP_LAYER),
-    "CLIPTextModel": Chart("encoder.layers", _CLIP_LAYER),
-    "BertModel": Chart("encoder.layer", _BERT_LAYER),
-    "RobertaModel": Chart("encoder.layer", _BERT_LAYER),
+    "CLIPVisionModel": Chart("encoder.layers", _CLIP_LAYER, linears=_CLIP_LINEARS),
+    "CLIPTextModel": Chart("encoder.layers", _CLIP_LAYER, linears=_CLIP_LINEARS),
+    "BertModel": Chart("encoder.layer", _BERT_LAYER, linears=_BERT_LINEARS),
+    "RobertaModel": Chart("encoder.layer", _BERT_LAYER, linears=_BERT_LINEARS),
     "ViTModel": Chart(
         "layers",
         {
@@ -99,6 +130,7 @@ CHARTS: dict[str, Chart] = {
             "ffn": Place("mlp", input="mlp"),
             "after_self": Place("mlp", read="layernorm_after"),
         },
+        linears=_projections(*(f"attention.{name}_proj" for name in "qkvo"), "mlp.fc1", "mlp.fc2"),
     ),
     "BartEncoder": Chart(
         "layers",
@@ -107,6 +139,7 @@ CHARTS: dict[str, Chart] = {
             "ffn": Place("fc2", input="fc1"),
             "after_self": Place("final_layer_norm", read="fc1"),
         },
+        linears=_BART_LINEARS,
     ),
     "BartDecoder": Chart(
         "layers",
@@ -117,6 +150,7 @@ CHARTS: dict[str, Chart] = {
             "after_self": Place("final_layer_norm", read="encoder_attn.q_proj"),
             "after_cross": Place("final_layer_norm", read="fc1"),
         },
+        linears={**_BART_LINEARS, **_BART_CROSS},
     ),
     "T5Stack": Chart(
         "block",
@@ -125,6 +159,7 @@ CHARTS: dict[str, Chart] = {
             "ffn": _T5_FFN,
             "after_self": Place("layer.-1", read="layer.-1.layer_norm"),
         },
+        linears=_T5_LINEARS,
     ),
     "T5Stack.decoder": Chart(
         "block",
@@ -135,6 +170,7 @@ CHARTS: dict[str, Chart] = {
             "after_self": Place("layer.-1", read="layer.1.layer_norm"),
             "after_cross": Place("layer.-1", read="layer.-1.layer_norm"),
         },
+        linears={**_T5_LINEARS, **_T5_CROSS},
     ),
     # mmpretrain
     "VisionTransformer": Chart(
@@ -144,6 +180,7 @@ CHARTS: dict[str, Chart] = {
             "ffn": Place("ffn.layers", input="ffn.layers"),
             "after_self": Place("ffn", read="ln2"),
         },
+        linears=_VIT_LINEARS,
     ),
     # mmaction2
     "mmaction.VisionTransformer": Chart(
@@ -161,11 +198,28 @@ CHARTS: dict[str, Chart] = {
             "after_self": Place("", read="ffns.0"),
         },
     ),
+    # The package's own, whose layers have their sites from themselves.
+    "BertModel.fusion": Chart("encoder.layer", {}, linears={**_BERT_LINEARS, **_BERT_CROSS}),
+    "Beit3Tower": Chart("layers", {}, linears=_BEIT3_LINEARS),
+    "ClipTower": Chart("model.encoder.layers", {}, linears=_CLIP_LINEARS),
     # mmpretrain, mmaction2 and torchvision; a site behind every stage.
     "ResNet": Chart(_STAGES, _STAGE, channels_first=True),
     "ResNet3d": Chart(_STAGES, _STAGE, channels_first=True),
     "ConvNeXt": Chart("stages", _STAGE, channels_first=True),
 }
+
+
+def chart_of_linears(module: Any, role: str) -> Chart | None:
+    """The chart that names a tower's matrices; None if there is none for its class.
+
+    Args:
+        module (nn.Module): The tower.
+        role (str): Its run; one that reads a medium has the matrices of cross-attention.
+    """
+    names = [kind.__name__ for kind in type(module).__mro__]
+    if role in ("fusion", "decoder"):
+        names = [name for plain in names for name in (f"{plain}.fusion", plain)]
+    return next((CHARTS[name] for name in names if name in CHARTS), None)
 
 
 def find_chart(module: Any, chart: str | Chart | Mapping[str, Any] | None) -> Chart:

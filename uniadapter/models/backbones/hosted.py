@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
+from ..linears import LinearSite
 from ..sites import LayerSites, Slot, Use
 from ..taps import Recorder, Taps, first_tensor
-from .charts import Chart, Place, find_chart
+from .charts import Chart, Place, chart_of_linears, find_chart
 
 
 def _inside(module: nn.Module, path: str, where: str) -> nn.Module:
@@ -46,6 +47,55 @@ def _width(module: nn.Module) -> int | None:
         if "norm" in type(part).__name__.lower() and isinstance(weight, torch.Tensor):
             width = weight.shape[-1]
     return width
+
+
+def _layers_of(module: nn.Module, paths: str | tuple[str, ...]) -> list[nn.Module]:
+    """The layers that a chart names."""
+    if not isinstance(paths, str):
+        return [_inside(module, path, "chart.layers") for path in paths]
+    found = _inside(module, paths, "chart.layers")
+    if not isinstance(found, nn.ModuleList | nn.Sequential) or not len(found):
+        raise ValueError(f"chart.layers={paths!r} of {type(module).__name__} is no list of layers.")
+    return list(found)
+
+
+def _linear(layer: nn.Module, name: str, place: str | tuple[str, int, int]) -> LinearSite:
+    path, part, parts = (place, 0, 1) if isinstance(place, str) else place
+    linear = _inside(layer, path, f"chart.linears.{name}")
+    if not isinstance(linear, nn.Linear):
+        raise ValueError(f"chart.linears.{name}={path!r} is no nn.Linear but {linear}.")
+    size = linear.out_features // parts
+    return LinearSite(linear, None if parts == 1 else (part * size, (part + 1) * size))
+
+
+def linear_sites(
+    module: nn.Module,
+    role: str,
+    numbers: Collection[int],
+    chart: Chart | None = None,
+) -> list[tuple[int, dict[str, LinearSite]]]:
+    """The matrices of a tower's layers with their numbers.
+
+    Args:
+        module (nn.Module): The tower, any. Its ``layer_offset`` is its first layer's number, 0
+            where it has none.
+        role (str): Its run; one that reads a medium has the matrices of cross-attention.
+        numbers (Collection[int]): Layers of that run.
+        chart (Chart, optional): What names them. Defaults to None: by the class of the tower.
+
+    Returns:
+        list: Nothing where no chart names any.
+    """
+    chart = chart_of_linears(module, role) if chart is None else chart
+    if chart is None or not chart.linears:
+        return []
+    return [
+        (index, {name: _linear(layer, name, place) for name, place in chart.linears.items()})
+        for index, layer in enumerate(
+            _layers_of(module, chart.layers), getattr(module, "layer_offset", 0)
+        )
+        if index in numbers
+    ]
 
 
 class HostedSlot(Slot):
@@ -145,22 +195,11 @@ class HostedTower:
     ) -> None:
         self.module = module
         self.chart = find_chart(module, chart)
-        self.layers = self._layers()
+        self.layers = _layers_of(module, self.chart.layers)
         self._sites = [
             LayerSites({name: self._slot(layer, name, p) for name, p in self.chart.sites.items()})
             for layer in self.layers
         ]
-
-    def _layers(self) -> list[nn.Module]:
-        paths = self.chart.layers
-        if not isinstance(paths, str):
-            return [_inside(self.module, path, "chart.layers") for path in paths]
-        found = _inside(self.module, paths, "chart.layers")
-        if not isinstance(found, nn.ModuleList | nn.Sequential) or not len(found):
-            raise ValueError(
-                f"chart.layers={paths!r} of {type(self.module).__name__} is no list of layers."
-            )
-        return list(found)
 
     def _slot(self, layer: nn.Module, name: str, place: Place) -> HostedSlot:
         where = f"chart.sites.{name}"

@@ -14,6 +14,7 @@ from uniadapter.checkpoints.compare import has_place
 from uniadapter.registry import MODELS
 from uniadapter.utils.compat import mmpretrain_models
 
+from ..linears import adapted
 from ..prefix_cache import PrefixCache
 from ..prefix_identity import draws
 from ..sites import Grid, LayerSites, Slot
@@ -289,13 +290,15 @@ class BlipViT(_ViT):  # type: ignore[misc, valid-type]
         """Whether nothing before the first layer is trained."""
         own = (self.pos_embed, self.cls_token, *self.patch_embed.parameters())
         parts = chain(self.patch_embed.modules(), self.drop_after_pos.modules())
-        return not any(p.requires_grad for p in own) and not any(map(draws, parts))
+        trained = any(p.requires_grad for p in own) or adapted(self.patch_embed)
+        return not trained and not any(map(draws, parts))
 
     def _fixed(self, layer: Any) -> bool:
         """Whether the layer, but for its sites, gives the same in two runs of one step."""
         # Stochastic depth and dropout (a frozen LoRA's) are another draw in every run.
         drawn = any(map(draws, layer.modules()))
-        return not drawn and not any(p.requires_grad for p in layer.parameters())
+        trained = any(p.requires_grad for p in layer.parameters()) or adapted(layer)
+        return not drawn and not trained
 
     def frozen_layers(self) -> int:
         """Leading layers, counted with the embedding, without a trained weight or a filled site."""

@@ -19,6 +19,7 @@ from .. import sites
 from ..adapters.base import Adapter
 from ..backbones import BertDecoder, BertModel, BlipViT
 from ..backbones.base import playing
+from ..backbones.hosted import linear_sites
 from ..backbones.vit import Prefix
 from ..components import set_trainable
 from ..fast import FastPaths
@@ -117,15 +118,20 @@ class VisionLanguageModel(BaseModel):
     def places(self) -> Places:
         """The sites of all roles, to be filled by an adapter."""
         places = Places()
-        places.add("visual", self.visual.sites())
         decoder = None if self.decoder is None else self.decoder.bert
+        places.add("visual", found := self.visual.sites())
+        numbers = [index for index, _ in found]
+        places.add_linears("visual", linear_sites(self.visual, "visual", numbers))
         runs = {"text": self.text, "fusion": self.text, "decoder": decoder}
         for role, tower in runs.items():
             if tower is None or role not in self.roles():
                 continue
-            places.add(role, tower.sites("text" if role == "text" else "fusion"))
+            places.add(role, found := tower.sites("text" if role == "text" else "fusion"))
+            places.add_linears(role, linear_sites(tower, role, [index for index, _ in found]))
             if role != "text":
                 places.slots[f"{role}.kv"] = {0: tower.kv_slot}
+        bodies = {"visual": self.visual, "text": self.text, "decoder": decoder}
+        places.towers.update({name: body for name, body in bodies.items() if body is not None})
         return places
 
     def towers(self) -> dict[str, nn.Module]:
@@ -209,7 +215,11 @@ class VisionLanguageModel(BaseModel):
     @contextmanager
     def adapter_disabled(self) -> Iterator[None]:
         """Run the bare backbone inside the context: all sites are empty."""
-        with sites.disabled(self.places()):
+        # Slots can be filled by hand, too.
+        with (
+            sites.disabled(self.places()),
+            self.adapter.disabled() if self.adapter else nullcontext(),
+        ):
             yield
 
     def frozen_autocast(self) -> AbstractContextManager:

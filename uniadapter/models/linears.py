@@ -1,0 +1,245 @@
+"""A tower's matrices and vectors as places: what computes with them can be changed from outside.
+
+Names and values of a tower's own parameters stay what they are, so that its files, its fingerprint
+and what is frozen of it do. Instead its module becomes one of a class that inherits from its own
+and adds what a method says; torch's parametrizations work alike, but rename the parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from functools import cache
+from typing import Any, cast
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+LinearUse = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Rows = tuple[int, int]
+_USES = "linear_uses"
+_SHIFTS = "parameter_shifts"
+
+
+def adapted(module: nn.Module) -> bool:
+    """Whether a method has changed a module, or one inside it: its weights alone don't tell."""
+    return any(_USES in vars(part) or _SHIFTS in vars(part) for part in module.modules())
+
+
+class _Use:
+    """What a method does with the output of some rows of a matrix."""
+
+    def __init__(self, use: LinearUse) -> None:
+        self.use = use
+        self.enabled = True
+
+
+class _AdaptedLinear:
+    """Put before a class of linear modules: its output goes through what methods say."""
+
+    linear_uses: dict[Rows | None, _Use]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out = super().forward(x)  # type: ignore[misc]
+        parts, done = [], 0
+        for rows, use in self.linear_uses.items():
+            if not use.enabled:
+                continue
+            if rows is None:
+                return use.use(x, out)
+            first, stop = rows
+            parts += [out[..., done:first], use.use(x, out[..., first:stop])]
+            done = stop
+        return torch.cat((*parts, out[..., done:]), dim=-1) if parts else out
+
+
+@cache
+def _adapted_class(kind: type) -> type:
+    return type(f"Adapted{kind.__name__}", (_AdaptedLinear, kind), {"plain_class": kind})
+
+
+class LinearSite:
+    """An ``nn.Linear`` of a layer, or rows of one that computes several projections at once.
+
+    Two of them are equal where they are the same rows of the same module, as those of two runs of
+    one tower.
+
+    Args:
+        linear (nn.Linear): The module.
+        rows (tuple[int, int], optional): First row, and the one behind the last. None: all.
+    """
+
+    def __init__(self, linear: nn.Linear, rows: Rows | None = None) -> None:
+        self.linear = linear
+        self.rows = rows
+
+    def __eq__(self, other: object) -> bool:
+        same = isinstance(other, LinearSite) and self.linear is other.linear
+        return same and self.rows == other.rows  # type: ignore[attr-defined]
+
+    def __hash__(self) -> int:
+        return hash((id(self.linear), self.rows))
+
+    @property
+    def in_features(self) -> int:
+        """Width of the input."""
+        return self.linear.in_features
+
+    @property
+    def out_features(self) -> int:
+        """Width of the output."""
+        return self.linear.out_features if self.rows is None else self.rows[1] - self.rows[0]
+
+    def _of(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor if self.rows is None else tensor[self.rows[0] : self.rows[1]]
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """(out_features, in_features), the tower's own memory."""
+        return self._of(self.linear.weight)
+
+    @property
+    def bias(self) -> torch.Tensor | None:
+        """(out_features,), the tower's own memory; None if there is none."""
+        return None if self.linear.bias is None else self._of(self.linear.bias)
+
+    @property
+    def _use(self) -> _Use | None:
+        return getattr(self.linear, _USES, {}).get(self.rows)
+
+    @property
+    def filled(self) -> bool:
+        """Whether a method has filled the place."""
+        return self._use is not None
+
+    @property
+    def enabled(self) -> bool:
+        """Whether what fills it acts; True of an empty one."""
+        return self._use is None or self._use.enabled
+
+    @enabled.setter
+    def enabled(self, value: bool) -> None:
+        if self._use is not None:
+            self._use.enabled = value
+
+    def fill(self, use: LinearUse) -> None:
+        """Let a method change what the matrix gives.
+
+        Args:
+            use (Callable): Maps the input (..., in_features) and the tower's own output
+                (..., out_features) to the new output.
+
+        Raises:
+            ValueError: If these rows, or others together with all of them, are filled already.
+        """
+        uses: dict[Rows | None, _Use] = getattr(self.linear, _USES, {})
+        if uses and (self.rows is None or None in uses or self.filled):
+            raise ValueError("This matrix is filled already: clear() it before filling it again.")
+        if not uses:
+            self.linear.__class__ = _adapted_class(cast(Any, type(self.linear)))
+        uses = {**uses, self.rows: _Use(use)}
+        order = sorted(uses.items(), key=lambda item: item[0] or (0, 0))
+        setattr(self.linear, _USES, dict(order))
+
+    def clear(self) -> None:
+        """Take the method out."""
+        uses = {r: use for r, use in getattr(self.linear, _USES, {}).items() if r != self.rows}
+        if uses:
+            setattr(self.linear, _USES, uses)
+        elif hasattr(self.linear, _USES):
+            delattr(self.linear, _USES)
+            self.linear.__class__ = self.linear.plain_class  # type: ignore[assignment]
+
+    @torch.no_grad()
+    def folded(self) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Weight and bias of the one matrix that does what this and its method do.
+
+        Raises:
+            ValueError: If nothing fills the place, the weight is stored in half precision, which
+                would round what was trained, or there is no bias to hold a constant.
+        """
+        weight, bias = self.weight, self.bias
+        if self._use is None or weight.dtype != torch.float32:
+            raise ValueError(
+                f"A matrix of {weight.dtype} can't take what was trained: merge before frozen "
+                "weights are cast."
+            )
+        none = weight.new_zeros(1, self.in_features)
+        each = torch.eye(self.in_features, dtype=weight.dtype, device=weight.device)
+        constant, columns = (self._use.use(x, F.linear(x, weight, bias)) for x in (none, each))
+        if bias is None and constant.any():
+            raise ValueError("This method adds a constant to a matrix without a bias.")
+        return (columns - constant).T, None if bias is None else constant[0]
+
+
+class Shifts(nn.Module):
+    """Trained differences to parameters of towers, which keep their frozen values.
+
+    As differences they belong to the method: towers without them, which is what a momentum copy, a
+    file or a comparison with the frozen model wants, are there at any time.
+
+    Args:
+        towers (Mapping[str, nn.Module]): Towers by name.
+        names (Collection[str]): Parameters of their modules that are shifted, such as ``bias``.
+        kind (type): Modules that are meant. Defaults to all.
+    """
+
+    def __init__(
+        self,
+        towers: Mapping[str, nn.Module],
+        names: Collection[str],
+        kind: type[nn.Module] = nn.Module,
+    ) -> None:
+        super().__init__()
+        self.enabled = True
+        # In a tuple: modules of the towers are registered there, and not here as well.
+        self._shifted: tuple[tuple[nn.Module, dict[str, str]], ...] = ()
+        seen: set[int] = set()
+        for tower, module in towers.items():
+            for path, part in module.named_modules():
+                if id(part) in seen or not isinstance(part, kind):
+                    continue
+                seen.add(id(part))
+                self._shift(part, f"{tower}.{path}", names)
+
+    def _shift(self, part: nn.Module, path: str, names: Collection[str]) -> None:
+        keys = {}
+        for name in names:
+            frozen = part._parameters.get(name)
+            if frozen is not None:
+                # A parameter's name has no dots.
+                keys[name] = f"{path}.{name}".replace(".", "/")
+                self.register_parameter(keys[name], nn.Parameter(torch.zeros_like(frozen)))
+        if keys:
+            part.__class__ = _shifted_class(cast(Any, type(part)), tuple(keys))
+            vars(part)[_SHIFTS] = (self, keys)
+            self._shifted = (*self._shifted, (part, keys))
+
+    def effective(self, part: nn.Module, name: str, frozen: torch.Tensor) -> torch.Tensor:
+        """The value that a module computes with."""
+        key = vars(part)[_SHIFTS][1][name]
+        # An average in the parameter's place is a plain tensor, which get_parameter refuses.
+        shift = cast(torch.Tensor, self._parameters[key])
+        return frozen + shift if self.enabled else frozen
+
+    def frozen(self) -> dict[str, torch.Tensor]:
+        """The towers' own parameters by the name of their difference."""
+        return {
+            key: part._parameters[name]  # type: ignore[misc]
+            for part, keys in self._shifted
+            for name, key in keys.items()
+        }
+
+
+@cache
+def _shifted_class(kind: type, names: tuple[str, ...]) -> type:
+    """A class of modules whose parameters of these names are read with their differences."""
+
+    def reader(name: str) -> property:
+        def read(part: Any) -> torch.Tensor:
+            shifts, _ = vars(part)[_SHIFTS]
+            return shifts.effective(part, name, part._parameters[name])
+
+        return property(read)
+
+    return type(f"Shifted{kind.__name__}", (kind,), {name: reader(name) for name in names})
