@@ -126,8 +126,9 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
         return self.contrast
 
     def roles(self) -> tuple[str, ...]:
-        """As the base class; without a matching head texts are never fused with media."""
-        return tuple(role for role in super().roles() if self.matches or role != "fusion")
+        """Images, texts, and, with a matching head, texts that read images."""
+        written = ("decoder",) if self.decoder is not None else ()
+        return ("visual", "text", *(("fusion",) if self.matches else ()), *written)
 
     def _special_ids(self) -> tuple[int, int]:
         """Ids of ``[DEC]`` and ``[ENC]``, the last two words of the vocabulary."""
