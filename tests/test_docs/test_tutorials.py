@@ -9,7 +9,7 @@ import torch
 from tests.helpers import ROOT
 from uniadapter.registry import MODELS
 
-OWN = ("TwoTerms", "FrameMean", "Mixer")
+OWN = ("TwoTerms", "FrameMean", "Beside", "Mixer")
 
 
 def test_the_blocks_of_the_page_run(tmp_path):

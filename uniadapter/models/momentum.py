@@ -6,13 +6,14 @@ momentum model is the online model called with a few tensors exchanged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import nn
 from torch.func import functional_call
+
+from uniadapter.utils.modes import evaluating
 
 
 class TrainedEMA(nn.Module):
@@ -75,7 +76,7 @@ class TrainedEMA(nn.Module):
             What the function returns.
         """
         averages = {f"model.{name}": average for name, average in self.averages().items()}
-        with _evaluating(model):
+        with evaluating(model):
             return functional_call(_Call(model, function), averages, args, kwargs)
 
 
@@ -106,16 +107,3 @@ def _follow_loaded(model: nn.Module, incompatible: Any) -> None:
             parameter = model.get_parameter(name)
             if id(parameter) in loaded and f"{prefix}.{ema._buffer(name)}" in missing:
                 average.copy_(parameter)
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Switch dropout and the like off inside the context, whatever mode each module is in."""
-    training = [module for module in model.modules() if module.training]
-    for module in training:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True

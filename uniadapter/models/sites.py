@@ -218,12 +218,14 @@ class Places:
         towers (dict): The towers by the beginning of their parameters' names.
         switches (list): What else a method changes: objects whose attribute ``enabled`` a bare
             run sets to False.
+        enabled (bool): Whether the adapter acts; see :func:`disabled`.
     """
 
     slots: dict[str, dict[int, Slot]] = field(default_factory=dict)
     linears: dict[str, dict[int, LinearSite]] = field(default_factory=dict)
     towers: dict[str, nn.Module] = field(default_factory=dict)
     switches: list[Any] = field(default_factory=list)
+    enabled: bool = True
 
     def add(self, role: str, layers: Iterable[tuple[int, LayerSites]]) -> None:
         """Add the sites of a role.
@@ -271,6 +273,21 @@ class Places:
             )
         return self.slots[address]
 
+    def widths(self, role: str) -> list[int]:
+        """Widths of the states behind the layers of a role, one a layer, in order.
+
+        Raises:
+            ValueError: If the model does not have the role; the error names those that it has.
+        """
+        if role not in self.roles():
+            raise ValueError(f"This model has no role {role!r}, it has {self.roles()}.")
+        found: dict[int, int] = {}
+        for address, layers in self.slots.items():
+            # Keys and values are of what a tower reads.
+            if address.startswith(f"{role}.") and address != f"{role}.kv":
+                found.update({index: slot.dim for index, slot in layers.items()})
+        return [found[index] for index in sorted(found)]
+
     def __iter__(self) -> Iterator[Slot]:
         """All slots."""
         return (slot for layers in self.slots.values() for slot in layers.values())
@@ -281,7 +298,7 @@ def disabled(places: Places) -> Iterator[None]:
     """Switch all that fills places off inside the context: the model is the bare backbone there."""
     matrices = [site for layers in places.linears.values() for site in layers.values()]
     before = [(part, part.enabled) for part in dict.fromkeys((*places, *matrices))]
-    before += [(part, part.enabled) for part in places.switches]
+    before += [(part, part.enabled) for part in (*places.switches, places)]
     try:
         for part, _ in before:
             part.enabled = False

@@ -82,6 +82,7 @@ class Method:
         own (str): Pattern of the names of what it trains.
         refuses (Mapping): By name of a model that it doesn't serve, a pattern of the error.
         core (Collection): Models that the core suite tries it on; the deep suite tries all.
+        steps (int): Until the gradient has come everywhere from where it starts at zero.
     """
 
     config: Mapping[str, Any] | Callable[[Model], dict[str, Any]]
@@ -91,6 +92,7 @@ class Method:
     own: str = r"adapter\."
     refuses: Mapping[str, str] = field(default_factory=dict)
     core: Collection[str] = KINDS
+    steps: int = 3
 
     def config_for(self, model: Model) -> dict[str, Any]:
         """The config of the adapter of a model."""
@@ -123,6 +125,15 @@ def tutorial_classes() -> dict[str, Any]:
 
 
 TOYS = tutorial_classes()
+
+
+def beside(model: Model) -> dict[str, Any]:
+    """The toy that reads taps; a question's own states are read by the fusion alone."""
+    roles = (
+        ("visual", "fusion") if model.build is models.albef_vqa else ("visual", "text", "fusion")
+    )
+    return {"type": TOYS["Beside"], "rank": 4, "roles": roles}
+
 
 # All of its schemes with all query residuals, and every variant at both ends.
 _SCHEMES = [(s, q) for s in ("none", "down", "up", "down+up") for q in ("off", "shared", "own")]
@@ -178,6 +189,7 @@ METHODS: dict[str, Method] = {
     "uniadapter-own_decoder": Method(
         uniadapter(decoder="own"), core=("vqa", "caption"), refuses=_refusals(decoder="own")
     ),
+    "beside": Method(beside, core=tuple(MODELS), steps=8, same_paths=False),
     "sequential_and_parallel": Method({"type": TOYS["TwoTerms"], "rank": 4}),
     "mean_of_a_frame": Method(
         {"type": TOYS["FrameMean"]},

@@ -15,6 +15,7 @@ from torch import nn
 from uniadapter.utils.safe_io import to_plain
 
 from ..sites import Places, disabled
+from ..taps import Call
 
 
 def parse_layers(value: Iterable[int] | str | None, depth: int, key: str) -> list[int]:
@@ -70,6 +71,10 @@ class Adapter(nn.Module):
         options (dict): The method's options, written beside its checkpoints and compared when one
             is loaded.
     """
+
+    #: Roles whose runs :meth:`run` takes the place of, all else being the tower's. A method that
+    #: fills sites has none.
+    tapped: tuple[str, ...] = ()
 
     def __init__(self, places: Places, options: dict[str, Any]) -> None:
         super().__init__()
@@ -143,6 +148,25 @@ class Adapter(nn.Module):
             set[str]: Their names; those of all others are an error of the file.
         """
         return set()
+
+    def run(self, role: str, tower: Any, call: Call) -> torch.Tensor:
+        """Run a tower in one of the roles of :attr:`tapped`, or something in its place.
+
+        A side method reads ``call.taps()``, which has no graph, and returns states of its own.
+
+        Args:
+            role (str): ``'visual'``, ``'text'``, ``'fusion'`` or ``'decoder'``.
+            tower (nn.Module): The tower that plays it.
+            call (Call): This run.
+
+        Returns:
+            Tensor: States (B, L, W), those of the tower's tokens in their order.
+        """
+        return call()
+
+    def takes(self, role: str) -> bool:
+        """Whether :meth:`run` is asked for a role: where it is one of its own and not disabled."""
+        return role in self.tapped and self.places.enabled
 
     def components(self) -> dict[str, list[nn.Parameter]]:
         """Parameters by component (``'adapter'`` at least), each parameter in one of them."""

@@ -14,8 +14,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from uniadapter.checkpoints.state import digest_frozen
 from uniadapter.registry import MODELS
 
+from ..adapters.base import Adapter
 from ..sites import Places, disabled
-from ..taps import Taps
+from ..taps import Call, Recorder, Taps, in_form_of, last_output
 from .charts import Chart
 from .hosted import HostedTower, linear_sites
 
@@ -65,6 +66,7 @@ class AdaptedBackbone(BaseModule):
         super().__init__(init_cfg)
         self.backbone: Any = backbone if isinstance(backbone, nn.Module) else ROOT.build(backbone)
         self.train_backbone = train_backbone
+        self.role = role
         # A backbone that was written with sites needs no chart.
         own = chart is None and hasattr(self.backbone, "sites")
         self._tower = None if own else HostedTower(self.backbone, chart)
@@ -78,9 +80,14 @@ class AdaptedBackbone(BaseModule):
         self._places.towers["backbone"] = self.backbone
         for parameter in self.backbone.parameters():
             parameter.requires_grad_(train_backbone)
-        self.adapter: Any = None
+        self.adapter: Adapter | None = None
         if adapter is not None:
             self.adapter = MODELS.build(adapter, default_args={"places": self._places})
+            if self.adapter.tapped and train_backbone:
+                raise ValueError(
+                    f"{type(self.adapter).__name__} reads the backbone without a graph, so that "
+                    "train_backbone=True would train nothing of it: set it to False."
+                )
         self._own = {f"backbone.{name}" for name in self.backbone.state_dict()}
         self._pretrained: str | None = None
         self.register_state_dict_post_hook(_leave_out)
@@ -91,21 +98,46 @@ class AdaptedBackbone(BaseModule):
         return self._places
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the backbone with its own arguments."""
-        return self.backbone(*args, **kwargs)
+        """Run the backbone with its own arguments.
+
+        Raises:
+            ValueError: If the adapter takes the place of the run, and what the backbone returns has
+                no place for its states.
+        """
+        if self.adapter is None or not self.adapter.takes(self.role):
+            return self.backbone(*args, **kwargs)
+        kept: list[Any] = []
+
+        def run() -> torch.Tensor:
+            kept.append(self.backbone(*args, **kwargs))
+            own = last_output(kept[-1])
+            # Some return what stands for the whole alone.
+            return own[:, None] if own.dim() == 2 else own
+
+        call = Call(self.backbone, self._layers(), run)
+        states = self.adapter.run(self.role, self.backbone, call)
+        # A method that reads neither taps nor the tower's own states still returns in its form.
+        out = kept[-1] if kept else self.backbone(*args, **kwargs)
+        return in_form_of(states, out)
 
     def taps(self, *args: Any, **kwargs: Any) -> Taps:
         """Run the backbone without a graph and return the states of its layers.
 
         Raises:
-            ValueError: If the backbone has its sites from itself rather than from a chart.
+            ValueError: If the backbone has its sites from itself, and no ``layers``.
         """
-        if self._tower is None:
+        return Recorder(self._layers())(lambda: self.backbone(*args, **kwargs))
+
+    def _layers(self) -> list[nn.Module]:
+        """The modules between which taps are read."""
+        source = self.backbone if self._tower is None else self._tower
+        layers = getattr(source, "layers", None)
+        if layers is None:
             raise ValueError(
-                f"{type(self.backbone).__name__} needs no chart; read its layers with "
-                "uniadapter.models.taps.Recorder, or name a chart."
+                f"{type(self.backbone).__name__} has sites and no `layers` to read the states of: "
+                "give it that attribute, or name a chart."
             )
-        return self._tower.taps(*args, **kwargs)
+        return list(layers)
 
     def adapter_disabled(self) -> Any:
         """Run the bare backbone inside the context."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, Protocol
 
 import torch
+from torch import nn
 
 from ..execution import Factor, Want, Words
 
@@ -35,6 +36,10 @@ class Tower(Protocol):
     roles: tuple[str, ...]
     num_layers: int
 
+    def role_layers(self, role: str) -> list[nn.Module]:
+        """The layers that run in a role, in order; each is called as a module, once a run."""
+        ...
+
 
 class Visual(Tower, Protocol):
     """Images into tokens."""
@@ -46,6 +51,13 @@ class Text(Tower, Protocol):
     """Texts on their own."""
 
     hidden_size: int
+
+    def place(self, words: Words) -> torch.Tensor | None:
+        """Where the token that stands for a text is, (T,) long; None where it is the first.
+
+        Elsewhere :meth:`states` puts its state in front of those of all tokens.
+        """
+        ...
 
     def states(self, words: Words, want: Want = "all") -> torch.Tensor:
         """States (T, L, D) of texts, or (T, 1, D) of their first tokens."""

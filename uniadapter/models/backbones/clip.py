@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from uniadapter.registry import MODELS
 
+from ..execution import Words
 from ..sites import LayerSites
 from .hosted import HostedTower
 from .side_by_side import SideTower, TextSide, VisualSide, check_heads
@@ -201,6 +202,10 @@ class ClipText(TextSide, ClipTower):
         )
         self.vocab_size, self.hidden_size = vocab_size, hidden_size
         self.max_positions = max_positions
+
+    def place(self, words: Words) -> torch.Tensor:
+        """The first end-of-text token; see the base class."""
+        return (words.ids == self.vocab_size - 1).int().argmax(-1)
 
     def forward(
         self,

@@ -40,6 +40,10 @@ class SideTower(nn.Module):
             raise ValueError(self.no_fusion())
         return self.layer_sites()
 
+    def role_layers(self, role: str) -> list[nn.Module]:
+        """The layers that run in a role, in order: all."""
+        return list(self.layers)
+
     def no_fusion(self) -> str:
         """What to say to a task that wants texts to read media."""
         return (
@@ -140,6 +144,13 @@ class TextSide(SideTower):
     def states(self, words: Words, want: Want = "all") -> torch.Tensor:
         """The text role; see :class:`~uniadapter.models.backbones.base.Text`."""
         return self(*words, first_only=want == "first")[0]
+
+    def place(self, words: Words) -> torch.Tensor | None:
+        """Where the token that stands for a text is, (T,) long; None where it is the first.
+
+        Elsewhere :meth:`states` puts it in front of all tokens.
+        """
+        return None
 
     def check_texts(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> None:
         """Refuse texts that do not fit their mask, or not the position table.

@@ -286,6 +286,10 @@ class BlipViT(_ViT):  # type: ignore[misc, valid-type]
         """Sites of the layers with their numbers from 0."""
         return [(index, layer.at) for index, layer in enumerate(self.layers)]
 
+    def role_layers(self, role: str) -> list[nn.Module]:
+        """The layers that run in a role, in order: all."""
+        return list(self.layers)
+
     def _embedding_fixed(self) -> bool:
         """Whether nothing before the first layer is trained."""
         own = (self.pos_embed, self.cls_token, *self.patch_embed.parameters())

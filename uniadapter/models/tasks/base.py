@@ -26,6 +26,7 @@ from ..fast import FastPaths
 from ..heads.base import Head, adopt, refreshed
 from ..prefix_cache import PrefixCache
 from ..sites import Places
+from ..tapped import TappedRole
 
 
 class VisionLanguageModel(BaseModel):
@@ -72,6 +73,7 @@ class VisionLanguageModel(BaseModel):
         self.fast = FastPaths.build(fast)
         self._adopted: dict[str, Head] = {}
         self.prefix_cache = PrefixCache.build(prefix_cache)
+        self.adapter: Adapter | None = None
         self.visual: BlipViT = MODELS.build(visual)
         self.text: BertModel | None = None if text is None else MODELS.build(text)
         self.decoder: BertDecoder | None = None if decoder is None else MODELS.build(decoder)
@@ -81,7 +83,6 @@ class VisionLanguageModel(BaseModel):
             if tower is not None:
                 tower.grad_checkpointing = tower.grad_checkpointing or grad_checkpointing
                 tower.fast = self.fast
-        self.adapter: Adapter | None = None
         if adapter is not None:
             self.adapter = MODELS.build(adapter, default_args={"places": self.places()})
             self.register_load_state_dict_pre_hook(_read_former_names)
@@ -104,7 +105,9 @@ class VisionLanguageModel(BaseModel):
         return (*found, *(["decoder"] if self.decoder is not None else []))
 
     def role(self, name: str) -> Any:
-        """The tower that plays a role, see :mod:`uniadapter.models.backbones.base`.
+        """Who plays a role, see :mod:`uniadapter.models.backbones.base`.
+
+        The tower, or, where the adapter takes the place of its runs, both together.
 
         Args:
             name (str): ``'visual'``, ``'text'``, ``'fusion'`` or ``'decoder'``.
@@ -113,7 +116,14 @@ class VisionLanguageModel(BaseModel):
             ValueError: If the model has no tower that plays it.
         """
         runs = {"visual": self.visual, "text": self.text, "fusion": self.text}
-        return playing(name, {**runs, "decoder": self.decoder}[name], type(self).__name__)
+        tower = playing(name, {**runs, "decoder": self.decoder}[name], type(self).__name__)
+        if self.adapter is None:
+            return tower
+        # What continues from a text's states is handed those of its role.
+        continues = name == "fusion" and tower.takes_states and self.adapter.takes("text")
+        if not (continues or self.adapter.takes(name)):
+            return tower
+        return TappedRole(name, tower, self.adapter, self.role("text") if continues else None)
 
     def places(self) -> Places:
         """The sites of all roles, to be filled by an adapter."""
@@ -200,10 +210,28 @@ class VisionLanguageModel(BaseModel):
         length = getattr(self.data_preprocessor, "max_text_len", None)
         if self.text is not None and length is not None:
             self.text.check_length(length, "model.data_preprocessor.max_text_len")
+        self._check_taps()
         components = self.components()
         set_trainable(self, [p for name in self.trainable_components() for p in components[name]])
         if self.prefix_cache is not None:
             self.prefix_cache.check(self.visual.frozen_layers())
+
+    def _check_taps(self) -> None:
+        """Refuse what an adapter that reads taps leaves without an effect."""
+        taken = () if self.adapter is None else self.adapter.tapped
+        if not taken:
+            return
+        name = type(self.adapter).__name__
+        if self.train_backbone:
+            raise ValueError(
+                f"{name} reads the towers without a graph, so that model.train_backbone=True would "
+                "train nothing of them: set it to False."
+            )
+        if "visual" in taken and self.prefix_cache is not None:
+            raise ValueError(
+                f"model.prefix_cache keeps the tokens behind the last frozen layer, and {name} "
+                "reads those behind every layer: remove it."
+            )
 
     def train(self, mode: bool = True) -> VisionLanguageModel:
         """Set the mode, as every epoch, validation and test does before it starts."""
@@ -262,7 +290,7 @@ class VisionLanguageModel(BaseModel):
         self._check_pixels(pixels)
         if not self.fast.share_prefix or self._wanted(pixels):
             return None
-        return self.visual.prefix(pixels.flatten(0, 1), self._cache_in_use())
+        return self.role("visual").prefix(pixels.flatten(0, 1), self._cache_in_use())
 
     def _cache_in_use(self) -> PrefixCache | None:
         cache = self.prefix_cache
@@ -301,7 +329,7 @@ class VisionLanguageModel(BaseModel):
         cache = self._cache_in_use()
         if prefix is None and cache is not None and not self._wanted(pixels):
             prefix = self.visual.prefix(pixels.flatten(0, 1), cache)
-        tokens = self.visual.tokens(pixels.flatten(0, 1), prefix, class_only, frames)
+        tokens = self.role("visual").tokens(pixels.flatten(0, 1), prefix, class_only, frames)
         return tokens.unflatten(0, (batch, frames))
 
 

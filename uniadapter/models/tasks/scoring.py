@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -24,10 +25,11 @@ class TextScoring:
     _weigh: Callable[..., CrossInput]
     _marked: Callable[[torch.Tensor], torch.Tensor]
     _matching_logits: Callable[[torch.Tensor], torch.Tensor]
+    role: Callable[[str], Any]
 
     def _packs(self) -> bool:
         """Whether texts may be scored behind each other."""
-        return self.fast.fold_texts and self.text.local("fusion")
+        return self.fast.fold_texts and self.role("fusion").local("fusion")
 
     def attend_texts(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor
@@ -91,7 +93,9 @@ class TextScoring:
                 f"attended has {len(attended)} tokens, which is not what attend_texts returns for "
                 "these texts."
             )
-        if self.fast.fold_texts:
+        # An adapter that takes the place of the run may read the states themselves.
+        folds = self.fast.fold_texts and self.role("fusion") is self.text
+        if folds:
             cross = self.text.project(cross)
         scores = []
         for start in range(0, input_ids.shape[0], chunk):
@@ -103,7 +107,7 @@ class TextScoring:
                 rows = slice(sum(counts[:start]), sum(counts[: part.stop]))
                 known = None if attended is None else attended[rows]
                 logits = self._match_packed(ids, lengths[part], weighted, known)
-            elif self.fast.fold_texts:
+            elif folds:
                 weighted = self._weigh(cross, sims, visual_tokens.shape[1])
                 logits = self._match(ids, mask, weighted)
             else:

@@ -138,6 +138,13 @@ class BertModel(nn.Module):
         layers = enumerate(self.encoder.layer, self.layer_offset)
         return [(index, layer.at[role]) for index, layer in layers if role in layer.at]
 
+    def role_layers(self, role: str) -> list[nn.Module]:
+        """The layers that run in a role, in order."""
+        return [layer for layer in self.encoder.layer if role in layer.at]
+
+    def place(self, words: Words) -> None:
+        """Where the token that stands for a text is: it is the first."""
+
     def check_length(self, length: int, key: str | None = None) -> None:
         """Refuse texts of more tokens than there are positions; see :func:`check_length`."""
         self.embeddings.check(length, key)

@@ -1,0 +1,140 @@
+"""Roles whose runs an adapter takes the place of, reading taps of the tower that plays them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from .adapters.base import Adapter
+from .backbones.base import Begun
+from .execution import Want, Words
+from .fast import FastPaths
+from .taps import Call, Read, Taps
+
+# Media without a copy a pair change no token.
+_PLAIN = replace(FastPaths.build(False), share_kv=True)
+
+
+class TappedRole:
+    """A tower in a role, as :mod:`uniadapter.models.backbones.base` has it, run by an adapter.
+
+    A tap is of every token, each in its place, so nothing is packed, cut off or begun ahead here;
+    what the tower has beside its runs (widths, memory) is the tower's.
+
+    Args:
+        role (str): The role.
+        tower (nn.Module): Who plays it.
+        adapter (Adapter): Whose :meth:`~Adapter.run` it is, where it takes this role.
+        text (Text, optional): Who plays the text role, of whose states this one is a continuation.
+    """
+
+    def __init__(self, role: str, tower: Any, adapter: Adapter, text: Any = None) -> None:
+        self.role, self.tower, self.adapter, self.text = role, tower, adapter, text
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.tower, name)
+
+    def local(self, role: str) -> bool:
+        """No state of a token is known from that token alone."""
+        return False
+
+    def prefix(self, images: torch.Tensor, cache: Any = None) -> Taps:
+        """Taps of images (B, 3, H, W): one pass for the online and the momentum model."""
+        return self._visual(images, None, 1).taps()
+
+    def tokens(
+        self,
+        x: torch.Tensor,
+        prefix: Taps | None = None,
+        class_only: bool = False,
+        frames: int = 1,
+    ) -> torch.Tensor:
+        """Encode images (B, 3, H, W): (B, M, D), or (B, 1, D) with ``class_only``."""
+        return self._led(self._visual(x, prefix, frames), "first" if class_only else "all")
+
+    def _visual(self, x: torch.Tensor, taps: Taps | None, frames: int) -> Call:
+        def run() -> torch.Tensor:
+            return self.tower.tokens(x, frames=frames)
+
+        return Call(self.tower, self._layers(), run, taps=taps)
+
+    def states(self, words: Words, want: Want = "all") -> torch.Tensor:
+        """See :class:`~uniadapter.models.backbones.base.Text`."""
+        place = self.tower.place(words)
+
+        def run() -> torch.Tensor:
+            states = self.tower.states(words)
+            # A tower that puts what stands for a text in front has it once more behind.
+            return states if place is None else states[:, 1:]
+
+        return self._led(Call(self.tower, self._layers(), run, words.mask, place), want)
+
+    def fuse(
+        self,
+        words: Words,
+        memory: Any,
+        want: Want = "all",
+        states: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """See :class:`~uniadapter.models.backbones.base.Fusion`."""
+        if states is None and self.text is not None:
+            states = self.text.states(words)
+
+        def run() -> torch.Tensor:
+            with _plainly(self.tower):
+                return self.tower.fuse(words, memory, "all", states)
+
+        call = Call(self.tower, self._layers(), run, words.mask, reads=lambda: _texts_read(memory))
+        return self._led(call, want)
+
+    def memory(self, *args: Any, **kwargs: Any) -> Any:
+        """See :class:`~uniadapter.models.backbones.base.Reader`."""
+        with _plainly(self.tower):
+            return self.tower.memory(*args, **kwargs)
+
+    def begin(
+        self, words: Words, states: torch.Tensor | None = None, rows: Any | None = None
+    ) -> Begun:
+        """Nothing: all of a run is in :meth:`finish`."""
+        return Begun((words, states), words.ids)
+
+    def finish(self, begun: Begun, memory: Any, want: Want = "all") -> torch.Tensor:
+        """See :class:`~uniadapter.models.backbones.base.Fusion`."""
+        words, states = begun.rows
+        return self.fuse(words, memory, want, states)
+
+    def _layers(self) -> list[nn.Module]:
+        return self.tower.role_layers(self.role)
+
+    def _led(self, call: Call, want: Want) -> torch.Tensor:
+        """What the adapter makes of a run, behind the token that stands for the whole."""
+        taken = self.adapter.takes(self.role)
+        states = self.adapter.run(self.role, self.tower, call) if taken else call()
+        if call.place is not None:
+            rows = torch.arange(len(states), device=states.device)
+            states = torch.cat((states[rows, call.place][:, None], states), 1)
+        return states if want == "all" else states[:, :1]
+
+
+@contextmanager
+def _plainly(tower: Any) -> Iterator[None]:
+    """Let a tower compute every token, each in its place, inside the context."""
+    before = tower.fast
+    tower.fast = _PLAIN
+    try:
+        yield
+    finally:
+        tower.fast = before
+
+
+def _texts_read(memory: Any) -> Read:
+    """What each text of a run reads."""
+    states, mask, owner = memory.states, memory.mask, memory.owner
+    if owner is not None:
+        states, mask = states[owner], None if mask is None else mask[owner]
+    return Read(states, mask)
