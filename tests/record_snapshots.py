@@ -34,6 +34,7 @@ FOLDERS = (
     "houlsby",
     "parallel_adapter",
     "lora",
+    "peft",
     "bitfit",
     "st_adapter",
 )

@@ -31,6 +31,7 @@ FULL_SIZE = (
     "houlsby",
     "parallel_adapter",
     "lora",
+    "peft",
     "bitfit",
     "st_adapter",
 )

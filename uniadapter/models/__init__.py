@@ -1,6 +1,14 @@
 """Towers, adapters, heads and tasks."""
 
-from .adapters import Adapter, BitFit, BottleneckAdapter, LoRA, STAdapter, UniAdapter
+from .adapters import (
+    Adapter,
+    BitFit,
+    BottleneckAdapter,
+    LoRA,
+    PeftAdapter,
+    STAdapter,
+    UniAdapter,
+)
 from .backbones import (
     AdaptedBackbone,
     Beit3Text,
@@ -59,6 +67,7 @@ __all__ = [
     "MeanPooling",
     "MomentumContrastHead",
     "MultimodalDataPreprocessor",
+    "PeftAdapter",
     "RetrievalModel",
     "STAdapter",
     "SentencePieceTokenizer",

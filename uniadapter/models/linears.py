@@ -156,7 +156,8 @@ class LinearSite:
 
         Raises:
             ValueError: If nothing fills the place, the weight is stored in half precision, which
-                would round what was trained, or there is no bias to hold a constant.
+                would round what was trained, there is no bias to hold a constant, or no matrix
+                does what the method does.
         """
         weight, bias = self.weight, self.bias
         if self._use is None or weight.dtype != torch.float32:
@@ -169,7 +170,12 @@ class LinearSite:
         constant, columns = (self._use.use(x, F.linear(x, weight, bias)) for x in (none, each))
         if bias is None and constant.any():
             raise ValueError("This method adds a constant to a matrix without a bias.")
-        return (columns - constant).T, None if bias is None else constant[0]
+        folded = (columns - constant).T
+        x = torch.linspace(-1, 1, self.in_features).to(weight)[None]
+        want, got = self._use.use(x, F.linear(x, weight, bias)), F.linear(x, folded) + constant
+        if not torch.allclose(got, want, atol=1e-3 * float(want.abs().max()), rtol=0):
+            raise ValueError("What this method does is no linear function of the input.")
+        return folded, None if bias is None else constant[0]
 
 
 class Shifts(nn.Module):

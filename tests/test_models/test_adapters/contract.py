@@ -109,6 +109,11 @@ def bottlenecks(preset: str, **options: Any) -> dict[str, Any]:
     return {"type": "BottleneckAdapter", "preset": preset, "bottleneck": 8, **options}
 
 
+def peft(**config: Any) -> dict[str, Any]:
+    """A method of peft on q and v."""
+    return {"type": "PeftAdapter", "config": config}
+
+
 def tutorial_classes() -> dict[str, Any]:
     """The classes that docs/tutorials.md defines, by name, outside the registry."""
     page = (ROOT / "docs/tutorials.md").read_text(encoding="utf-8")
@@ -214,6 +219,18 @@ METHODS: dict[str, Method] = {
     "lora": Method({"type": "LoRA", "rank": 4}, merges=True, same_paths=False, core=tuple(MODELS)),
     "lora-all": Method(
         {"type": "LoRA", "rank": 3, "alpha": 5, "targets": ["q", "k", "v", "o", "fc1", "fc2"]},
+        merges=True,
+        same_paths=False,
+    ),
+    "peft-dora": Method(
+        # Its magnitudes are those of the weights that are loaded, see test_peft.py.
+        peft(peft_type="LORA", r=3, use_dora=True),
+        starts_frozen=False,
+        merges=True,
+        same_paths=False,
+    ),
+    "peft-ia3": Method(
+        {**peft(peft_type="IA3"), "targets": ["k", "v", "fc2"], "feedforward": ["fc2"]},
         merges=True,
         same_paths=False,
     ),

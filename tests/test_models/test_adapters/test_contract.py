@@ -179,8 +179,8 @@ def test_what_is_saved_is_small_and_loads_to_the_same_bits(method, model, folder
     assert_equal(model.outputs(other), want)
     for name, tensor in trained_state_dict(other).items():
         assert torch.equal(tensor, trained[name]), name
-    # Names and shapes take a few hundred bytes a tensor.
-    bound = sum(t.numel() * t.element_size() for t in trained.values()) + 400 * len(trained) + 3000
+    # Names, shapes and torch's notes on modules take a few hundred bytes a tensor.
+    bound = sum(t.numel() * t.element_size() for t in trained.values()) + 600 * len(trained) + 3000
     assert not model.apart or size < bound
 
 

@@ -4,6 +4,7 @@ from .base import Adapter
 from .bitfit import BitFit
 from .bottleneck import BottleneckAdapter
 from .lora import LoRA
+from .peft import PeftAdapter
 from .st_adapter import STAdapter
 from .uniadapter import UniAdapter
 from .unipt import SideNet, StageReduction
@@ -13,6 +14,7 @@ __all__ = [
     "BitFit",
     "BottleneckAdapter",
     "LoRA",
+    "PeftAdapter",
     "STAdapter",
     "SideNet",
     "StageReduction",

@@ -168,6 +168,9 @@ class Adapter(nn.Module):
         """Whether :meth:`run` is asked for a role: where it is one of its own and not disabled."""
         return role in self.tapped and self.places.enabled
 
+    def backbone_loaded(self) -> None:
+        """Called when the towers' weights are other ones; for what was derived from them."""
+
     def components(self) -> dict[str, list[nn.Parameter]]:
         """Parameters by component (``'adapter'`` at least), each parameter in one of them."""
         return {"adapter": list(self.parameters())}

@@ -162,6 +162,8 @@ class AdaptedBackbone(BaseModule):
         init = getattr(self.backbone, "init_cfg", None)
         if hasattr(self.backbone, "init_weights"):
             self.backbone.init_weights()
+        if self.adapter is not None:
+            self.adapter.backbone_loaded()
         pretrained = isinstance(init, Mapping) and init.get("type") == "Pretrained"
         if pretrained and not self.train_backbone:
             self._pretrained = self._fingerprint()
