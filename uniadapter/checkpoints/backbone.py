@@ -9,14 +9,12 @@ from typing import Any
 import torch
 from mmengine.logging import print_log
 
-from .compare import compare, is_part
+from .compare import compare, parts_beside
 from .files import read
+from .layouts import convert_with
 from .state import part_names, scalar_names
 
-_REMEDY = (
-    "It is no complete backbone for this config: convert other layouts with "
-    "tools/model_converters/convert_checkpoint.py, or correct the model's options."
-)
+_REMEDY = "It is no complete backbone for this config: {}, or correct the model's options."
 
 
 def load_pretrained(model: Any, path: str | Path) -> None:
@@ -45,8 +43,11 @@ def load_backbone(model: Any, path: str | Path, tensors: Mapping[str, torch.Tens
     required = part_names(model, (*model.towers(), *model.heads()))
     # A temperature is no part of every backbone file (transformers' BLIP has none).
     scalars = scalar_names(model)
-    differences = compare(tensors, model, required, scalars, beside=is_part)
-    differences.raise_for(path, _REMEDY)
+    # An adapter of the model stays as it is.
+    beside = parts_beside(model, "adapter")
+    differences = compare(tensors, model, required, scalars, beside=beside)
+    if differences:
+        differences.raise_for(path, _REMEDY.format(convert_with(tensors)))
     chosen = {n: tensor for n, tensor in tensors.items() if n in required or n in scalars}
     # The visual tower interpolates position embeddings of another image size while loading.
     model.load_state_dict(chosen, strict=False)

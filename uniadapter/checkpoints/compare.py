@@ -22,6 +22,27 @@ def is_part(name: str) -> bool:
     return name.startswith(_PARTS)
 
 
+def parts_beside(model: torch.nn.Module, *also: str) -> Callable[[str], bool]:
+    """What a file may have beside a model's own: parts of training, or that the model has not.
+
+    Args:
+        model (nn.Module): The model.
+        *also (str): Parts that it may have although the model has them, such as ``'adapter'``.
+
+    Returns:
+        Callable: Whether a name is of such a part. A tower's that the model has under no such
+        name is none: it would be lost.
+    """
+    own = {name.split(".")[0] for name in model.state_dict()}
+
+    def beside(name: str) -> bool:
+        part = name.split(".")[0]
+        absent = part not in own or part in also or name.startswith(TRAINING_STATE)
+        return absent and is_part(name)
+
+    return beside
+
+
 def has_place(name: str, shape: torch.Size, own: torch.Size) -> bool:
     """Whether a tensor can be loaded under a name of the model.
 

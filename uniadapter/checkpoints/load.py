@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
+from mmengine.logging import print_log
+
 from .adapter import load_adapter
 from .backbone import load_backbone, load_pretrained
-from .compare import compare, is_part
+from .compare import compare, parts_beside
 from .files import Content, is_adapter, read
 from .former_names import drop_obsolete, rename_state
+from .layouts import convert_with
 from .state import TRAINING_STATE, check_fingerprint, part_names, trained_state_dict
 
-_REMEDY = (
-    "Build the model from the config that trained this file; convert other layouts with "
-    "tools/model_converters/convert_checkpoint.py."
-)
+_REMEDY = "Build the model from the config that trained this file; {}."
 
 
 def load_weights(model: Any, checkpoint: str | Path) -> Content:
@@ -61,15 +62,27 @@ def _load_file(model: Any, path: Path, content: Content) -> None:
         return
     # Frozen heads and temperature are loaded too, training state (momentum, queue) is not.
     own = {name for name in model.state_dict() if not name.startswith(TRAINING_STATE)}
-    compare(tensors, model, trained, own, beside=is_part).raise_for(path, _REMEDY)
-    if not part_names(model, model.towers()) <= set(tensors):
+    towers = part_names(model, model.towers())
+    recorded = content.meta.get("backbone_sha256")
+    # A file that leaves the frozen backbone out says so; half a backbone is another model's.
+    whole = recorded is None and bool((towers - trained) & set(tensors))
+    needed = trained | towers if whole else trained
+    differences = compare(tensors, model, needed, own, beside=parts_beside(model))
+    if differences:
+        differences.raise_for(path, _REMEDY.format(convert_with(tensors)))
+    left = {
+        name.split(".")[0] for name in set(tensors) - own if not name.startswith(TRAINING_STATE)
+    }
+    if left:
+        said = f"{path}: left out {sorted(left)}, which this {type(model).__name__} has not."
+        print_log(said, "current", logging.WARNING)
+    if not towers <= set(tensors):
         if model.pretrained is None:
             raise ValueError(
                 f"{path} leaves out the frozen backbone and the config names none: set "
                 "model.pretrained to the weights it was trained from."
             )
         load_pretrained(model, model.pretrained)
-        recorded = content.meta.get("backbone_sha256")
         if recorded is not None:
             check_fingerprint(path, recorded, model)
     model.load_state_dict({n: t for n, t in tensors.items() if n in own}, strict=False)

@@ -1,6 +1,13 @@
 """How other code bases name the same weights, one file each; reading and writing theirs."""
 
-from .convert import SAFETENSORS_TARGETS, SOURCES, TARGETS, export_state, read_checkpoint
+from .convert import (
+    SAFETENSORS_TARGETS,
+    SOURCES,
+    TARGETS,
+    convert_with,
+    export_state,
+    read_checkpoint,
+)
 from .keys import Report
 
 __all__ = [
@@ -8,6 +15,7 @@ __all__ = [
     "SOURCES",
     "TARGETS",
     "Report",
+    "convert_with",
     "export_state",
     "read_checkpoint",
 ]

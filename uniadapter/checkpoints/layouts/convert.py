@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from ..compare import is_part
 from ..files import read
 from .albef import ALBEF, export_albef, say_decoder, with_decoder
 from .beit3 import BEIT3, export_beit3
@@ -47,6 +48,32 @@ TARGETS = tuple(_EXPORTS)
 SAFETENSORS_TARGETS = ("clip-hf",)
 # Whose tensors no export leaves out; an adapter's and heads' are said in the report.
 _TOWERS = ("visual.", "text.", "decoder.")
+
+
+def _known_by(names: Iterable[str]) -> list[str]:
+    """The layouts that know all of some names."""
+    names = list(names)
+    # CLIP's fused projections are told apart once they are read.
+    return [
+        name
+        for name, layout in SOURCES.items()
+        if names and all(layout.knows(key) or layout.knows(f"{key}[q]") for key in names)
+    ]
+
+
+def convert_with(names: Iterable[str]) -> str:
+    """What to do with a file of such names, as half a sentence for an error.
+
+    Args:
+        names (Iterable[str]): Names of its tensors.
+
+    Returns:
+        str: The tool, with the layouts that know all of the names if there are any.
+    """
+    found, tool = _known_by(names), "tools/model_converters/convert_checkpoint.py"
+    if not found:
+        return f"convert other layouts with {tool}"
+    return f"it has the names of another layout, convert it with {tool} --from {'|'.join(found)}"
 
 
 def read_checkpoint(
@@ -101,11 +128,12 @@ def _read_as(
         report.notes += notes
         return fit_to_model(state, report, model, path), report
     except ValueError as error:
-        others = [
-            name
-            for name, other in SOURCES.items()
-            if name not in (layout, *_READERS) and all(map(other.knows, source))
-        ]
+        others = [name for name in _known_by(source) if name != layout]
+        if not others and all(key.startswith("visual.") or is_part(key) for key in source):
+            raise ValueError(
+                f"{error} Its names are this package's own: it needs no conversion, --config must "
+                "be that of its model."
+            ) from error
         if not others:
             raise
         raise ValueError(
