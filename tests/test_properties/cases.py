@@ -117,6 +117,14 @@ def bert(kind: str, width: int, layers: int, states: int) -> dict[str, Any]:
 
 
 @st.composite
+def reading_texts(draw: st.DrawFn, width: int, layers: int, states: int) -> dict[str, Any]:
+    """A text tower whose every layer reads media (BLIP), or those above some layer (ALBEF)."""
+    types, fusion = draw(st.sampled_from([0, 2])), draw(st.integers(0, layers - 1))
+    parts = {"type_vocab_size": types, "fusion_layer": fusion}
+    return {**bert("BertModel", width, layers, states), **parts}
+
+
+@st.composite
 def retrieval_configs(draw: st.DrawFn) -> dict[str, Any]:
     """A retrieval model with drawn widths, depths and options."""
     visual, text = draw(widths), draw(widths)
@@ -128,9 +136,13 @@ def retrieval_configs(draw: st.DrawFn) -> dict[str, Any]:
     return {
         "type": "RetrievalModel",
         "visual": vit(visual, depths[0]),
-        "text": bert("BertModel", text, depths[1], visual),
+        "text": draw(reading_texts(text, depths[1], visual)),
         "adapter": adapter,
         "pfa": pfa,
+        "matching": {
+            "type": "MatchingHead",
+            "candidates": draw(st.sampled_from(["online", "momentum"])),
+        },
         "embed_dim": draw(st.sampled_from([8, 16])),
         "queue_size": draw(st.integers(1, 12)),
         "momentum": draw(st.sampled_from([0.5, 0.995])),
@@ -155,7 +167,7 @@ def generative_configs(draw: st.DrawFn, kind: str) -> dict[str, Any]:
         "train_lm_head": draw(st.booleans()),
     }
     if kind == "VQAModel":
-        config["text"] = bert("BertModel", text, depth, visual)
+        config["text"] = draw(reading_texts(text, depth, visual))
         config["k_test"] = draw(st.integers(1, 6))
     else:
         config["prompt"] = draw(st.sampled_from(["", "a picture of "]))

@@ -76,7 +76,7 @@ def cases(draw: st.DrawFn) -> Case:
         config = draw(retrieval_configs())
         config["negatives"] = "all"
         if kind == "BlipPretrainModel":
-            decoder = {**config["text"], "type": "BertDecoder"}
+            decoder = {**config["text"], "type": "BertDecoder", "fusion_layer": 0}
             config.update(type=kind, decoder=decoder)
     size = draw(st.integers(3, MOST))
     samples = []

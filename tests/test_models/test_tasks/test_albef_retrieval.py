@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from mmengine.config import Config
 from transformers import BertConfig
 from transformers import BertModel as ReferenceBert
 
-from tests.helpers import draws
+from tests.helpers import IMAGE_SIZE, VOCAB_SIZE, draws, load_tool, tiny_run_cfg, write_run_cfg
 from tests.test_models import albef_reference as reference
 from uniadapter.apis import convert_checkpoint, init_model
 from uniadapter.models.build import build_model
@@ -328,3 +329,30 @@ def test_a_pairs_states_are_those_of_its_text(fast: int) -> None:
     blip = build_model(albef_cfg(text={**albef_cfg()["text"], "fusion_layer": 0}))
     with pytest.raises(ValueError, match="takes no text states"):
         blip.role("fusion").fuse(chosen, memory, states=states)
+
+
+def test_a_run_trains_saves_and_ranks_again(tmp_path: Path, tiny_world: Path) -> None:
+    """Training and the two-stage test by the commands, with ALBEF's tokenizer and cleaning."""
+    cfg, model = tiny_run_cfg(tiny_world, epochs=1), albef_cfg()
+    model["visual"]["img_size"] = IMAGE_SIZE
+    model["text"]["vocab_size"] = VOCAB_SIZE - 2
+    model["data_preprocessor"] = {
+        "type": "MultimodalDataPreprocessor",
+        "tokenizer": {"vocab_file": str(tiny_world / "vocab.txt"), "extra_tokens": []},
+        "max_text_len": POSITIONS,
+    }
+    cfg["model"] = model
+    for split in ("train", "val", "test"):
+        for step in cfg[f"{split}_dataloader"]["dataset"]["pipeline"]:
+            if step["type"] == "CleanCaption":
+                step["style"] = "albef"
+    file = write_run_cfg(tmp_path / "run.py", cfg)
+    folder = ["--work-dir", str(tmp_path)]
+    load_tool("train.py").main([str(file), *folder])
+    load_tool("test.py").main([str(file), str(tmp_path / "epoch_1.pth"), *folder])
+    logs = [json.loads(line) for path in tmp_path.rglob("scalars.json") for line in path.open()]
+    assert any("loss_itc" in line and "loss_itm" in line for line in logs)
+    validated = next(line["t2v/R1"] for line in logs if "t2v/R1" in line)
+    tested = [json.loads(path.read_text()) for path in tmp_path.glob("*/2*.json")]
+    # Behind the epoch, and again from its file.
+    assert [found["t2v/R1"] for found in tested] == [validated]

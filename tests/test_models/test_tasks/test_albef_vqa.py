@@ -9,7 +9,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from tests.helpers import VOCAB_SIZE, write_vocab
+from tests.helpers import VOCAB_SIZE, load_tool, write_vocab
 from tests.test_models import albef_reference as reference
 from tests.test_models.test_tasks.test_albef_retrieval import (
     FUSION,
@@ -171,3 +171,41 @@ def test_marks_and_lengths(vocab: str) -> None:
     decoder = {**vqa_cfg(vocab)["decoder"], "fusion_layer": 1}
     with pytest.raises(ValueError, match="decoder.fusion_layer=1: every layer of a decoder reads"):
         build_model(vqa_cfg(vocab, decoder=decoder))
+
+
+def test_a_pretrained_file_becomes_a_model_for_questions(
+    tmp_path: Path, vocab: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the command: positions of another image size, and a decoder from the upper layers."""
+    generator = torch.Generator().manual_seed(4)
+    shapes = reference.key_list(WIDTH, LAYERS, 9, WORDS, FUSION, POSITIONS, 8)
+    state = {n: torch.randn(s, generator=generator) * 0.3 for n, s in shapes.items()}
+    head = reference.key_list(WIDTH, LAYERS, 9, WORDS, FUSION, POSITIONS, None)
+    names = [name for name in head if name.startswith("text_decoder.cls.")]
+    state.update({n: torch.randn(head[n], generator=generator) for n in names})
+    body = "text_encoder.bert."
+    pretrained = {
+        name.replace("text_encoder.", body).replace("text_decoder.cls.", "text_encoder.cls."): t
+        for name, t in state.items()
+    }
+    torch.save({"model": pretrained}, tmp_path / "ALBEF.pth")
+    config = tmp_path / "config.py"
+    config.write_text(f"model = {vqa_cfg(vocab)!r}\n")
+    tool, ours = load_tool("model_converters/convert_checkpoint.py"), tmp_path / "ours.safetensors"
+    arguments = [str(tmp_path / "ALBEF.pth"), str(ours), "--config", str(config), "--init-decoder"]
+    with pytest.raises(SystemExit, match="--init-decoder .* needs --from"):
+        tool.main([arguments[0], str(tmp_path / "x.pth"), *arguments[2:], "--to", "albef"])
+    tool.main([*arguments, "--from", "albef"])
+    said = capsys.readouterr().out
+    assert "note: the decoder starts from the last 2 layers" in said
+    assert "keeps the source's 3 x 3 patches" in said
+    model = init_model(str(config), ours)
+    assert model.visual.pos_embed.shape == (1, 1 + SIDE**2, WIDTH)
+    upper = model.text.encoder.layer[FUSION:]
+    for layer, start in zip(model.decoder.bert.encoder.layer, upper, strict=True):
+        for name, tensor in start.state_dict().items():
+            assert torch.equal(layer.state_dict()[name], tensor)
+    for name, tensor in model.text.embeddings.state_dict().items():
+        assert torch.equal(model.decoder.bert.embeddings.state_dict()[name], tensor)
+    bias = pretrained["text_encoder.cls.predictions.bias"]
+    assert torch.equal(model.decoder.cls.predictions.bias, bias)
