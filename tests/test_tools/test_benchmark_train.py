@@ -115,12 +115,13 @@ def test_every_task_is_measured(name, mode):
     assert f"{mode}: 2 media x 1 frames x 32, 8 tokens a text" in tool.as_table([result])
 
 
-@pytest.mark.parametrize("name", ["blip_large", "beit3_base", "beit3_large", "clip"])
+@pytest.mark.parametrize("name", ["blip_large", "albef", "beit3_base", "beit3_large", "clip"])
 def test_every_backbone_is_compared_with_full_fine_tuning(name):
     pytest.importorskip("transformers")
     options = {**SMALL, **small("text")}
-    if name == "blip_large":
+    if name in ("blip_large", "albef"):
         options.update({"model.text.encoder_width": 768, "model.queue_size": 8})
+        options.update({"model.text.fusion_layer": 1} if name == "albef" else {})
     else:
         options.update({"model.text.hidden_size": 24, "model.text.num_heads": 2})
         options.update({"model.text.vocab_size": 60})

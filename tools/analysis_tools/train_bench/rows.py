@@ -18,6 +18,7 @@ QUESTION = "configs/uniadapter/vqav2_r512.py"
 #: Other backbones by the name of their row: what the table calls them, and their config.
 BACKBONES = {
     "blip_large": ("BLIP-Large", "configs/uniadapter/flickr30k_blip_large_r512.py"),
+    "albef": ("ALBEF", "configs/uniadapter/flickr30k_albef_r512.py"),
     "beit3_base": ("BEiT-3 base", "configs/uniadapter/flickr30k_beit3_base_r512.py"),
     "beit3_large": ("BEiT-3 large", "configs/uniadapter/flickr30k_beit3_large_r512.py"),
     "clip": ("CLIP ViT-B/16", "configs/uniadapter/flickr30k_clip_r512.py"),
