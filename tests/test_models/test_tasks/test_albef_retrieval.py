@@ -12,12 +12,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmengine.config import Config
+from safetensors.torch import save_file
 from transformers import BertConfig
 from transformers import BertModel as ReferenceBert
 
 from tests.helpers import IMAGE_SIZE, VOCAB_SIZE, draws, load_tool, tiny_run_cfg, write_run_cfg
 from tests.test_models import albef_reference as reference
 from uniadapter.apis import convert_checkpoint, init_model
+from uniadapter.checkpoints import load_pretrained
+from uniadapter.checkpoints.adapter import load_adapter, save_adapter
 from uniadapter.models.build import build_model
 from uniadapter.models.execution import Words
 
@@ -55,6 +58,11 @@ def albef_cfg(**overrides: Any) -> dict[str, Any]:
         "queue_size": 16,
     }
     return {**cfg, **overrides}
+
+
+def blip_text() -> dict[str, Any]:
+    """The text tower at these sizes as BLIP has it."""
+    return {**albef_cfg()["text"], "fusion_layer": 0, "type_vocab_size": 0}
 
 
 def published(seed: int) -> reference.State:
@@ -326,9 +334,30 @@ def test_a_pairs_states_are_those_of_its_text(fast: int) -> None:
             torch.testing.assert_close(fusion.finish(begun, plain)[seen], whole[seen])
     with pytest.raises(ValueError, match=r"text states of input_ids of shape \(4, 6\) must be"):
         fusion.fuse(chosen, memory, states=states[:, :2])
-    blip = build_model(albef_cfg(text={**albef_cfg()["text"], "fusion_layer": 0}))
+    blip = build_model(albef_cfg(text=blip_text()))
     with pytest.raises(ValueError, match="takes no text states"):
         blip.role("fusion").fuse(chosen, memory, states=states)
+
+
+def test_files_of_blip_are_refused_and_the_reverse(tmp_path: Path) -> None:
+    """Backbones in this package's names, and adapters."""
+    models = {
+        "albef": build_model(albef_cfg()),
+        "blip": build_model(albef_cfg(text=blip_text())),
+    }
+    for name, model in models.items():
+        weights = {n: t for n, t in model.state_dict().items() if not n.startswith("adapter.")}
+        save_file(weights, tmp_path / f"{name}.safetensors")
+        save_adapter(model, tmp_path / name)
+    missing = {
+        "albef": r"text\.embeddings\.token_type_embeddings\.weight",
+        "blip": r"text\.encoder\.layer\.0\.crossattention",
+    }
+    for name, other in (("albef", "blip"), ("blip", "albef")):
+        with pytest.raises(ValueError, match=rf"(?s)missing in the file: {missing[name]}.*convert"):
+            load_pretrained(models[name], tmp_path / f"{other}.safetensors")
+        with pytest.raises(ValueError, match=rf"(?s){other}.* does not fit|other weights"):
+            load_adapter(models[name], tmp_path / other)
 
 
 def test_a_run_trains_saves_and_ranks_again(tmp_path: Path, tiny_world: Path) -> None:
