@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -97,23 +98,11 @@ class Bottleneck(nn.Module):
         return self.up(hidden) * self.scale
 
 
-@MODELS.register_module()
-class BottleneckAdapter(Adapter):
-    """A bottleneck at sub-layers of every layer and role.
-
-    ``preset='houlsby'`` (Houlsby et al. 2019, as their code defines it): ``z + A(z)`` of the output
-    z of every attention and feed-forward network, before the residual and the norm, and the
-    towers' LayerNorms trained. A cross-attention has a third one. ``preset='parallel'`` (He et al.
-    2022, section 3): ``s (relu(x Wd) Wu)`` of the feed-forward network's own input, added to its
-    output inside the norm. UniAdapter adds its terms outside BERT's norm, see
-    ``docs/adapters.md``.
-
-    Terms are added before the sub-layer's dropout, which the original of Houlsby has in front of
-    the adapter, that of He behind the feed-forward network only; without dropout all are equal.
+@dataclass(frozen=True)
+class BottleneckOptions:
+    """What a config may say of a :class:`BottleneckAdapter`; None leaves it to the preset.
 
     Args:
-        places (Places): The model's sites.
-        preset (str): What further options are by default, see :data:`PRESETS`.
         bottleneck (int, optional): Width r. Defaults to 64 (houlsby) or 512 (parallel).
         sites (list[str], optional): Any of ``'attn'``, ``'cross'`` and ``'ffn'``, where a role has
             them. Defaults to all (houlsby) or ``['ffn']`` (parallel).
@@ -131,47 +120,61 @@ class BottleneckAdapter(Adapter):
         tied (bool): One bottleneck for all sites of a layer and role. Defaults to False.
         share_text (bool): A role that reads media uses the bottlenecks of the texts' own run where
             both have the site, as both use one feed-forward network. Defaults to False.
+    """
+
+    bottleneck: int | None = None
+    sites: Iterable[str] | None = None
+    reads: str | None = None
+    activation: str | None = None
+    scale: float | None = None
+    init: str | None = None
+    train_norms: bool | None = None
+    dropout: float = 0.0
+    roles: Iterable[str] | None = None
+    layers: Iterable[int] | str | None = None
+    tied: bool = False
+    share_text: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("sites", "roles", "layers"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                object.__setattr__(self, name, list(value))
+
+
+@MODELS.register_module()
+class BottleneckAdapter(Adapter):
+    """A bottleneck at sub-layers of every layer and role.
+
+    ``preset='houlsby'`` (Houlsby et al. 2019, as their code defines it): ``z + A(z)`` of the output
+    z of every attention and feed-forward network, before the residual and the norm, and the
+    towers' LayerNorms trained. A cross-attention has a third one. ``preset='parallel'`` (He et al.
+    2022, section 3): ``s (relu(x Wd) Wu)`` of the feed-forward network's own input, added to its
+    output inside the norm. UniAdapter adds its terms outside BERT's norm, see
+    ``docs/adapters.md``.
+
+    Terms are added before the sub-layer's dropout, which the original of Houlsby has in front of
+    the adapter, that of He behind the feed-forward network only; without dropout all are equal.
+
+    Args:
+        places (Places): The model's sites.
+        preset (str): What further options are by default, see :data:`PRESETS`.
+        **options: Those of :class:`BottleneckOptions`.
 
     Raises:
         ValueError: If an option is outside its set, or the model has none of the sites.
     """
 
-    def __init__(
-        self,
-        places: Places,
-        preset: str,
-        bottleneck: int | None = None,
-        sites: Iterable[str] | None = None,
-        reads: str | None = None,
-        activation: str | None = None,
-        scale: float | None = None,
-        init: str | None = None,
-        train_norms: bool | None = None,
-        dropout: float = 0.0,
-        roles: Iterable[str] | None = None,
-        layers: Iterable[int] | str | None = None,
-        tied: bool = False,
-        share_text: bool = False,
-    ) -> None:
+    Options = BottleneckOptions
+
+    def __init__(self, places: Places, preset: str, **options: Any) -> None:
         check_choice(preset, PRESETS, "adapter.preset")
-        given = {
-            "bottleneck": bottleneck,
-            "sites": None if sites is None else list(sites),
-            "reads": reads,
-            "activation": activation,
-            "scale": scale,
-            "init": init,
-            "train_norms": train_norms,
-        }
+        given = vars(BottleneckOptions(**options))
         chosen = {name: value for name, value in given.items() if value is not None}
-        options = {
-            **{"preset": preset, **PRESETS[preset], **chosen},
-            "dropout": dropout,
-            "roles": places.roles() if roles is None else _in_order(roles, places.roles()),
-            "layers": layers if layers is None or isinstance(layers, str) else list(layers),
-            "tied": tied,
-            "share_text": share_text,
-        }
+        # So they stand in files: with the preset's, roles in one order.
+        options = {"preset": preset, **PRESETS[preset], **chosen}
+        options["roles"] = _in_order(chosen.get("roles", places.roles()), places.roles())
+        options["layers"] = given["layers"]
         super().__init__(places, options)
         self._check()
         self.layers = nn.ModuleDict()
