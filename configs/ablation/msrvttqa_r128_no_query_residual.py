@@ -1,0 +1,11 @@
+# tools/dist_train.sh configs/ablation/msrvttqa_r128_no_query_residual.py 8
+# Paper, table 2, r=128, nor query residual: Adapter r=128, MSRVTT-QA: validation accuracy 41.5.
+_base_ = [
+    '../_base_/models/blip_base_vqa.py', '../_base_/datasets/msrvtt_qa_8f.py',
+    '../_base_/schedules/adamw_cosine_10e_bs24.py', '../_base_/answer_runtime.py',
+]
+model = dict(
+    visual=dict(img_size=384),
+    answer_list='data/msrvtt_qa/answer_list.json',
+    adapter=dict(
+        bottleneck=128, towers=['visual', 'cross'], sharing='none', query_residual='off', textual_branch=False))
