@@ -58,7 +58,10 @@ class UniAdapter(Adapter):
         }
         missing = [tower for tower in towers if not self._groups[tower]]
         if missing:
-            raise ValueError(f"adapter.towers names {missing}, which this model does not have.")
+            raise ValueError(
+                f"adapter.towers names {missing}, which this model does not have: its sites are "
+                f"{sorted(places.slots)}. Take them out of adapter.towers={towers}."
+            )
         decoder_slots = places.of("decoder.after_cross") if "cross" in towers else {}
         groups = {tower: self._groups[tower] for tower in towers}
         self._deepest = depth = 1 + max(chain(decoder_slots, *groups.values()), default=-1)

@@ -15,6 +15,7 @@ from uniadapter.checkpoints.state import digest_frozen
 from uniadapter.registry import MODELS
 
 from ..adapters.base import Adapter
+from ..check_config import check_model_cfg
 from ..sites import Places, disabled
 from ..taps import Call, Recorder, Taps, in_form_of, last_output
 from .charts import Chart
@@ -50,8 +51,9 @@ class AdaptedBackbone(BaseModule):
         init_cfg (dict, optional): Of this module; the backbone has its own.
 
     Raises:
-        ValueError: If there is no chart for the backbone, a path of it does not exist, or the
-            adapter wants a site that the backbone does not have.
+        ValueError: If a type is unknown or does not take an option of the adapter, there is no
+            chart for the backbone, a path of it does not exist, or the adapter wants a site that
+            the backbone does not have.
     """
 
     def __init__(
@@ -64,7 +66,7 @@ class AdaptedBackbone(BaseModule):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        self.backbone: Any = backbone if isinstance(backbone, nn.Module) else ROOT.build(backbone)
+        self.backbone: Any = backbone if isinstance(backbone, nn.Module) else _build(backbone)
         self.train_backbone = train_backbone
         self.role = role
         # A backbone that was written with sites needs no chart.
@@ -82,6 +84,7 @@ class AdaptedBackbone(BaseModule):
             parameter.requires_grad_(train_backbone)
         self.adapter: Adapter | None = None
         if adapter is not None:
+            check_model_cfg(adapter, "adapter")
             self.adapter = MODELS.build(adapter, default_args={"places": self._places})
             if self.adapter.tapped and train_backbone:
                 raise ValueError(
@@ -170,6 +173,23 @@ class AdaptedBackbone(BaseModule):
 
     def _fingerprint(self) -> str:
         return digest_frozen({"backbone": self.backbone})
+
+
+def _build(config: Any) -> Any:
+    """Build a backbone of the current scope, or of the one in its prefix."""
+    kind = config.get("type") if isinstance(config, Mapping) else None
+    if kind is None:
+        raise ValueError(
+            f"backbone={config!r} must be a dict with a `type`, such as 'mmpretrain.ResNet'."
+        )
+    with ROOT.switch_scope_and_registry(config.get("_scope_")) as registry:
+        if isinstance(kind, str) and registry.get(kind) is None:
+            raise ValueError(
+                f"backbone.type={kind!r} is not registered in the scope {registry.scope!r}: write "
+                "the scope in front, such as 'mmpretrain.ResNet', and import a class of your own "
+                "by custom_imports."
+            )
+    return ROOT.build(config)
 
 
 @torch.no_grad()

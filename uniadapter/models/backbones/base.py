@@ -183,8 +183,8 @@ def playing(role: str, tower: Any, task: str) -> Any:
         ValueError: If there is no tower, or it does not play the role.
     """
     need = f"{task} needs a tower to {_PURPOSE[role]} (the role {role!r})"
+    key = "text" if role == "fusion" else role
     if tower is None:
-        key = "text" if role == "fusion" else role
         raise ValueError(f"{need}, and there is none: set model.{key}.")
     plays = getattr(tower, "roles", ())
     if role in plays:
@@ -195,4 +195,4 @@ def playing(role: str, tower: Any, task: str) -> Any:
             f"{need}, and {name} has no cross-attention: name another tower in model.text, or, "
             "for retrieval, set model.matching=None and rank by similarity alone (k_test=0)."
         )
-    raise ValueError(f"{need}, and {name} plays {list(plays)}: name another tower.")
+    raise ValueError(f"{need}, and {name} plays {list(plays)}: name another tower in model.{key}.")

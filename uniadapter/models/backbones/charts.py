@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,10 +50,12 @@ class Chart:
         """Make a chart from a config: ``layers``, ``sites`` (a dict a site) and further fields.
 
         Raises:
-            ValueError: If a key is missing or unknown.
+            ValueError: If a key is missing or unknown, or a value is of another kind.
         """
         if isinstance(config, Chart):
             return config
+        if not isinstance(config, Mapping):
+            raise ValueError(f"chart={config!r} must be the name of a chart or a dict.")
         options = dict(config)
         unknown = set(options) - {"layers", "sites", "channels_first", "linears"}
         if unknown or not {"layers", "sites"} <= set(options):
@@ -61,17 +63,34 @@ class Chart:
                 f"chart={dict(config)!r} must have the keys 'layers' and 'sites' and may have "
                 "'channels_first' and 'linears'."
             )
-        sites = {}
-        for name, place in options.pop("sites").items():
-            wrong = set(place) - {"write", "read", "input"}
-            if wrong or "write" not in place:
+        layers, sites = options.pop("layers"), options.pop("sites")
+        if not isinstance(layers, str):
+            if not isinstance(layers, list | tuple) or not layers or not _all_names(layers):
                 raise ValueError(
-                    f"chart.sites.{name}={dict(place)!r} must have the key 'write' and may have "
-                    "'read' and 'input'."
+                    f"chart.layers={layers!r} must be the name of the list of layers, or a list "
+                    "with the name of each layer."
                 )
-            sites[name] = Place(**place)
-        layers = options.pop("layers")
-        return cls(layers if isinstance(layers, str) else tuple(layers), sites, **options)
+            layers = tuple(layers)
+        for name in ("sites", "linears"):
+            value = sites if name == "sites" else options.get(name, {})
+            if not isinstance(value, Mapping):
+                raise ValueError(f"chart.{name}={value!r} must be a dict.")
+        return cls(layers, {name: _place(name, place) for name, place in sites.items()}, **options)
+
+
+def _all_names(values: Iterable[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
+
+
+def _place(site: str, place: Any) -> Place:
+    """A place of a chart's config."""
+    good = isinstance(place, Mapping) and "write" in place and _all_names(place.values())
+    if not good or set(place) - {"write", "read", "input"}:
+        raise ValueError(
+            f"chart.sites.{site}={place!r} must be a dict of names of modules: it must have the "
+            "key 'write' and may have 'read' and 'input'."
+        )
+    return Place(**place)
 
 
 def _projections(*names: str, cross: bool = False) -> dict[str, str | tuple[str, int, int]]:

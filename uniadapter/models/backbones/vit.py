@@ -18,6 +18,7 @@ from ..linears import adapted
 from ..prefix_cache import PrefixCache
 from ..prefix_identity import draws
 from ..sites import Grid, LayerSites, Slot
+from .image_size import check_pixels, check_sides
 
 _ViT = mmpretrain_models().VisionTransformer
 _Attention = mmpretrain_models().utils.MultiheadAttention
@@ -53,10 +54,7 @@ def sizes_of(arch: str | dict, img_size: int, patch_size: int) -> dict[str, int]
             f"visual.arch.embed_dims={arch['embed_dims']} is no multiple of "
             f"visual.arch.num_heads={arch['num_heads']}."
         )
-    if img_size % patch_size:
-        raise ValueError(
-            f"visual.img_size={img_size} is no multiple of visual.patch_size={patch_size}."
-        )
+    check_sides(img_size, patch_size)
     return dict(arch)
 
 
@@ -275,6 +273,7 @@ class BlipViT(_ViT):  # type: ignore[misc, valid-type]
         Returns:
             Tensor: Tokens of shape (B, M, D), the class token first.
         """
+        check_pixels(x.shape, self.patch_size)
         x, resolution = self.patch_embed(x)
         x = torch.cat((self.cls_token.expand(x.shape[0], -1, -1), x), dim=1)
         pos = self.resize_pos_embed(

@@ -44,6 +44,7 @@ class GenerativeModel(VisionLanguageModel):
         **kwargs: Any,
     ) -> None:
         super().__init__(visual=visual, decoder=decoder, **kwargs)
+        self.role("decoder")
         self.generation = GenerationConfig(**(generation or {}))
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"model.label_smoothing={label_smoothing} must be in [0, 1).")

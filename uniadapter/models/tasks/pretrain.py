@@ -37,6 +37,7 @@ class BlipPretrainModel(RetrievalModel):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, decoder=decoder, train_backbone=train_backbone, **kwargs)
+        self.role("decoder")
         self.label_smoothing = label_smoothing
 
     def loss(
