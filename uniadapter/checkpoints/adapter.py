@@ -125,7 +125,7 @@ def _check_frozen(folder: Path, config: dict[str, Any], model: nn.Module) -> Non
         )
     elif heads != config["frozen_heads_sha256"]:
         raise ValueError(
-            f"{folder} was trained with frozen heads of other weights (train_heads=False; sha256 "
+            f"{folder} was trained with frozen heads of other weights (sha256 "
             f"{config['frozen_heads_sha256'][:12]}..., here {heads[:12]}...): set model.pretrained "
             "to the weights it was trained from."
         )

@@ -8,6 +8,7 @@ from .adapters import (
     PeftAdapter,
     STAdapter,
     UniAdapter,
+    UniPT,
 )
 from .backbones import (
     AdaptedBackbone,
@@ -72,6 +73,7 @@ __all__ = [
     "STAdapter",
     "SentencePieceTokenizer",
     "UniAdapter",
+    "UniPT",
     "VQAModel",
     "VisionLanguageModel",
     "build_model",

@@ -219,6 +219,8 @@ class Places:
         switches (list): What else a method changes: objects whose attribute ``enabled`` a bare
             run sets to False.
         enabled (bool): Whether the adapter acts; see :func:`disabled`.
+        embeddings (dict): Widths of what the task compares, by role.
+        frozen (set): Roles whose states nothing reads but what is frozen.
     """
 
     slots: dict[str, dict[int, Slot]] = field(default_factory=dict)
@@ -226,6 +228,8 @@ class Places:
     towers: dict[str, nn.Module] = field(default_factory=dict)
     switches: list[Any] = field(default_factory=list)
     enabled: bool = True
+    embeddings: dict[str, int] = field(default_factory=dict)
+    frozen: set[str] = field(default_factory=set)
 
     def add(self, role: str, layers: Iterable[tuple[int, LayerSites]]) -> None:
         """Add the sites of a role.

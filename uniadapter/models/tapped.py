@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -61,7 +61,7 @@ class TappedRole:
         def run() -> torch.Tensor:
             return self.tower.tokens(x, frames=frames)
 
-        return Call(self.tower, self._layers(), run, taps=taps)
+        return self._call(run, taps=taps)
 
     def states(self, words: Words, want: Want = "all") -> torch.Tensor:
         """See :class:`~uniadapter.models.backbones.base.Text`."""
@@ -72,7 +72,7 @@ class TappedRole:
             # A tower that puts what stands for a text in front has it once more behind.
             return states if place is None else states[:, 1:]
 
-        return self._led(Call(self.tower, self._layers(), run, words.mask, place), want)
+        return self._led(self._call(run, words.mask, place), want)
 
     def fuse(
         self,
@@ -89,7 +89,7 @@ class TappedRole:
             with _plainly(self.tower):
                 return self.tower.fuse(words, memory, "all", states)
 
-        call = Call(self.tower, self._layers(), run, words.mask, reads=lambda: _texts_read(memory))
+        call = self._call(run, words.mask, reads=lambda: _texts_read(memory))
         return self._led(call, want)
 
     def memory(self, *args: Any, **kwargs: Any) -> Any:
@@ -108,8 +108,11 @@ class TappedRole:
         words, states = begun.rows
         return self.fuse(words, memory, want, states)
 
-    def _layers(self) -> list[nn.Module]:
-        return self.tower.role_layers(self.role)
+    def _call(self, run: Callable[[], torch.Tensor], *args: Any, **options: Any) -> Call:
+        layers: list[nn.Module] = self.tower.role_layers(self.role)
+        call = Call(self.tower, layers, run, *args, **options)
+        call.dropout = self.adapter.tower_dropout
+        return call
 
     def _led(self, call: Call, want: Want) -> torch.Tensor:
         """What the adapter makes of a run, behind the token that stands for the whole."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -155,6 +156,9 @@ class Call:
         place (Tensor, optional): (B,) long, see :class:`Taps`.
         reads (Callable, optional): Makes :meth:`reads`.
         taps (Taps, optional): Of a run of the same tokens, where there was one.
+
+    Attributes:
+        dropout (bool): Whether taps are read with the tower's dropout on, where it is on.
     """
 
     def __init__(
@@ -167,6 +171,7 @@ class Call:
         reads: Callable[[], Read] | None = None,
         taps: Taps | None = None,
     ) -> None:
+        self.dropout = False
         self.tower, self.layers, self.mask, self.place = tower, layers, mask, place
         self._run, self._reads, self._taps = run, reads, taps
 
@@ -175,12 +180,12 @@ class Call:
         return self._run()
 
     def taps(self) -> Taps:
-        """The states of all layers of one run in evaluation mode, without a graph.
+        """The states of all layers of one run without a graph, by default in evaluation mode.
 
         Frozen layers would only add noise by their dropout, and with it every run would differ.
         """
         if self._taps is None:
-            with evaluating(self.tower):
+            with nullcontext() if self.dropout else evaluating(self.tower):
                 hidden, out, *_ = Recorder(self.layers)(self._run)
             # A tower that can't run nothing runs a row that is not there.
             hidden = tuple(state[: len(out)] for state in hidden)

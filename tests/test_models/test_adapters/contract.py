@@ -10,6 +10,7 @@ import ast
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -80,6 +81,7 @@ class Method:
         same_paths (bool): Whether the model takes the fast paths that it takes without the method.
             Else bits are compared on the plain way.
         own (str): Pattern of the names of what it trains.
+        idle (str): Pattern of those among them that no output depends on.
         refuses (Mapping): By name of a model that it doesn't serve, a pattern of the error.
         core (Collection): Models that the core suite tries it on; the deep suite tries all.
         steps (int): Until the gradient has come everywhere from where it starts at zero.
@@ -90,6 +92,7 @@ class Method:
     merges: bool = False
     same_paths: bool = True
     own: str = r"adapter\."
+    idle: str = "(?!)"
     refuses: Mapping[str, str] = field(default_factory=dict)
     core: Collection[str] = KINDS
     steps: int = 3
@@ -127,6 +130,28 @@ def tutorial_classes() -> dict[str, Any]:
     found: dict[str, Any] = {"__name__": "tutorials"}
     exec(compile(ast.Module(kept, []), "docs/tutorials.md", "exec"), found)
     return found
+
+
+_NO_EMBEDDING = dict.fromkeys(
+    ("vqa", "albef_vqa", "caption", "mmpretrain_vit", "hosted_vit"),
+    "adapter.side_dim=12 is the width beside",
+)
+
+
+def unipt(
+    core: Collection[str], refuses: Mapping[str, str] = MappingProxyType({}), **options: Any
+) -> Method:
+    """UniPT, which reads states and so runs texts another way than the bare towers do."""
+    return Method(
+        {"type": "UniPT", **options},
+        starts_frozen=options.get("start") == "frozen",
+        same_paths=False,
+        # The confidence is a softmax, which takes the bias out.
+        idle=r"adapter\.sides\.\w+\.gate\.bias",
+        refuses=refuses,
+        core=core,
+        steps=8,
+    )
 
 
 TOYS = tutorial_classes()
@@ -195,6 +220,13 @@ METHODS: dict[str, Method] = {
         uniadapter(decoder="own"), core=("vqa", "caption"), refuses=_refusals(decoder="own")
     ),
     "beside": Method(beside, core=tuple(MODELS), steps=8, same_paths=False),
+    "unipt": unipt(("blip_video", "clip", "albef")),
+    "unipt-frozen_start": unipt(
+        ("blip_image", "vqa", "caption", "mmpretrain_vit"), start="frozen", reduction=4
+    ),
+    "unipt-some_taps": unipt(
+        ONE, _NO_EMBEDDING, taps="0-1", side_dim=12, confidence="uniform", start="published"
+    ),
     "sequential_and_parallel": Method({"type": TOYS["TwoTerms"], "rank": 4}),
     "mean_of_a_frame": Method(
         {"type": TOYS["FrameMean"]},

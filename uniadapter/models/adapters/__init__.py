@@ -7,7 +7,7 @@ from .lora import LoRA
 from .peft import PeftAdapter
 from .st_adapter import STAdapter
 from .uniadapter import UniAdapter
-from .unipt import SideNet, StageReduction
+from .unipt import SideNet, StageReduction, UniPT
 
 __all__ = [
     "Adapter",
@@ -19,4 +19,5 @@ __all__ = [
     "SideNet",
     "StageReduction",
     "UniAdapter",
+    "UniPT",
 ]

@@ -18,23 +18,26 @@ from ..sites import Places, disabled
 from ..taps import Call
 
 
-def parse_layers(value: Iterable[int] | str | None, depth: int, key: str) -> list[int]:
+def parse_layers(
+    value: Iterable[int] | str | None, depth: int, key: str, lowest: int = 1
+) -> list[int]:
     """Turn a choice of layers, counted from 1 as in the paper, into indices from 0.
 
     Args:
         value (Iterable[int] | str, optional): Layer numbers such as ``[5, 6]`` or ``'1-4,9-12'``.
             None chooses all of them.
-        depth (int): Number of layers.
+        depth (int): Number of the last layer.
         key (str): Name of the option, for the error.
+        lowest (int): Number of the first; 0 where the embedding counts as one. Defaults to 1.
 
     Returns:
         list[int]: Sorted indices from 0.
 
     Raises:
-        ValueError: If a number is not in 1..depth, repeats, or the text is no list of ranges.
+        ValueError: If a number is not in lowest..depth, repeats, or the text is no list of ranges.
     """
     if value is None:
-        return list(range(depth))
+        return list(range(depth + 1 - lowest))
     numbers: list[int] = []
     if isinstance(value, str):
         for part in value.split(","):
@@ -46,12 +49,14 @@ def parse_layers(value: Iterable[int] | str | None, depth: int, key: str) -> lis
         numbers = [int(number) for number in value]
     if not numbers:
         raise ValueError(f"{key}={value!r} chooses no layer: name at least one, or None for all.")
-    wrong = sorted({number for number in numbers if not 1 <= number <= depth})
+    wrong = sorted({number for number in numbers if not lowest <= number <= depth})
     if wrong:
-        raise ValueError(f"{key}={value!r}: layers {wrong} do not exist, choose from 1..{depth}.")
+        raise ValueError(
+            f"{key}={value!r}: layers {wrong} do not exist, choose from {lowest}..{depth}."
+        )
     if len(set(numbers)) != len(numbers):
         raise ValueError(f"{key}={value!r} names a layer twice.")
-    return sorted(number - 1 for number in numbers)
+    return sorted(number - lowest for number in numbers)
 
 
 def check_choice(value: object, choices: Iterable[object], key: str) -> None:
@@ -75,6 +80,13 @@ class Adapter(nn.Module):
     #: Roles whose runs :meth:`run` takes the place of, all else being the tower's. A method that
     #: fills sites has none.
     tapped: tuple[str, ...] = ()
+
+    #: Those among them whose embedding, where the task compares one, gets a :meth:`term`. What
+    #: projects it stays frozen.
+    embedded: tuple[str, ...] = ()
+
+    #: Whether taps are read with the towers' dropout on while the model trains.
+    tower_dropout: bool = False
 
     def __init__(self, places: Places, options: dict[str, Any]) -> None:
         super().__init__()
@@ -163,6 +175,24 @@ class Adapter(nn.Module):
             Tensor: States (B, L, W), those of the tower's tokens in their order.
         """
         return call()
+
+    def term(self, role: str, embedding: torch.Tensor) -> torch.Tensor:
+        """What is added to an embedding of a role of :attr:`embedded`, before its norm.
+
+        It is asked for behind :meth:`run`, for the rows of that run.
+
+        Args:
+            role (str): ``'visual'`` or ``'text'``.
+            embedding (Tensor): Of the frozen tower and projection, (B, E).
+
+        Returns:
+            Tensor: (B, E).
+        """
+        raise NotImplementedError
+
+    def adds(self, role: str) -> bool:
+        """Whether :meth:`term` is asked for a role: where it is embedded and not disabled."""
+        return role in self.embedded and self.places.enabled
 
     def takes(self, role: str) -> bool:
         """Whether :meth:`run` is asked for a role: where it is one of its own and not disabled."""

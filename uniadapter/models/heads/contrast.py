@@ -49,13 +49,21 @@ class ContrastHead(Head):
         self.vision_proj = nn.Linear(visual_dim, embed_dim, bias=bias)
         self.text_proj = nn.Linear(text_dim, embed_dim, bias=bias)
 
-    def visual(self, states: torch.Tensor) -> torch.Tensor:
-        """Features (..., E) of media with states (..., Dv): length 1, at least float32."""
-        return F.normalize(at_least_float32(self.vision_proj(states)), dim=-1)
+    def visual(self, states: torch.Tensor, term: torch.Tensor | None = None) -> torch.Tensor:
+        """Features (..., E) of media with states (..., Dv): length 1, at least float32.
 
-    def text(self, states: torch.Tensor) -> torch.Tensor:
-        """Features (..., E) of texts with states (..., Dt): length 1, at least float32."""
-        return F.normalize(at_least_float32(self.text_proj(states)), dim=-1)
+        ``term`` (..., E), if there is one, is added to the projected states.
+        """
+        return self._feature(self.vision_proj(states), term)
+
+    def text(self, states: torch.Tensor, term: torch.Tensor | None = None) -> torch.Tensor:
+        """Features (..., E) of texts with states (..., Dt); see :meth:`visual`."""
+        return self._feature(self.text_proj(states), term)
+
+    @staticmethod
+    def _feature(embedding: torch.Tensor, term: torch.Tensor | None) -> torch.Tensor:
+        embedding = at_least_float32(embedding)
+        return F.normalize(embedding if term is None else embedding + term, dim=-1)
 
     def forward(self, visual: torch.Tensor, text: torch.Tensor) -> Features:
         """Features (B, E) of media (B, Dv) and of texts (B, Dt)."""

@@ -83,11 +83,11 @@ class VisionLanguageModel(BaseModel):
             if tower is not None:
                 tower.grad_checkpointing = tower.grad_checkpointing or grad_checkpointing
                 tower.fast = self.fast
+        self.train_heads = train_heads
         if adapter is not None:
             self.adapter = MODELS.build(adapter, default_args={"places": self.places()})
             self.register_load_state_dict_pre_hook(_read_former_names)
         self.train_backbone = train_backbone
-        self.train_heads = train_heads
         self.pretrained = pretrained
         # Items that the last loss was a mean over on this rank, where it has one term; by these
         # accumulated steps are weighed.
@@ -178,12 +178,18 @@ class VisionLanguageModel(BaseModel):
             found.update(self.head(role).scalars())
         return found
 
+    def kept_heads(self) -> set[str]:
+        """Names of heads that stay frozen, because the adapter adds to what they give."""
+        return set()
+
     def components(self) -> dict[str, list[nn.Parameter]]:
         """All parameters by component: ``backbone``, ``adapter``, ``heads``, ``temperature``."""
-        parts = {
-            "backbone": [p for tower in self.towers().values() for p in tower.parameters()],
-            "heads": [p for head in self.heads().values() for p in head.parameters()],
-        }
+        parts: dict[str, list[nn.Parameter]] = {"backbone": [], "heads": []}
+        for tower in self.towers().values():
+            parts["backbone"] += tower.parameters()
+        kept = self.kept_heads()
+        for name, head in self.heads().items():
+            parts["backbone" if name in kept else "heads"] += head.parameters()
         if self.adapter is not None:
             parts.update(self.adapter.components())
         for name, parameter in self.scalars().items():

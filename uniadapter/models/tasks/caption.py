@@ -11,6 +11,7 @@ from uniadapter.registry import MODELS
 from ..adapters.base import check_choice
 from ..generation import generate
 from ..heads import decoder_loss
+from ..sites import Places
 from .generative import GenerativeModel
 
 
@@ -69,6 +70,12 @@ class CaptionModel(GenerativeModel):
                     f"{key}={length} leaves no room for a caption behind it: set it to at least "
                     f"{begin + behind}, or shorten the prompt."
                 )
+
+    def places(self) -> Places:
+        """As the base class; a frozen decoder reads the visual tokens."""
+        places = super().places()
+        places.frozen = {"visual"}
+        return places
 
     def prompt_ids(self) -> list[int]:
         """Ids of ``[DEC]`` and the prompt."""

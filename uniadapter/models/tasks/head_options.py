@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -67,3 +68,23 @@ def head_configs(
                 "once."
             )
     return found
+
+
+def option_value(config: Mapping[str, Any], name: str) -> Any:
+    """What a head that is not built yet will have for an option.
+
+    Args:
+        config (Mapping): Its config.
+        name (str): The option.
+
+    Returns:
+        The value of the config, or the default of its class; None where the class is not known.
+    """
+    if config.get(name) is not None:
+        return config[name]
+    kind = config["type"]
+    cls = MODELS.get(kind) if isinstance(kind, str) else kind
+    if cls is None:
+        return None
+    found = inspect.signature(cls).parameters.get(name)
+    return None if found is None or found.default is found.empty else found.default

@@ -17,8 +17,10 @@ from ..execution import Factor, Words
 from ..heads import ContrastHead, MatchBatch, MatchingHead, MomentumContrastHead
 from ..necks import FrameAwareAttention, MeanPooling
 from ..necks.frame_attention import build_frame_attention
+from ..sites import Places
 from .base import VisionLanguageModel
-from .head_options import HEAD_OPTIONS, head_configs
+from .embeddings import EmbeddingTerms
+from .head_options import HEAD_OPTIONS, head_configs, option_value
 from .scoring import TextScoring
 
 _CONTRAST = {"type": "MomentumContrastHead"}
@@ -26,7 +28,7 @@ _MATCHING = {"type": "MatchingHead"}
 
 
 @MODELS.register_module()
-class RetrievalModel(TextScoring, VisionLanguageModel):
+class RetrievalModel(TextScoring, EmbeddingTerms, VisionLanguageModel):
     """Retrieval on BLIP's towers (spec section 4): a contrastive head, ITM, PFA.
 
     Args:
@@ -63,8 +65,9 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
     ) -> None:
         flat = {name: kwargs.pop(name) for name in HEAD_OPTIONS if name in kwargs}
         heads = head_configs(contrast, matching, flat)
-        # Whether it can re-rank; known before the base class asks for the roles.
+        # Whether it can re-rank; known before the base class asks for roles and places.
         self.matches = "matching" in heads
+        self.embed_dim = option_value(heads["contrast"], "embed_dim")
         super().__init__(visual=visual, text=text, adapter=adapter, **kwargs)
         if self.matches and self.text.encoder_width != self.visual.embed_dims:
             raise ValueError(
@@ -130,6 +133,13 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
         written = ("decoder",) if self.decoder is not None else ()
         return ("visual", "text", *(("fusion",) if self.matches else ()), *written)
 
+    def places(self) -> Places:
+        """As the base class, with the embeddings."""
+        places = super().places()
+        places.embeddings = dict.fromkeys(("visual", "text"), self.embed_dim)
+        places.frozen = set() if self.train_heads else {"fusion"}
+        return places
+
     def _special_ids(self) -> tuple[int, int]:
         """Ids of ``[DEC]`` and ``[ENC]``, the last two words of the vocabulary."""
         tokenizer, size = getattr(self.data_preprocessor, "tokenizer", None), self.text.vocab_size
@@ -165,7 +175,10 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
         """
         tokens = self.encode_frames(pixels, prefix, class_only)
         cls, contrast = tokens[:, :, 0], self.contrast
-        return tokens, contrast.visual(self.pooling(cls)), contrast.visual(cls)
+        # A video's term is the mean of its frames', as its embedding is.
+        term = self.embedding_term("visual", cls)
+        pooled = None if term is None else self.pooling(term)
+        return tokens, contrast.visual(self.pooling(cls), pooled), contrast.visual(cls, term)
 
     def encode_text(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, class_only: bool = False
@@ -182,7 +195,8 @@ class RetrievalModel(TextScoring, VisionLanguageModel):
         """
         words = Words(input_ids, attention_mask)
         tokens = self.role("text").states(words, "first" if class_only else "all")
-        return tokens, self.contrast.text(tokens[:, 0])
+        cls = tokens[:, 0]
+        return tokens, self.contrast.text(cls, self.embedding_term("text", cls))
 
     def features(
         self,

@@ -21,6 +21,7 @@ from ..backbones.bert import BertModel
 from ..execution import Words
 from ..generation import generate
 from ..heads import AnswerHead, decoder_loss
+from ..sites import Places
 from .generative import GenerativeModel
 
 _GENERATION = {"num_beams": 3, "max_length": 10, "min_length": 1}
@@ -156,6 +157,12 @@ class VQAModel(GenerativeModel):
                 "current",
                 logging.WARNING,
             )
+
+    def places(self) -> Places:
+        """As the base class; a frozen decoder reads the questions' states."""
+        places = super().places()
+        places.frozen = {"fusion"}
+        return places
 
     def encode_question(
         self, pixels: torch.Tensor, input_ids: torch.Tensor, attention_mask: torch.Tensor

@@ -1,7 +1,8 @@
 """UniPT: a parallel network that reads a frozen tower's states (CVPR 2024, arXiv 2308.14316)."""
 
+from .method import UniPT
 from .presets import PRESETS
 from .reduction import StageReduction
 from .side import SideNet, side_net
 
-__all__ = ["PRESETS", "SideNet", "StageReduction", "side_net"]
+__all__ = ["PRESETS", "SideNet", "StageReduction", "UniPT", "side_net"]
