@@ -109,6 +109,20 @@ def test_the_evaluation_scores_both_directions(configs: dict[str, str]) -> None:
         assert [int((part != -100).sum()) for part in scores] == [12, 6]
 
 
+def test_texts_are_as_long_as_the_model_keeps_them(configs: dict[str, str], tmp_path: Any) -> None:
+    """A model that keeps fewer tokens than the longest caption has is compared on what it keeps."""
+    cut = tmp_path / "cut.py"
+    cut.write_text(
+        f"_base_ = {configs['albef']!r}\nmodel = dict(data_preprocessor=dict(max_text_len=7))\n"
+    )
+    sizes = measure.Sizes(str(cut), frames=1, texts=6, media=2)
+    measured = measure.measure_rerank(sizes, ["fp32"], 1)
+    assert max(measured.lengths) == 7
+    naive, ours = measured.naive_scores[0], measured.scores["fp32"][0]
+    assert naive.shape == ours.shape == (12,)
+    torch.testing.assert_close(ours, naive, atol=1e-4, rtol=0)
+
+
 def test_the_command_prints_json_alone(
     configs: dict[str, str], capfd: pytest.CaptureFixture
 ) -> None:

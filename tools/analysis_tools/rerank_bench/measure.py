@@ -120,12 +120,18 @@ def _fastest_chunk(score: Callable[[int, int], Any]) -> int:
     return min(seconds, key=seconds.__getitem__)
 
 
+def _longest(model: RetrievalModel) -> int:
+    """Tokens that the naive way pads all texts to: as many as the model keeps, 35 at most."""
+    return min(MAX_LENGTH, model.data_preprocessor.max_text_len)
+
+
 def _prepare(sizes: Sizes) -> tuple[RetrievalModel, RandomMedia, list[int]]:
     cfg = read_config(sizes.config, sizes.layers, sizes.pfa)
     model = random_model(cfg, sizes.seed)
     lengths = caption_lengths(sizes.texts, sizes.seed)
     if sizes.full_texts:
         lengths = [MAX_LENGTH] * sizes.texts
+    lengths = [min(length, _longest(model)) for length in lengths]
     captions = random_captions(model.data_preprocessor.tokenizer, lengths, sizes.seed)
     shares = [captions[row :: sizes.media] for row in range(sizes.media)]
     visual = cfg.model.visual
@@ -144,14 +150,14 @@ def _batches(model: RetrievalModel, media: Dataset) -> Iterator[Tensor]:
 def _texts(model: RetrievalModel, media: RandomMedia) -> tuple[Tensor, Tensor]:
     """Ids and mask of all captions, media in order."""
     captions = [text for texts in media.captions for text in texts]
-    return model.data_preprocessor.tokenizer(captions, MAX_LENGTH)
+    return model.data_preprocessor.tokenizer(captions, _longest(model))
 
 
 class _NaiveRerank:
     """Media and texts, encoded the naive way, and their scores."""
 
     def __init__(self, model: RetrievalModel, media: RandomMedia) -> None:
-        self.naive = NaiveModel(model, MAX_LENGTH)
+        self.naive = NaiveModel(model, _longest(model))
         self.ids, self.mask = _texts(model, media)
         self.tokens, _, self.frames = self.naive.encode_visual(next(_batches(model, media)))
         self.text_cls, self.texts = self.naive.encode_text(self.ids, self.mask)
@@ -192,7 +198,7 @@ def measure_rerank(sizes: Sizes, precisions: list[str], repeats: int) -> Measure
     naive, count = _NaiveRerank(model, media), len(lengths)
     chunk = sizes.chunk or _fastest_chunk(lambda part, size: naive.score(min(part, count), size))
     result = Measured(naive.tokens[0].shape[0] * naive.tokens.shape[2], lengths, chunk)
-    each = naive_operations(model, result.tokens, count, MAX_LENGTH)
+    each = naive_operations(model, result.tokens, count, _longest(model))
     result.naive_operations = sizes.media * each
     result.operations = sizes.media * useful_operations(model, result.tokens, lengths)
     result.operations += begun_operations(model, lengths)
@@ -233,7 +239,7 @@ def measure_evaluation(sizes: Sizes, precisions: list[str], repeats: int) -> Mea
         Measured: Seconds and the scores of both directions, -100 outside of the shortlists.
     """
     model, media, lengths = _prepare(sizes)
-    naive = NaiveModel(model, MAX_LENGTH)
+    naive = NaiveModel(model, _longest(model))
     ids, mask = _texts(model, media)
 
     def score(part: int, size: int) -> Tensor:
