@@ -35,6 +35,7 @@ FOLDERS = (
     "parallel_adapter",
     "lora",
     "peft",
+    "ladder",
     "bitfit",
     "st_adapter",
 )

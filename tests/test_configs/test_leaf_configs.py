@@ -32,6 +32,7 @@ FULL_SIZE = (
     "parallel_adapter",
     "lora",
     "peft",
+    "ladder",
     "bitfit",
     "st_adapter",
 )
@@ -65,6 +66,8 @@ def narrow(model: dict[str, Any]) -> dict[str, Any]:
         del model["text"]["encoder_width"]
     if model.get("adapter") and "bottleneck" in model["adapter"]:
         model["adapter"]["bottleneck"] = 4
+    if model.get("adapter") and "reduction" in model["adapter"]:
+        model["adapter"]["num_heads"] = 2
     if "queue_size" in model:
         model["queue_size"] = 8
     return model

@@ -165,6 +165,12 @@ def beside(model: Model) -> dict[str, Any]:
     return {"type": TOYS["Beside"], "rank": 4, "roles": roles}
 
 
+def ladder(model: Model) -> dict[str, Any]:
+    """Side towers; a question's own states are read by the fusion alone."""
+    roles = {models.albef_vqa: ["visual", "fusion"]}.get(model.build)
+    return {"type": "Ladder", "reduction": 4, "num_heads": 2, "roles": roles}
+
+
 # All of its schemes with all query residuals, and every variant at both ends.
 _SCHEMES = [(s, q) for s in ("none", "down", "up", "down+up") for q in ("off", "shared", "own")]
 _VARIANTS: dict[str, dict[str, Any]] = {
@@ -227,6 +233,7 @@ METHODS: dict[str, Method] = {
     "unipt-some_taps": unipt(
         ONE, _NO_EMBEDDING, taps="0-1", side_dim=12, confidence="uniform", start="published"
     ),
+    "ladder": Method(ladder, starts_frozen=False, same_paths=False, core=tuple(MODELS)),
     "sequential_and_parallel": Method({"type": TOYS["TwoTerms"], "rank": 4}),
     "mean_of_a_frame": Method(
         {"type": TOYS["FrameMean"]},

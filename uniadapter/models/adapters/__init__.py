@@ -3,6 +3,7 @@
 from .base import Adapter
 from .bitfit import BitFit
 from .bottleneck import BottleneckAdapter
+from .ladder import Ladder
 from .lora import LoRA
 from .peft import PeftAdapter
 from .st_adapter import STAdapter
@@ -13,6 +14,7 @@ __all__ = [
     "Adapter",
     "BitFit",
     "BottleneckAdapter",
+    "Ladder",
     "LoRA",
     "PeftAdapter",
     "STAdapter",
