@@ -38,6 +38,7 @@ FOLDERS = (
     "ladder",
     "bitfit",
     "st_adapter",
+    "unipt",
 )
 LEAVES = sorted(
     path.relative_to(ROOT).as_posix()

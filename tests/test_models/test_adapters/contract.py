@@ -231,7 +231,12 @@ METHODS: dict[str, Method] = {
         ("blip_image", "vqa", "caption", "mmpretrain_vit"), start="frozen", reduction=4
     ),
     "unipt-some_taps": unipt(
-        ONE, _NO_EMBEDDING, taps="0-1", side_dim=12, confidence="uniform", start="published"
+        ONE,
+        _NO_EMBEDDING,
+        taps="0-1",
+        side_dim=12,
+        confidence="uniform",
+        start="published",
     ),
     "ladder": Method(ladder, starts_frozen=False, same_paths=False, core=tuple(MODELS)),
     "sequential_and_parallel": Method({"type": TOYS["TwoTerms"], "rank": 4}),

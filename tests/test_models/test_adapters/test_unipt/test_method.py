@@ -65,10 +65,24 @@ def hidden(layers: Any, run: Any) -> list[Tensor]:
     return list(Recorder(list(layers))(run).hidden)
 
 
-def test_features_are_the_formula_frame_by_frame():
+CHOICES = pytest.mark.parametrize(
+    ("adapter", "changes", "chosen"),
+    [
+        ({}, {}, (0, 1, 2)),
+        ({"taps": "1-2", "side_dim": 5, "reduction": 4}, {}, (1, 2)),
+        ({"confidence": "uniform"}, {"confidence": "uniform"}, (0, 1, 2)),
+        ({"identity": False}, {"residual": "none"}, (0, 1, 2)),
+    ],
+)
+
+
+@CHOICES
+def test_features_are_the_formula_frame_by_frame(
+    adapter: dict[str, Any], changes: dict[str, Any], chosen: tuple[int, ...]
+):
     """z + U(relu(F)) of every frame and text, z being the frozen embedding; videos are means."""
-    model, batch = randomize(tiny(fast=False)), tiny_batch()
-    options = {**EMBEDDING, "out_dim": 16}
+    model, batch = randomize(tiny(fast=False, adapter=adapter)), tiny_batch()
+    options = {**EMBEDDING, "out_dim": 16, **changes}
     pixels, ids, mask = batch["pixels"], batch["input_ids"], batch["attention_mask"]
     images = pixels.flatten(0, 1)
     with torch.no_grad(), model.adapter_disabled():
@@ -80,10 +94,14 @@ def test_features_are_the_formula_frame_by_frame():
         text_z = model.text_proj(model.role("text").states(Words(ids, mask))[:, 0])
     with torch.no_grad():
         ones, first = torch.ones(taps[0].shape[:2]), torch.zeros(len(images), dtype=torch.long)
-        frames = reference.forward(weights(model, "visual"), options, taps, z, ones, first)
+        frames = reference.forward(
+            weights(model, "visual"), options, [taps[i] for i in chosen], z, ones, first
+        )
         frames = frames.unflatten(0, pixels.shape[:2])
         first = torch.zeros(len(ids), dtype=torch.long)
-        text = reference.forward(weights(model, "text"), options, text_taps, text_z, mask, first)
+        text = reference.forward(
+            weights(model, "text"), options, [text_taps[i] for i in chosen], text_z, mask, first
+        )
         tokens, video, frame_features = model.encode_visual(pixels)
         _, text_features = model.encode_text(ids, mask, class_only=True)
     close = {"atol": 2e-5, "rtol": 1e-4}
@@ -95,9 +113,13 @@ def test_features_are_the_formula_frame_by_frame():
         assert torch.equal(tokens, model.encode_visual(pixels)[0])
 
 
-def test_matching_is_the_formula():
+@CHOICES
+def test_matching_is_the_formula(
+    adapter: dict[str, Any], changes: dict[str, Any], chosen: tuple[int, ...]
+):
     """The token form over the fusion's states, read by the matching head at the first token."""
-    model, batch = randomize(tiny(fast=False, pfa=None)), tiny_batch(frames=1)
+    model = randomize(tiny(fast=False, pfa=None, adapter=adapter))
+    batch = tiny_batch(frames=1)
     ids, mask = batch["input_ids"], batch["attention_mask"]
     with torch.no_grad():
         tokens, _, _ = model.encode_visual(batch["pixels"])
@@ -107,9 +129,13 @@ def test_matching_is_the_formula():
             taps = hidden(
                 model.text.encoder.layer, lambda: fusion.fuse(Words(ids, mask), memory, "all")
             )
-        options = {**STATES, "out_dim": 32}
+        # A single tap has nothing to be weighed against.
+        gate = {} if len(chosen) > 2 else {"confidence": "uniform"}
+        options = {**STATES, "out_dim": 32, **changes, **gate}
         zero = torch.zeros(len(ids), dtype=torch.long)
-        out = reference.forward(weights(model, "fusion"), options, taps[:-1], taps[-1], mask, zero)
+        out = reference.forward(
+            weights(model, "fusion"), options, [taps[i] for i in chosen[:-1]], taps[-1], mask, zero
+        )
         logits = model.match(ids, mask, tokens)
     torch.testing.assert_close(logits, model.matching(out[:, 0]), atol=1e-4, rtol=1e-4)
 
