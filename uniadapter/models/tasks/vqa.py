@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from ..generation import generate
 from ..heads import AnswerHead, decoder_loss
 from ..sites import Places
 from .generative import GenerativeModel
+from .vqa_options import VQAOptions
 
 _GENERATION = {"num_beams": 3, "max_length": 10, "min_length": 1}
 
@@ -39,20 +40,8 @@ class VQAModel(GenerativeModel):
         visual (dict): Config of the visual tower.
         text (dict): Config of the multimodal tower.
         decoder (dict): Config of the decoder; its ``encoder_width`` is the text tower's width.
-        inference (str): ``'rank'`` scores the answer list, ``'generate'`` writes. Defaults to
-            ``'rank'``.
-        answer_list (str | list[str], optional): Candidates of ``'rank'``, or their JSON file; no
-            two may have the same tokens.
-        k_test (int): Candidates by their first word that are scored in full. Defaults to 128.
-        rank_label_smoothing (float): Label smoothing of the scores that rank candidates. 0 ranks
-            by log-likelihood; BLIP and the released UniAdapter rank by the loss they train with,
-            0.1. Defaults to 0.
-        max_answer_len (int): Tokens of an answer in training, ``[DEC]`` and ``[SEP]`` included.
-            Defaults to 10.
-        end_marks (int): ``[SEP]`` s behind an answer, all of them predicted: 2 in ALBEF, whose
-            answers were written with one before the tokenizer put its own. Defaults to 1.
-        **kwargs: Arguments of :class:`GenerativeModel`; ``generation`` defaults to beam 3, at most
-            10 tokens, at least 1.
+        **kwargs: Options of :class:`VQAOptions` and arguments of :class:`GenerativeModel`;
+            ``generation`` defaults to beam 3, at most 10 tokens, at least 1.
 
     Raises:
         ValueError: If an option is outside its set or the widths differ.
@@ -60,48 +49,28 @@ class VQAModel(GenerativeModel):
 
     text: BertModel
 
-    def __init__(
-        self,
-        visual: dict,
-        text: dict,
-        decoder: dict,
-        inference: str = "rank",
-        answer_list: str | list[str] | None = None,
-        k_test: int = 128,
-        rank_label_smoothing: float = 0.0,
-        max_answer_len: int = 10,
-        end_marks: int = 1,
-        **kwargs: Any,
-    ) -> None:
+    keyword_options = tuple(field.name for field in fields(VQAOptions))
+
+    def __init__(self, visual: dict, text: dict, decoder: dict, **kwargs: Any) -> None:
+        own = {name: kwargs.pop(name) for name in self.keyword_options if name in kwargs}
+        options = VQAOptions(**own)
         kwargs["generation"] = {**_GENERATION, **(kwargs.get("generation") or {})}
         super().__init__(visual, decoder, text=text, **kwargs)
-        check_choice(inference, ("rank", "generate"), "model.inference")
-        if end_marks < 1:
-            raise ValueError(f"model.end_marks={end_marks} must be at least 1.")
-        if max_answer_len < 2 + end_marks:
-            raise ValueError(
-                f"model.max_answer_len={max_answer_len} leaves no room for a word between [DEC] "
-                f"and {end_marks} [SEP]: set it to at least {2 + end_marks}."
-            )
-        if not 0 <= rank_label_smoothing < 1:
-            raise ValueError(
-                f"model.rank_label_smoothing={rank_label_smoothing} must be in [0, 1)."
-            )
         width = self.decoder.bert.encoder_width
         if width != self.text.hidden_size:
             raise ValueError(
                 f"decoder.encoder_width={width} must be text.hidden_size={self.text.hidden_size}: "
                 "the decoder reads the question's states."
             )
-        self.decoder.bert.embeddings.check(max_answer_len, "model.max_answer_len")
-        self.inference = inference
-        self.answer_head = AnswerHead(k_test)
-        self.rank_label_smoothing = rank_label_smoothing
-        self.max_answer_len = max_answer_len
-        self.end_marks = end_marks
+        self.decoder.bert.embeddings.check(options.max_answer_len, "model.max_answer_len")
+        self.inference = options.inference
+        self.answer_head = AnswerHead(options.k_test)
+        self.rank_label_smoothing = options.rank_label_smoothing
+        self.max_answer_len, self.end_marks = options.max_answer_len, options.end_marks
         # A file is read when it is needed: counting parameters or loading weights does without.
-        self._answer_file = answer_list if isinstance(answer_list, str | Path) else None
-        self._answers = None if answer_list is None or self._answer_file else list(answer_list)
+        answers = options.answer_list
+        self._answer_file = answers if isinstance(answers, str | Path) else None
+        self._answers = None if answers is None or self._answer_file else list(answers)
         if self._answers is not None:
             self._answers = read_answer_list(self._answers, self._tokens_of)
 
