@@ -1,13 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from tests.helpers import tiny_retrieval_cfg
 from tests.model_helpers import adapter_cfg, tiny_batch, tiny_model
+from tests.test_models.test_adapters import contract_models as models
 from uniadapter.engine.hooks import CompileHook
 
 
@@ -16,7 +17,17 @@ class _Logger:
         self.message = message
 
 
-def test_a_compiled_step_equals_the_plain_one(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("build", "loss"),
+    [
+        pytest.param(models.caption, models.words_loss, id="caption"),
+        # Half a minute: dynamo meets the draws of negatives and the averages too.
+        pytest.param(models.blip_video, models.pairs_loss, id="pairs", marks=pytest.mark.deep),
+    ],
+)
+def test_a_compiled_step_equals_the_plain_one(
+    build: Any, loss: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     traced, calls = [], []
     compile_ = torch.compile
 
@@ -26,25 +37,20 @@ def test_a_compiled_step_equals_the_plain_one(monkeypatch: pytest.MonkeyPatch) -
         return lambda *args, **kwargs: calls.append(kwargs["mode"]) or run(*args, **kwargs)
 
     monkeypatch.setattr(torch, "compile", watched)
-    steps = []
+    folder, steps = models.write_files(tmp_path), []
     for compiled in (False, True):
-        torch.manual_seed(0)
-        # One layer a tower: tracing takes its time, and layers are alike.
-        cfg = tiny_retrieval_cfg()
-        visual = {**cfg["visual"], "arch": {**cfg["visual"]["arch"], "num_layers": 1}}
-        text = {**cfg["text"], "num_layers": 1}
-        model = tiny_model(adapter=adapter_cfg(), visual=visual, text=text)
+        model = build(adapter_cfg(), folder)
         runner = SimpleNamespace(model=model.train(), logger=_Logger())
         # Traced by dynamo, run without a C++ compiler.
         hook = CompileHook(backend="eager")
         plain = model.forward
         if compiled:
             hook.before_train(runner)
-        losses = model(**tiny_batch(), mode="loss")
-        sum(losses.values()).backward()
-        steps.append([*losses.values(), *(p.grad for p in model.adapter.parameters())])
+        total = loss(model)
+        total.backward()
+        steps.append([total, *(p.grad for p in model.adapter.parameters())])
         if compiled:
-            assert model.eval()(**tiny_batch(), mode="tensor")
+            assert model.eval()(**tiny_batch(), mode="tensor") is not None
             hook.after_train(runner)
             assert model.forward == plain
     # The test's pass is the plain one.
