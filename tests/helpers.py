@@ -191,7 +191,7 @@ def run(*command: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
         },
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
 
 

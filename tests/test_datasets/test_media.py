@@ -174,12 +174,13 @@ def test_many_names_cost_one_listing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     names = [f"video{i}.MP4" for i in range(2000)]
     listed: list[str] = []
     monkeypatch.setattr(os, "listdir", lambda path: listed.append(str(path)) or names)
-    start = time.perf_counter()
+    # Of this process: others may be busy.
+    start = time.process_time()
     folder = MediaFolder(str(tmp_path), VIDEO_EXTENSIONS)
     for i in range(2000):
         assert folder.resolve(f"video{i}") == str(tmp_path / names[i])
     assert listed == [str(tmp_path)]
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_files_without_an_extension_are_known_by_their_first_bytes(tmp_path: Path) -> None:

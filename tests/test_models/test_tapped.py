@@ -210,10 +210,11 @@ def test_what_stands_for_a_clip_text_is_the_side_networks_state_at_its_end(tmp_p
     _, taps, _ = model.adapter.seen["text"]
     assert torch.equal(taps.place, ends)
     assert torch.equal(states[:, 0], states[torch.arange(3), 1 + ends])
-    assert torch.equal(model.encode_text(ids, mask, class_only=True)[0], states[:, :1])
+    assert_close(model.encode_text(ids, mask, class_only=True)[0], states[:, :1])
     theirs = model.text.model(input_ids=ids, output_hidden_states=True).hidden_states
     for tap, state in zip(taps.hidden[:-1], theirs, strict=False):
-        assert torch.equal(tap, state)
+        # Without a mask their attention may take another kernel.
+        assert_close(tap[mask.bool()], state[mask.bool()])
 
 
 def test_what_an_adapter_that_reads_taps_would_leave_without_effect_is_refused(tmp_path):

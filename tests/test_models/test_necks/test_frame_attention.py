@@ -144,7 +144,8 @@ def test_one_frame_has_weight_one(variant):
     tokens, _, _ = model.encode_visual(batch["pixels"])
     sims = torch.randn(len(tokens), 1)
     assert torch.equal(model.pfa.weights(sims), torch.ones(len(tokens), 1))
-    assert torch.equal(model.match(*texts, tokens, sims), model.match(*texts, tokens))
+    # Ones that are multiplied may take other kernels.
+    torch.testing.assert_close(model.match(*texts, tokens, sims), model.match(*texts, tokens))
 
 
 @torch.no_grad()

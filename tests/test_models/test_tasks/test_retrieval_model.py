@@ -222,7 +222,8 @@ def test_forward_modes():
     predicted = model(**batch, data_samples=samples, mode="predict")
     similarity = out["visual_features"] @ out["text_features"].t()
     assert [sample.media_id for sample in predicted] == [0, 1, 2]
-    assert all(torch.equal(s.similarity, r) for s, r in zip(predicted, similarity, strict=True))
+    for sample, row in zip(predicted, similarity, strict=True):
+        torch.testing.assert_close(sample.similarity, row)
     with pytest.raises(ValueError, match="one data sample a medium: 3 media, 1 samples"):
         model(**batch, data_samples=samples[:1], mode="predict")
     with pytest.raises(ValueError, match="mode='train' is unknown"):
