@@ -12,8 +12,8 @@ from torch.testing import assert_close
 
 from tests.helpers import tiny_retrieval_cfg
 from tests.model_helpers import adapter_cfg, one_seed, randomize, tiny_batch, tiny_model
-from uniadapter.models.backbones.bert import Packing
-from uniadapter.models.fast import FastPaths
+from uniadapter.models.fast import FastPaths, Packing, frozen_layers
+from uniadapter.models.fast.prefix import Prefix
 
 NAMES = [field.name for field in fields(FastPaths)]
 PFA = [None, {"type": "FrameAwareAttention"}, {"type": "FrameAwareAttention", "variant": "paper"}]
@@ -75,7 +75,7 @@ def test_a_training_step_with_all_fast_paths_equals_the_plain_one(adapter, pfa):
 def test_full_fine_tuning_has_no_prefix_to_share():
     assert_same_step(True, adapter=None, train_backbone=True)
     model = tiny_model(adapter=None, train_backbone=True)
-    assert model.shared_prefix(tiny_batch()["pixels"]) is None
+    assert Prefix.of(model.visual, tiny_batch()["pixels"][:, 0], None) is None
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
@@ -89,7 +89,7 @@ def test_fast_paths_work_with_gradient_checkpointing(checkpointing):
 )
 def test_the_prefix_ends_at_the_first_trained_term(adapter, layer, has_residual):
     model = tiny_model(adapter=adapter).train()
-    prefix = model.shared_prefix(tiny_batch()["pixels"])
+    prefix = Prefix.of(model.visual, tiny_batch()["pixels"][:, 0], None)
     assert prefix.layer == layer
     assert (prefix.residual is not None) == has_residual
     assert not prefix.x.requires_grad
@@ -146,8 +146,8 @@ def test_two_passes_may_come_before_a_backward_one(name):
 def test_stochastic_depth_is_not_shared():
     visual = {**tiny_retrieval_cfg()["visual"], "drop_path_rate": 0.5}
     model = tiny_model(visual=visual, adapter=None)
-    assert model.train().visual.frozen_layers() == 1
-    assert model.eval().visual.frozen_layers() == 2
+    assert frozen_layers(model.train().visual) == 1
+    assert frozen_layers(model.eval().visual) == 2
 
 
 @pytest.mark.parametrize("lora", [False, True])
@@ -160,7 +160,7 @@ def test_the_class_token_alone_is_that_of_all_tokens(lora):
     images = tiny_batch()["pixels"][:, 0]
     with torch.no_grad():
         want = visual.tokens(images)[:, :1]
-        assert_close(visual.tokens(images, class_only=True), want, atol=1e-5, rtol=1e-5)
+        assert_close(visual.tokens(images, "first"), want, atol=1e-5, rtol=1e-5)
         assert torch.allclose(plain.tokens(images)[:, :1], want, atol=1e-3) != lora
 
 
@@ -178,11 +178,13 @@ def test_packed_scores_equal_those_of_copies(adapter, pfa, chunk):
             states, features = model.encode_text(*texts)
             sims = model.frame_sims(tokens[:, :, 0], frames, states[:, 0], features)
             one = None if sims is None else 5 * sims[:, 1]
-            attended = model.attend_texts(*texts)
-            assert (attended is not None) == (fast is True)
-            if attended is not None:
-                assert len(attended) == texts[1].sum()
-            scores.append(model.score_texts(tokens[1], *texts, one, chunk, attended))
+            scorer = model.scorer(*texts, chunk)
+            scorer.prepare(2)
+            begun = getattr(scorer, "begun", None)
+            assert (begun is not None) == (fast is True)
+            if begun is not None:
+                assert len(begun) == texts[1].sum()
+            scores.append(scorer.score(tokens[1], frame_sims=one))
         spread = float(scores[0].std())
     assert spread > 1e-4
     assert_close(scores[1], scores[0], atol=1e-5, rtol=1e-5)
@@ -194,15 +196,17 @@ def test_padding_on_the_left_is_scored_without_packing():
     ids, mask = batch["input_ids"].flip(1), batch["attention_mask"].flip(1)
     with torch.no_grad():
         tokens, _, _ = model.encode_visual(batch["pixels"])
-        assert model.attend_texts(ids, mask) is None
-        got = model.score_texts(tokens[0], ids, mask)
+        scorer = model.scorer(ids, mask)
+        scorer.prepare(2)
+        assert scorer.begun is None
+        got = scorer.score(tokens[0])
         copies = tokens[:1].expand(len(ids), -1, -1, -1)
         assert_close(got, model.match(ids, mask, copies)[:, 1], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("limit", [1, 1 << 22])
 def test_weighted_attention_in_parts_equals_it_at_once(limit, monkeypatch):
-    from uniadapter.models.backbones.bert import attention
+    from uniadapter.models.fast import memory
 
     batch = tiny_batch(size=4, frames=2)
     texts = (batch["input_ids"], batch["attention_mask"])
@@ -211,7 +215,7 @@ def test_weighted_attention_in_parts_equals_it_at_once(limit, monkeypatch):
         tokens, _, _ = model.encode_visual(batch["pixels"])
         sims = torch.randn(4, 2, generator=torch.Generator().manual_seed(0))
         want = model.match(*texts, tokens[:1].expand(4, -1, -1, -1), sims)[:, 1]
-        monkeypatch.setitem(attention._LOGITS_AT_ONCE, "cpu", limit)
+        monkeypatch.setitem(memory._LOGITS_AT_ONCE, "cpu", limit)
         assert_close(model.score_texts(tokens[0], *texts, sims), want, atol=1e-5, rtol=1e-5)
 
 
@@ -257,13 +261,6 @@ def test_gradients_of_packing_equal_finite_differences():
     for run, x in ((packing.unpack, row), (packing.pack, padded)):
         assert torch.autograd.gradcheck(run, x)
         assert torch.autograd.gradgradcheck(run, x)
-
-
-@pytest.mark.parametrize("switch", ["first_only", "pack"])
-def test_whole_texts_are_asked_for(switch):
-    model = tiny_model()
-    with pytest.raises(ValueError, match=f"{switch} is for whole texts"):
-        model.text(torch.ones(1, 3, dtype=torch.long), causal=True, **{switch: True})
 
 
 @pytest.mark.parametrize("pack", [False, True])

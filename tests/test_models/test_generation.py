@@ -41,7 +41,7 @@ def test_token_for_token_equal_to_transformers(models, num_beams, batch):
             )
             states = theirs.vision_model(pixel_values=pixels)[0]
         config = GenerationConfig(num_beams=num_beams, max_length=14, min_length=6)
-        got = generate(ours, prompt[:, :-1], ours.bert.read(states), config, EOS)
+        got = generate(ours, prompt[:, :-1], ours.memory(states), config, EOS)
         # Behind the end their beam search writes the end again when [PAD] is 0; ours pads.
         behind = (expected == EOS).int().cumsum(1) - (expected == EOS).int() > 0
         expected = expected.masked_fill(behind, 0)
@@ -58,14 +58,14 @@ def test_no_end_before_min_length(models):
     prompt = torch.full((2, 1), VOCAB - 2)
     for beams in (1, 3):
         config = GenerationConfig(num_beams=beams, max_length=12, min_length=7)
-        got = generate(ours, prompt, ours.bert.read(states), config, EOS)
+        got = generate(ours, prompt, ours.memory(states), config, EOS)
         assert ((got == EOS).float().argmax(1) == 7).all()
 
 
 def test_long_prompt_is_refused(models):
     _, ours = models
     prompt = torch.full((1, 6), 7)
-    cross = ours.bert.read(torch.randn(1, 5, WIDTH))
+    cross = ours.memory(torch.randn(1, 5, WIDTH))
     with pytest.raises(ValueError, match="max_length=6 leaves no room"):
         generate(ours, prompt, cross, GenerationConfig(max_length=6), EOS)
 

@@ -95,7 +95,7 @@ def test_questions_and_answers_change_no_bit(options, fast, dtype):
         want, got = (model.encode_question(batch["pixels"], *texts) for model in (plain, cast))
         assert torch.equal(got, want)
         want, got = (
-            model.decoder(texts[0], texts[1], model.decoder.bert.read(want, texts[1]))[0]
+            model.decoder(texts[0], texts[1], model.decoder.memory(want, texts[1]))[0]
             for model in (plain, cast)
         )
     assert torch.equal(got, want)

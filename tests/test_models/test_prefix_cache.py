@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +20,7 @@ from tests.model_helpers import (
     tiny_model,
 )
 from tests.prefix_helpers import FRAMES, build, counts, entries
-from uniadapter.models import prefix_cache as module
+from uniadapter.models.fast import prefix_cache as module
 from uniadapter.models.precision import cast_frozen
 from uniadapter.structures import MultimodalSample
 
@@ -261,7 +260,6 @@ def test_gradients_of_pixels_go_through_the_tower(tmp_path):
 def test_no_frames_and_copies(tmp_path):
     model = build(tmp_path)
     cache = model.prefix_cache
-    tower = SimpleNamespace(frozen_tokens=lambda images, layers: images)
-    assert len(cache(tower, torch.zeros(0, 3, 32, 32), 1)) == 0
+    assert len(cache(model.visual, torch.zeros(0, 3, 32, 32), 1)) == 0
     counts(model)
     assert counts(copy.deepcopy(model)) == (FRAMES, 0)

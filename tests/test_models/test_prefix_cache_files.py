@@ -10,8 +10,8 @@ import torch
 
 from tests.model_helpers import adapter_cfg, outputs, same, tiny_batch
 from tests.prefix_helpers import FRAMES, build, counts, entries
-from uniadapter.models import prefix_cache as module
-from uniadapter.models.prefix_cache import PrefixCache
+from uniadapter.models.fast import prefix_cache as module
+from uniadapter.models.fast.prefix_cache import PrefixCache
 
 
 @pytest.fixture

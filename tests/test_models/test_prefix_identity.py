@@ -14,7 +14,7 @@ from torch import nn
 from tests.helpers import draws
 from tests.model_helpers import one_seed, tiny_batch
 from tests.prefix_helpers import FRAMES, build, counts, entries
-from uniadapter.models import prefix_cache as module
+from uniadapter.models.fast import prefix_cache as module
 
 
 def lora(model, dropout=0.0):

@@ -9,6 +9,7 @@ import torch
 from torch.testing import assert_close
 
 from tests.model_helpers import one_seed, tiny_batch, tiny_model
+from uniadapter.models.fast import frozen_layers
 from uniadapter.models.sites import Grid, LayerSites, Places, Slot, disabled
 from uniadapter.models.taps import Recorder
 
@@ -152,9 +153,10 @@ def test_fast_paths_equal_the_plain_one_at_every_site(site, local):
     with torch.no_grad():
         tokens = plain.eval().encode_visual(batch["pixels"])[0]
         logits = plain.match(*texts, tokens[:1].expand(len(tokens), -1, -1, -1))[:, 1]
-        attended = fast.eval().attend_texts(*texts)
-        assert (attended is None) == (not local and site.startswith("fusion"))
-        got = fast.score_texts(tokens[0], *texts, attended=attended)
+        scorer = fast.eval().scorer(*texts)
+        scorer.prepare(2)
+        assert (scorer.begun is None) == (not local and site.startswith("fusion"))
+        got = scorer.score(tokens[0])
         assert_close(got, logits, atol=1e-5, rtol=1e-5)
 
 
@@ -197,7 +199,7 @@ def test_a_visual_tower_tells_how_tokens_lie():
     slots[0].fill(lambda x, grid: grids.append(grid) or 0 * x, local=False, grid=True)
     model.encode_visual(torch.randn(2, 3, 3, 32, 32))
     assert grids == [Grid(3, 2, 2)]
-    assert model.visual.frozen_layers() == 0
+    assert frozen_layers(model.visual) == 0
 
 
 def test_layer_states_of_our_towers_are_read_in_one_pass():

@@ -48,7 +48,7 @@ def test_token_for_token(beams, batch, prompt_length, room, least, penalty, bias
     )
     states = THEIRS.vision_model(pixel_values=pixels)[0]
     config = GenerationConfig(beams, longest, least, penalty)
-    got = generate(OURS, prompt, OURS.bert.read(states), config, EOS)
+    got = generate(OURS, prompt, OURS.memory(states), config, EOS)
     # Behind the end their beam search writes the end again when [PAD] is 0; ours pads.
     behind = (expected == EOS).int().cumsum(1) - (expected == EOS).int() > 0
     expected = expected.masked_fill(behind, 0)

@@ -48,7 +48,7 @@ def word_losses(
     model: Any, states: torch.Tensor, ids: torch.Tensor, smoothing: float
 ) -> torch.Tensor:
     """Losses (L - 1,) of the words of one text behind its first token, states (1, S, D)."""
-    logits = model.decoder(ids, None, model.decoder.bert.read(states))[0]
+    logits = model.decoder(ids, None, model.decoder.memory(states))[0]
     return F.cross_entropy(logits[0, :-1], ids[0, 1:], label_smoothing=smoothing, reduction="none")
 
 
@@ -108,7 +108,7 @@ def test_vqa_ranking(vocab, data):
         alone = plain.encode_question(seen[row : row + 1], *questions.alone(row))
         assert_near(states[row, : questions.lengths[row]], alone[0])
         ids = [decoder_ids(plain, answer) for answer in candidates]
-        logits = plain.decoder(ids[0][:, :1], None, plain.decoder.bert.read(alone))[0]
+        logits = plain.decoder(ids[0][:, :1], None, plain.decoder.memory(alone))[0]
         first = logits[0, 0, [int(i[0, 1]) for i in ids]]
         order = first.sort(descending=True)
         kept = min(config["k_test"], len(candidates))
@@ -164,7 +164,7 @@ def test_greedy_captions(vocab, data):
     end = plain.tokenizer.sep_token_id
     for row in range(size):
         ids, known = plain.prompt_ids(), len(plain.prompt_ids())
-        cross = plain.decoder.bert.read(tokens[row : row + 1])
+        cross = plain.decoder.memory(tokens[row : row + 1])
         while len(ids) < longest and ids[-1] != end:
             logits = plain.decoder(torch.tensor([ids], device=DEVICE), None, cross)[0][0, -1]
             if len(ids) < least:

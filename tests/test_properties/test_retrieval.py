@@ -85,12 +85,19 @@ def test_each_text_counts_for_itself(data):
     states, features = model.encode_text(words.ids, words.mask)
     class_states, class_features = model.encode_text(words.ids, words.mask, class_only=True)
     sims = model.frame_sims(tokens[:, :, 0], frame_features, states[:, 0], features)
-    attended = model.attend_texts(words.ids, words.mask)
+    scorers = [model.scorer(words.ids, words.mask, chunk) for _ in range(2)]
+    scorers[1].prepare(chunk)
     grid = []
     for medium in range(media):
         row = None if sims is None else sims[:, medium]
-        known = attended if data.draw(st.booleans()) else None
-        scores = model.score_texts(tokens[medium], words.ids, words.mask, row, chunk, known)
+        scorer = scorers[data.draw(st.booleans())]
+        order = torch.tensor(data.draw(st.permutations(range(count))), device=words.ids.device)
+        chosen = data.draw(st.sampled_from([None, order]))
+        if chosen is None:
+            scores = scorer.score(tokens[medium], None, row)
+        else:
+            mixed = scorer.score(tokens[medium], chosen, None if row is None else row[chosen])
+            scores = torch.empty_like(mixed).index_copy_(0, chosen, mixed)
         grid.append(scores)
 
     for medium in range(media):
@@ -173,5 +180,7 @@ def test_more_texts_than_a_chunk(wider: int):
     states, features = plain.encode_text(ids, mask)
     sims = plain.frame_sims(tokens[:, :, 0], frames, states[:, 0], features)[:, 0]
     want = plain.match(ids, mask, tokens.expand(600, -1, -1, -1), sims)[:, 1]
-    for attended in (None, model.attend_texts(ids, mask)):
-        assert_near(model.score_texts(tokens[0], ids, mask, sims, attended=attended), want)
+    scorer = model.scorer(ids, mask)
+    assert_near(scorer.score(tokens[0], frame_sims=sims), want)
+    scorer.prepare(100)
+    assert_near(scorer.score(tokens[0], frame_sims=sims), want)

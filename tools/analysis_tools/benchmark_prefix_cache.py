@@ -26,8 +26,9 @@ from mmengine.config import DictAction
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from train_bench.variant import Stepper, Variant
 
-from uniadapter.models.prefix_cache import DTYPES, PrefixCache, _content
-from uniadapter.models.prefix_identity import plan
+from uniadapter.models.fast import frozen_layers, frozen_tokens
+from uniadapter.models.fast.prefix_cache import DTYPES, PrefixCache, _content
+from uniadapter.models.fast.prefix_identity import plan
 
 WAYS = ("off", "cold", "warm")
 
@@ -106,7 +107,7 @@ class Bench:
             shutil.rmtree(self.folder, ignore_errors=True)
         if way != "off":
             visual = self.model.visual
-            self.cache._keys(visual, self.pixels[:1, 0], visual.frozen_layers())
+            self.cache._keys(visual, self.pixels[:1, 0], frozen_layers(visual))
 
     @torch.no_grad()
     def encode(self) -> torch.Tensor:
@@ -120,8 +121,8 @@ class Bench:
     def parts(self) -> dict[str, list[float]]:
         """Processor seconds of each part of the cache for one batch, and of what it replaces."""
         visual, cache, images = self.model.visual, self.cache, self.pixels.flatten(0, 1)
-        layers = visual.frozen_layers()
-        computed = timed(lambda: visual.frozen_tokens(images, layers))
+        layers = frozen_layers(visual)
+        computed = timed(lambda: frozen_tokens(visual, images, layers))
         hashed = timed(lambda: cache._keys(visual, images, layers))
         rounded, keys = cache._rounded(computed[2]), hashed[2]
         kept = list(zip(keys, rounded, strict=True))
@@ -135,7 +136,7 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Run all ways and return the figures: medians, wall and processor seconds side by side."""
     bench = Bench(args, folder)
     visual = bench.model.visual
-    layers = visual.frozen_layers()
+    layers = frozen_layers(visual)
     once = timed(lambda: _content(visual, layers))[1]
     # The second of two: the first takes the digest.
     looks = [

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
 from uniadapter.utils.finite import refuse_nan
 from uniadapter.utils.tensors import at_least_float32
 
-from .backbones.bert import BertDecoder, CrossInput
-from .backbones.bert.cross import Delta
+from .backbones.base import Decoder, Past
+from .execution import PairMemory, Words
 
 _NEVER = -1.0e9
 
@@ -49,9 +49,9 @@ class _Beams:
 
 @torch.no_grad()
 def generate(
-    decoder: BertDecoder,
+    decoder: Decoder,
     prompt: torch.Tensor,
-    cross: CrossInput,
+    memory: PairMemory,
     config: GenerationConfig,
     eos_token_id: int,
     pad_token_id: int = 0,
@@ -63,9 +63,9 @@ def generate(
     decoding stops when the best growing text can no longer beat the worst of K final ones.
 
     Args:
-        decoder (BertDecoder): The decoder.
+        decoder (Decoder): Who plays that role.
         prompt (Tensor): (B, L) word ids, the first ``[DEC]``; no padding.
-        cross (CrossInput): What cross-attention reads, one entry a medium.
+        memory (PairMemory): What cross-attention reads, one medium a prompt.
         config (GenerationConfig): Beams and lengths.
         eos_token_id (int): Ends a text.
         pad_token_id (int): Fills ended texts. Defaults to 0.
@@ -77,20 +77,17 @@ def generate(
         ValueError: If the prompt fills ``max_length`` already, or there is not one medium a prompt.
     """
     batch, start = prompt.shape
-    if cross.owner is not None or cross.size()[0] != batch:
-        raise ValueError(
-            f"{batch} prompts need as many media, in their order, without an owner; got "
-            f"{cross.size()[0]} media."
-        )
+    if memory.texts != batch:
+        raise ValueError(f"{batch} prompts need as many media, got {memory.texts}.")
     if start >= config.max_length:
         raise ValueError(
             f"The prompt has {start} tokens, generation.max_length={config.max_length} leaves no "
             "room: raise it or shorten the prompt."
         )
-    cross = decoder.bert.project(cross)
+    memory = memory.kept()
     if config.num_beams == 1:
-        return _greedy(decoder, prompt, cross, config, eos_token_id, pad_token_id)
-    return _beam_search(decoder, prompt, cross, config, eos_token_id, pad_token_id)
+        return _greedy(decoder, prompt, memory, config, eos_token_id, pad_token_id)
+    return _beam_search(decoder, prompt, memory, config, eos_token_id, pad_token_id)
 
 
 def _next_log_probs(
@@ -106,9 +103,9 @@ def _next_log_probs(
 
 
 def _greedy(
-    decoder: BertDecoder,
+    decoder: Decoder,
     prompt: torch.Tensor,
-    cross: CrossInput,
+    memory: PairMemory,
     config: GenerationConfig,
     eos: int,
     pad: int,
@@ -118,7 +115,7 @@ def _greedy(
     ended = torch.zeros(prompt.shape[0], dtype=torch.bool, device=prompt.device)
     words, past = prompt, None
     for length in range(prompt.shape[1], config.max_length):
-        logits, past = decoder(words, None, cross, past)
+        logits, past = decoder.logits(Words(words), memory, past)
         words = _next_log_probs(logits, length, config, eos).argmax(-1, keepdim=True)
         words = words.masked_fill(ended[:, None], pad)
         out[:, length] = words[:, 0]
@@ -134,14 +131,14 @@ def _take(x: torch.Tensor, beams: torch.Tensor) -> torch.Tensor:
     return x.gather(1, index)
 
 
-def _reorder(past: list[Delta], rows: torch.Tensor) -> list[Delta]:
+def _reorder(past: Past, rows: torch.Tensor) -> Past:
     return [(key[rows], value[rows]) for key, value in past]
 
 
 def _beam_search(
-    decoder: BertDecoder,
+    decoder: Decoder,
     prompt: torch.Tensor,
-    cross: CrossInput,
+    memory: PairMemory,
     config: GenerationConfig,
     eos: int,
     pad: int,
@@ -158,10 +155,10 @@ def _beam_search(
     improving = torch.ones(batch, 1, dtype=torch.bool, device=device)
     offset = torch.arange(batch, device=device)[:, None] * beams
     # The prompt is run once a medium; its cache is then dealt to the beams.
-    logits, past = decoder(prompt, None, cross)
+    logits, past = decoder.logits(Words(prompt), memory)
     rows = torch.arange(batch, device=device).repeat_interleave(beams)
     logits, past = logits[rows], _reorder(past, rows)
-    cross = replace(cross, owner=rows)
+    memory = memory.of(rows)
     for length in range(start, config.max_length):
         log_probs = _next_log_probs(logits, length, config, eos).view(batch, beams, -1)
         candidates, beam, ended = _extend(growing, log_probs, length, eos, config.max_length)
@@ -181,7 +178,7 @@ def _beam_search(
             break
         rows = (beam.gather(1, chosen) + offset).flatten()
         words = growing.ids[:, :, length].reshape(-1, 1)
-        logits, past = decoder(words, None, cross, _reorder(past, rows))
+        logits, past = decoder.logits(Words(words), memory, _reorder(past, rows))
     return final.ids[:, 0]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,12 +11,30 @@ from torch import nn
 
 from .adapters.base import Adapter
 from .backbones.base import Begun
-from .execution import Want, Words
-from .fast import FastPaths
+from .execution import PaddedRows, Want, Words
+from .fast import EVERY_TOKEN
 from .taps import Call, Read, Taps
 
-# Media without a copy a pair change no token.
-_PLAIN = replace(FastPaths.build(False), share_kv=True)
+
+class TappedPrefix:
+    """Taps of images, for the online and the momentum model; see :meth:`TappedRole.prefix`."""
+
+    def __init__(self, taps: Taps) -> None:
+        self.taps = taps
+
+    def finish(
+        self, role: TappedRole, images: torch.Tensor, want: Want, frames: int
+    ) -> torch.Tensor:
+        """What ``role.tokens(images, want, frames)`` gives."""
+        return role.tokens(images, want, frames, self.taps)
+
+
+class _Later(PaddedRows):
+    """Words that have not begun to run."""
+
+    def __init__(self, words: Words, states: torch.Tensor | None) -> None:
+        super().__init__(words.mask)
+        self.words, self.states = words, states
 
 
 class TappedRole:
@@ -43,19 +60,15 @@ class TappedRole:
         """No state of a token is known from that token alone."""
         return False
 
-    def prefix(self, images: torch.Tensor, cache: Any = None) -> Taps:
+    def prefix(self, images: torch.Tensor) -> TappedPrefix:
         """Taps of images (B, 3, H, W): one pass for the online and the momentum model."""
-        return self._visual(images, None, 1).taps()
+        return TappedPrefix(self._visual(images, None, 1).taps())
 
     def tokens(
-        self,
-        x: torch.Tensor,
-        prefix: Taps | None = None,
-        class_only: bool = False,
-        frames: int = 1,
+        self, x: torch.Tensor, want: Want = "all", frames: int = 1, taps: Taps | None = None
     ) -> torch.Tensor:
-        """Encode images (B, 3, H, W): (B, M, D), or (B, 1, D) with ``class_only``."""
-        return self._led(self._visual(x, prefix, frames), "first" if class_only else "all")
+        """Encode images (B, 3, H, W): (B, M, D), or (B, 1, D) of the first tokens."""
+        return self._led(self._visual(x, taps, frames), want)
 
     def _visual(self, x: torch.Tensor, taps: Taps | None, frames: int) -> Call:
         def run() -> torch.Tensor:
@@ -89,7 +102,7 @@ class TappedRole:
             with _plainly(self.tower):
                 return self.tower.fuse(words, memory, "all", states)
 
-        call = self._call(run, words.mask, reads=lambda: _texts_read(memory))
+        call = self._call(run, words.mask, reads=lambda: Read(*memory.read()))
         return self._led(call, want)
 
     def memory(self, *args: Any, **kwargs: Any) -> Any:
@@ -98,15 +111,15 @@ class TappedRole:
             return self.tower.memory(*args, **kwargs)
 
     def begin(
-        self, words: Words, states: torch.Tensor | None = None, rows: Any | None = None
+        self, words: Words, states: torch.Tensor | None = None, rows: PaddedRows | None = None
     ) -> Begun:
         """Nothing: all of a run is in :meth:`finish`."""
-        return Begun((words, states), words.ids)
+        return Begun(_Later(words, states), words.ids)
 
     def finish(self, begun: Begun, memory: Any, want: Want = "all") -> torch.Tensor:
         """See :class:`~uniadapter.models.backbones.base.Fusion`."""
-        words, states = begun.rows
-        return self.fuse(words, memory, want, states)
+        later: Any = begun.rows
+        return self.fuse(later.words, memory, want, later.states)
 
     def _call(self, run: Callable[[], torch.Tensor], *args: Any, **options: Any) -> Call:
         layers: list[nn.Module] = self.tower.role_layers(self.role)
@@ -127,17 +140,9 @@ class TappedRole:
 @contextmanager
 def _plainly(tower: Any) -> Iterator[None]:
     """Let a tower compute every token, each in its place, inside the context."""
-    before = tower.fast
-    tower.fast = _PLAIN
+    before = tower.execution
+    tower.execution = EVERY_TOKEN
     try:
         yield
     finally:
-        tower.fast = before
-
-
-def _texts_read(memory: Any) -> Read:
-    """What each text of a run reads."""
-    states, mask, owner = memory.states, memory.mask, memory.owner
-    if owner is not None:
-        states, mask = states[owner], None if mask is None else mask[owner]
-    return Read(states, mask)
+        tower.execution = before

@@ -39,6 +39,21 @@ class StubPreprocessor(BaseDataPreprocessor):
         }
 
 
+class StubScorer:
+    """Scores by :meth:`StubModel.match_one`, once it was prepared."""
+
+    def __init__(self, model: StubModel, ids: Tensor, mask: Tensor) -> None:
+        self.model, self.ids, self.mask, self.prepared = model, ids, mask, False
+
+    def prepare(self, batch: int) -> None:
+        self.prepared = True
+
+    def score(self, tokens: Tensor, chosen: Tensor, frame_sims: Tensor | None) -> Tensor:
+        assert self.prepared
+        self.model.scored.append(len(chosen))
+        return self.model.match_one(tokens, self.ids[chosen], self.mask[chosen], frame_sims)
+
+
 class StubModel(BaseModel):
     """The interface of a retrieval model, in a few lines; counts the pairs it scores."""
 
@@ -73,22 +88,8 @@ class StubModel(BaseModel):
         assert len(text_cls) == len(text)
         return torch.einsum("vne,te->tvn", frames, text)
 
-    def attend_texts(self, ids: Tensor, mask: Tensor) -> Tensor:
-        return self.words[ids][mask.bool()]
-
-    def score_texts(
-        self,
-        tokens: Tensor,
-        ids: Tensor,
-        mask: Tensor,
-        frame_sims: Tensor | None = None,
-        attended: Tensor | None = None,
-    ) -> Tensor:
-        # What was prepared of the texts is that of these texts, in their order.
-        assert attended is not None
-        assert torch.allclose(attended, self.attend_texts(ids, mask), equal_nan=True)
-        self.scored.append(len(ids))
-        return self.match_one(tokens, ids, mask, frame_sims)
+    def scorer(self, ids: Tensor, mask: Tensor) -> StubScorer:
+        return StubScorer(self, ids, mask)
 
     def match_one(
         self, tokens: Tensor, ids: Tensor, mask: Tensor, frame_sims: Tensor | None

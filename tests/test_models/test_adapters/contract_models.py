@@ -182,7 +182,7 @@ def pretrain_outputs(model: Any) -> Outputs:
     """As for retrieval, and the decoder's logits."""
     batch, found = tiny_batch(), retrieval_outputs(model)
     with torch.no_grad():
-        cross = model.decoder.bert.read(found["visual"][0].flatten(1, 2))
+        cross = model.decoder.memory(found["visual"][0].flatten(1, 2))
         logits, _ = model.decoder(batch["input_ids"], batch["attention_mask"], cross)
     return {**found, "decoder": [logits]}
 
@@ -213,7 +213,7 @@ def caption_outputs(model: Any) -> Outputs:
     batch = tiny_batch()
     with torch.no_grad():
         tokens = model.encode_frames(batch["pixels"])
-        cross = model.decoder.bert.read(tokens.flatten(1, 2))
+        cross = model.decoder.memory(tokens.flatten(1, 2))
         logits, _ = model.decoder(batch["input_ids"], batch["attention_mask"], cross)
     return {"visual": [tokens], "decoder": [logits]}
 

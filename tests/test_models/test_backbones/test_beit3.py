@@ -81,12 +81,12 @@ def test_both_towers_follow_the_formulas(
     pixels = torch.randn(2, 3, 48, 48, generator=generator, dtype=torch.float64)
     wanted = torch.stack([reference.image(p, state, HEADS, visual_terms) for p in pixels])
     torch.testing.assert_close(model["visual"].tokens(pixels), wanted)
-    torch.testing.assert_close(model["visual"].tokens(pixels, class_only=True), wanted[:, :1])
+    torch.testing.assert_close(model["visual"].tokens(pixels, "first"), wanted[:, :1])
 
     ids = torch.randint(0, WORDS, (len(lengths), max(lengths) + more), generator=generator)
     mask = torch.arange(ids.shape[1]) < torch.tensor(lengths)[:, None]
-    tokens, _ = model["text"](ids, mask.long())
-    first, _ = model["text"](ids, mask.long(), first_only=True, pack=True)
+    tokens = model["text"](ids, mask.long())
+    first = model["text"](ids, mask.long(), want="first")
     for row, length in enumerate(lengths):
         wanted = reference.text(ids[row, :length].tolist(), state, HEADS, text_terms)
         torch.testing.assert_close(tokens[row, :length], wanted)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch.testing import assert_close
 
 from tests.helpers import tiny_retrieval_cfg
 from tests.model_helpers import WORDS, randomize, tiny_batch, tiny_model
+from uniadapter.models.execution import Factor, Words
 from uniadapter.models.generation import GenerationConfig, generate
 from uniadapter.registry import MODELS
 from uniadapter.retrieval import GalleryScorer
@@ -32,21 +32,22 @@ def states(media: int = 3) -> torch.Tensor:
     return torch.randn(media, 10, 32, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("pack", [False, True])
+@pytest.mark.parametrize("padding", [False, True])
 @pytest.mark.parametrize("shape", [(3, 6), (3, 4), (1, 5), (3, 1), (2, 5)])
-def test_masks_of_other_shapes(model: Any, shape: tuple[int, int], pack: bool) -> None:
+def test_masks_of_other_shapes(model: Any, shape: tuple[int, int], padding: bool) -> None:
     with pytest.raises(ValueError, match=r"attention_mask .* must be \(3, 5\)"):
-        model.text(texts()[0], torch.ones(shape), pack=pack)
+        model.text(texts()[0], torch.ones(shape), padding=padding)
 
 
-def test_a_cached_run_needs_the_mask_of_all_tokens(model: Any) -> None:
+def test_a_cached_run_needs_the_mask_of_all_tokens() -> None:
+    decoder = MODELS.build({**tiny_retrieval_cfg()["text"], "type": "BertDecoder"}).eval()
     ids, mask = texts()
-    _, past = model.text(ids[:, :3], mask[:, :3], causal=True)
-    whole, _ = model.text(ids, mask, causal=True)
-    rest, _ = model.text(ids[:, 3:], mask, causal=True, past=past)
+    _, past = decoder(ids[:, :3], mask[:, :3])
+    whole, _ = decoder(ids, mask)
+    rest, _ = decoder(ids[:, 3:], mask, past=past)
     assert_close(rest, whole[:, 3:], atol=1e-5, rtol=1e-4)
     with pytest.raises(ValueError, match=r"must be \(3, 5\), got \(3, 2\)"):
-        model.text(ids[:, 3:], mask[:, 3:], causal=True, past=past)
+        decoder(ids[:, 3:], mask[:, 3:], past=past)
 
 
 @pytest.mark.parametrize("shape", [(3, 0), (3,), (3, 5, 1)])
@@ -55,64 +56,60 @@ def test_ids_of_other_shapes(model: Any, shape: tuple[int, ...]) -> None:
         model.text(torch.ones(shape, dtype=torch.long), None)
 
 
-@pytest.mark.parametrize("pack", [False, True])
-def test_texts_beyond_the_positions_are_refused_packed_as_well(model: Any, pack: bool) -> None:
+@pytest.mark.parametrize("padding", [False, True])
+def test_texts_beyond_the_positions_are_refused_packed_as_well(model: Any, padding: bool) -> None:
     ids, mask = texts(2, 41)
     mask[:, 4:] = 0
     with pytest.raises(ValueError, match="41 tokens exceeds the 40 positions"):
-        model.text(ids, mask, pack=pack)
+        model.text(ids, mask, padding=padding)
     with pytest.raises(ValueError, match="41 tokens exceeds the 40 positions"):
-        model.attend_texts(ids, mask)
+        model.role("fusion").begin(Words(ids, mask))
 
 
-@pytest.mark.parametrize("pack", [False, True])
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"owner": torch.tensor([0, 1])}, r"owner of shape \(3,\), got \(2,\)"),
-        ({"owner": torch.tensor([[0], [1], [2]])}, "owner"),
-        ({"mask": torch.ones(3, 9, dtype=torch.bool)}, r"mask of shape \(3, 10\)"),
-        ({"mask": torch.ones(1, 10, dtype=torch.bool)}, r"mask of shape \(3, 10\)"),
-        ({"weights": torch.ones(1, 10)}, r"weights of shape \(3, 10\)"),
-        ({"weights": torch.ones(3, 1)}, r"weights of shape \(3, 10\)"),
-    ],
-)
-def test_what_is_read_fits_the_texts(model: Any, change: dict, message: str, pack: bool) -> None:
-    cross = replace(model.text.read(states()), **change)
-    with pytest.raises(ValueError, match=message):
-        model.text(*texts(), cross, pack=pack)
+@pytest.fixture(params=[False, True], ids=["plain", "fast"])
+def fusion(request: Any) -> Any:
+    return randomize(tiny_model(fast=request.param), std=0.1).eval().role("fusion")
 
 
-@pytest.mark.parametrize("media", [2, 4])
-def test_other_numbers_of_media(model: Any, media: int) -> None:
-    with pytest.raises(ValueError, match=f"3 texts read {media} media"):
-        model.text(*texts(), model.text.read(states(media)))
-    with pytest.raises(ValueError, match="1 texts read"):
-        model.text(*texts(1), model.text.project(model.text.read(states(media))))
+def test_other_numbers_of_media(fusion: Any) -> None:
+    for media in (2, 4):
+        for memory in (fusion.memory(states(media)), fusion.memory(states(media)).kept()):
+            with pytest.raises(ValueError, match=f"3 texts read {media} media"):
+                fusion.fuse(Words(*texts()), memory)
+            with pytest.raises(ValueError, match="1 texts read"):
+                fusion.fuse(Words(*texts(1)), memory)
+            with pytest.raises(ValueError, match=f"3 texts read {media} media"):
+                fusion.finish(fusion.begin(Words(*texts())), memory)
 
 
-def test_keys_and_values_of_another_tower(model: Any) -> None:
-    deeper = MODELS.build({**tiny_retrieval_cfg()["text"], "num_layers": 3})
-    with pytest.raises(ValueError, match="3 layers .* this one of 2"):
-        model.text(*texts(), deeper.project(deeper.read(states())))
+@pytest.mark.parametrize("owner", [[0, 1], [0, 1, 2, 0]])
+def test_other_numbers_of_owners(fusion: Any, owner: list[int]) -> None:
+    memory = fusion.memory(states(), owner=torch.tensor(owner))
+    with pytest.raises(ValueError, match=f"3 texts read {len(owner)} media"):
+        fusion.fuse(Words(*texts()), memory)
+    with pytest.raises(ValueError, match=r"owner is \(P,\)"):
+        fusion.memory(states(), owner=torch.tensor([owner]))
 
 
-def test_states_and_their_mask(model: Any) -> None:
+@pytest.mark.parametrize("owner", [None, torch.tensor([2, 0, 1])])
+@pytest.mark.parametrize("shape", [(1, 10), (3, 1), (3, 9), (2, 10)])
+def test_frame_weights_of_other_shapes(fusion: Any, shape: tuple[int, int], owner: Any) -> None:
+    with pytest.raises(ValueError, match=r"must have the shape \(3, 10\)"):
+        fusion.memory(states(), owner=owner, factor=Factor(torch.ones(shape), True))
+
+
+def test_states_and_their_mask(fusion: Any) -> None:
     with pytest.raises(ValueError, match=r"\(V, S, 32\).*got \(10, 32\)"):
-        model.text.read(states()[0])
-    with pytest.raises(ValueError, match=r"must be \(3, 10\), got \(3, 9\)"):
-        model.text.read(states(), torch.ones(3, 9))
+        fusion.memory(states()[0])
+    for shape in ((3, 9), (1, 10)):
+        with pytest.raises(ValueError, match=r"must be \(3, 10\), got"):
+            fusion.memory(states(), torch.ones(shape))
 
 
-def test_owners_outside_the_media(model: Any) -> None:
-    ids, mask = texts()
-    mask[1, 3:] = 0
+def test_owners_outside_the_media(fusion: Any) -> None:
     for media in (1, 2):
-        cross = model.text.read(states(media), owner=torch.tensor([0, 0, 2]))
-        with pytest.raises(ValueError, match=f"reads medium 2, but there are {media} media"):
-            model.text(ids, mask, cross, pack=True)
-    with pytest.raises((IndexError, RuntimeError)):
-        model.text(ids, mask, cross)
+        with pytest.raises((IndexError, RuntimeError)):
+            fusion.memory(states(media), owner=torch.tensor([0, 0, 2]))
 
 
 @pytest.mark.parametrize("shape", [(1, 2), (3, 1), (3, 3), (2, 2)])
@@ -122,16 +119,6 @@ def test_similarities_of_other_shapes(model: Any, shape: tuple[int, int]) -> Non
         model.match(*texts(), tokens, torch.zeros(shape))
     with pytest.raises(ValueError, match=r"frame_sims .* must be \(3, 2\)"):
         model.score_texts(tokens[0], *texts(), torch.zeros(shape))
-
-
-def test_prepared_texts_are_those_of_the_call(model: Any) -> None:
-    ids, mask = texts()
-    attended = model.attend_texts(ids, mask)
-    with pytest.raises(ValueError, match="attended has 14 tokens"):
-        model.score_texts(torch.randn(2, 5, 32), ids, mask, attended=attended[1:])
-    mask[0, 1] = 0
-    with pytest.raises(ValueError, match="attended has 15 tokens"):
-        model.score_texts(torch.randn(2, 5, 32), ids, mask, attended=attended)
 
 
 def test_training_needs_one_text_and_one_id_a_medium(model: Any) -> None:
@@ -153,13 +140,17 @@ def test_a_prompt_and_a_medium_each() -> None:
     decoder = MODELS.build({**tiny_retrieval_cfg()["text"], "type": "BertDecoder"}).eval()
     config = GenerationConfig(num_beams=2, max_length=4, min_length=1)
     prompt = torch.full((2, 1), 5)
-    for cross in (
-        decoder.bert.read(states(1)),
-        decoder.bert.read(states(3)),
-        decoder.bert.read(states(2), owner=torch.tensor([1, 0])),
+    for memory in (
+        decoder.memory(states(1)),
+        decoder.memory(states(3)),
+        decoder.memory(states(2), owner=torch.tensor([1, 0, 1])),
     ):
         with pytest.raises(ValueError, match="2 prompts need as many media"):
-            generate(decoder, prompt, cross, config, eos_token_id=3)
+            generate(decoder, prompt, memory, config, eos_token_id=3)
+    swapped = decoder.memory(states(2), owner=torch.tensor([1, 0]))
+    got = generate(decoder, prompt, swapped, config, eos_token_id=3)
+    want = generate(decoder, prompt, decoder.memory(states(2).flip(0)), config, eos_token_id=3)
+    assert torch.equal(got, want)
 
 
 def test_the_gallery_scores_texts_with_padding_anywhere(model: Any) -> None:

@@ -76,7 +76,7 @@ def test_features_are_those_of_transformers(
     off = disabled(places(model)) if adapter == "disabled" else nullcontext()
     with torch.no_grad(), off:
         wanted = whole(input_ids=ids, attention_mask=mask, pixel_values=pixels)
-        tokens, states = model["visual"].tokens(pixels), model["text"](ids, mask)[0]
+        tokens, states = model["visual"].tokens(pixels), model["text"](ids, mask)
         visual = nn.functional.normalize(whole.visual_projection(tokens[:, 0]), dim=-1)
         text = nn.functional.normalize(whole.text_projection(states[:, 0]), dim=-1)
         logits = whole.logit_scale.exp() * visual @ text.t()
@@ -87,9 +87,9 @@ def test_features_are_those_of_transformers(
         torch.testing.assert_close(states[:, 1:][mask.bool()], tokens_of_text[mask.bool()])
         assert tokens.shape == (3, 10, 16)
         assert torch.equal(model["visual"](pixels)[0], tokens[:, 0])
-        first = model["visual"].tokens(pixels, class_only=True)
+        first = model["visual"].tokens(pixels, "first")
         torch.testing.assert_close(first, tokens[:, :1])
-        first = model["text"](ids, mask, first_only=True, pack=True)[0]
+        first = model["text"](ids, mask, want="first")
         torch.testing.assert_close(first, states[:, :1])
 
 
@@ -113,8 +113,8 @@ def test_a_term_is_added_behind_every_layer() -> None:
 def test_no_texts_and_no_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
     model = towers()
     none = torch.zeros(0, 0, dtype=torch.long)
-    assert model["text"](none, none)[0].shape == (0, 2, 12)
-    assert model["text"](none.view(0, 4), none.view(0, 4))[0].shape == (0, 5, 12)
+    assert model["text"](none, none).shape == (0, 2, 12)
+    assert model["text"](none.view(0, 4), none.view(0, 4)).shape == (0, 5, 12)
     assert model["visual"].tokens(torch.zeros(0, 3, 0, 0)).shape == (0, 10, 16)
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ImportError, match="pip install 'transformers"):

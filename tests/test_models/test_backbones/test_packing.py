@@ -12,8 +12,8 @@ from torch.testing import assert_close
 
 from tests.helpers import draws, tiny_retrieval_cfg
 from tests.model_helpers import WORDS, adapter_cfg, randomize, tiny_model
-from uniadapter.models.backbones.bert import Packing
-from uniadapter.models.backbones.bert.packing import visible
+from uniadapter.models.execution import visible
+from uniadapter.models.fast import Packing
 from uniadapter.registry import MODELS
 
 FRAMES = 2
@@ -113,7 +113,7 @@ def test_question_states_have_the_width_of_their_mask(lengths, extra):
         states = model.encode_question(media(len(lengths)), ids, mask)
         assert states.shape == (*ids.shape, 32)
         # The decoder reads them: what stands at padding changes nothing.
-        cross = model.decoder.bert.read(states, mask)
+        cross = model.decoder.memory(states, mask)
         logits, _ = model.decoder(ids, mask, cross, wanted=mask.bool())
         found.append(graded(model, logits))
     assert_alike(found[1], found[0])
@@ -129,8 +129,9 @@ def test_scores_are_the_same_whichever_texts_share_a_chunk(lengths, extra, chunk
         with torch.no_grad():
             tokens, _, frames = model.encode_visual(media(1))
             sims = model.encode_text(ids, mask)[1] @ frames[0].t()
-            attended = model.attend_texts(ids, mask)
-            scores = model.score_texts(tokens[0], ids, mask, sims, chunk, attended)
+            scorer = model.scorer(ids, mask, chunk)
+            scorer.prepare(2)
+            scores = scorer.score(tokens[0], frame_sims=sims)
         found.append(scores)
     assert_close(found[1], found[0], atol=5e-5, rtol=1e-4)
     assert_close(found[2], found[0], atol=5e-5, rtol=1e-4)
@@ -155,13 +156,14 @@ def test_any_mask_gives_what_the_plain_way_gives(data, count, width, dtype):
             tokens, _, frames = model.encode_visual(media(max(count, 1)))
             _, features = model.encode_text(ids, given_mask, class_only=True)
             sims = features @ frames[0].t()
-            attended = model.attend_texts(ids, given_mask)
+            scorer = model.scorer(ids, given_mask, 3)
+            scorer.prepare(3)
             states = asking.encode_question(media(count), ids, given_mask) if count else features
             found.append(
                 [
                     model.match(ids, given_mask, tokens[:count], sims),
                     features,
-                    model.score_texts(tokens[0], ids, given_mask, sims, 3, attended),
+                    scorer.score(tokens[0], frame_sims=sims),
                     states[mask.bool()] if count else states,
                 ]
             )

@@ -10,6 +10,7 @@ from torch import nn
 
 from tests.dual_helpers import FAMILIES, SIDE, Family, adapted, places
 from uniadapter.models import Beit3Text, Beit3Vision, ClipText, ClipVisual, UniAdapter
+from uniadapter.models.fast import frozen_layers
 from uniadapter.models.sites import disabled
 
 pytest.importorskip("transformers")
@@ -25,9 +26,9 @@ def outputs(model: nn.ModuleDict, family: Family) -> list[torch.Tensor]:
     pixels, texts = family.pairs(2)["pixels"][:, 0], family.texts(2)
     return [
         model["visual"].tokens(pixels),
-        model["visual"].tokens(pixels, class_only=True),
-        model["text"](*texts)[0],
-        model["text"](*texts, first_only=True, pack=True)[0],
+        model["visual"].tokens(pixels, "first"),
+        model["text"](*texts),
+        model["text"](*texts, want="first"),
     ]
 
 
@@ -133,7 +134,7 @@ def test_bad_input_is_one_clear_error(family: Family) -> None:
         model["visual"].tokens(torch.zeros(1, 3, 48, 48))
     name = family.visual.__name__
     with pytest.raises(ValueError, match=rf"model\.prefix_cache .*{name} has nothing.*: remove it"):
-        model["visual"].frozen_layers()
+        frozen_layers(model["visual"])
     fusion = f"{family.text.__name__} has no cross-attention.*matching=None"
     with pytest.raises(ValueError, match=fusion):
         model["text"].sites("fusion")

@@ -6,7 +6,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from uniadapter.models.execution import Execution
+from uniadapter.models.fast import FastExecution, FastPaths
 from uniadapter.models.heads import FeatureQueue, contrastive_loss
+
+FAST = FastExecution(FastPaths())
 
 
 def unit(*shape: int) -> torch.Tensor:
@@ -43,14 +47,14 @@ def test_loss_equals_the_plain_formula(alpha, ids):
     torch.testing.assert_close(got, want)
 
 
-@pytest.mark.parametrize("at_once", [False, True])
-def test_gradient_reaches_features_and_temperature_but_no_target(at_once):
+@pytest.mark.parametrize("execution", [None, Execution(), FAST], ids=["none", "plain", "fast"])
+def test_gradient_reaches_features_and_temperature_but_no_target(execution):
     image, text = unit(3, 8).requires_grad_(), unit(3, 8).requires_grad_()
     targets = tuple(unit(3, 8).requires_grad_() for _ in range(2))
     temp = torch.tensor(0.07, requires_grad=True)
     ids = torch.arange(3)
     candidates = tuple(unit(3, 8).requires_grad_() for _ in range(2))
-    loss = contrastive_loss(image, text, targets, candidates, ids, ids, temp, 0.4, at_once)
+    loss = contrastive_loss(image, text, targets, candidates, ids, ids, temp, 0.4, execution)
     loss.backward()
     assert all(t.grad is not None for t in (image, text, temp))
     assert all(t.grad is None for t in (*targets, *candidates))
@@ -60,8 +64,8 @@ def test_gradients_that_were_taken_at_once_have_none_themselves():
     image, ids = unit(3, 8).requires_grad_(), torch.arange(3)
     rest = (unit(3, 8), (unit(3, 8),) * 2, (unit(3, 8),) * 2, ids, ids, torch.tensor(0.07), 0.4)
     with pytest.raises(RuntimeError, match="contrast_at_once=False"):
-        torch.autograd.grad(contrastive_loss(image, *rest), image, create_graph=True)
-    plain = contrastive_loss(image, *rest, at_once=False)
+        torch.autograd.grad(contrastive_loss(image, *rest, FAST), image, create_graph=True)
+    plain = contrastive_loss(image, *rest)
     (gradient,) = torch.autograd.grad(plain, image, create_graph=True)
     gradient.sum().backward()
 

@@ -8,6 +8,7 @@ from mmengine.registry import MODELS, DefaultScope
 from torch.nn import functional as F
 
 from uniadapter.models.backbones import BertDecoder
+from uniadapter.models.execution import CausalRows
 from uniadapter.models.heads import AnswerHead, LanguageModelHead
 
 
@@ -24,8 +25,9 @@ def test_the_word_head_alone_is_that_of_a_decoder():
     head.load_state_dict(decoder.cls.state_dict())
     ids = torch.randint(1, 12, (3, 5))
     labels = ids.masked_fill(torch.rand(3, 5) < 0.3, -100)
-    cross = decoder.bert.read(torch.randn(3, 4, 8))
-    states, _ = decoder.bert(ids, None, cross, causal=True)
+    cross = decoder.memory(torch.randn(3, 4, 8))
+    rows = CausalRows(ids.shape[1], None, None, ids.device)
+    states = decoder.bert(ids, None, cross, rows=rows)
     words = decoder.bert.embeddings.word_embeddings.weight
     logits, _ = decoder(ids, None, cross)
     torch.testing.assert_close(head(states, words), logits)

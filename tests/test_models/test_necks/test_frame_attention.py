@@ -9,6 +9,7 @@ import torch
 
 from tests.helpers import tiny_retrieval_cfg
 from tests.model_helpers import adapter_cfg, randomize, tiny_batch, tiny_model
+from uniadapter.models.execution import PaddedRows
 from uniadapter.models.necks import FrameAwareAttention, MeanPooling
 
 FRAMES = 3
@@ -50,7 +51,7 @@ def naive_match(model, input_ids, attention_mask, tokens, weights, variant):
     delta = text.kv_slot.term(states[None])
     x = text.embeddings(ids[None])[0]
     for layer in text.encoder.layer:
-        attended, _ = layer.attention.self(x[None], None)
+        attended = layer.attention.self(x[None], 0, PaddedRows())
         query = layer.attention.output(attended[0], x)
         cross = layer.crossattention.self
         key, value = cross.key(states), cross.value(states)
@@ -184,14 +185,14 @@ def test_autocast_leaves_similarities_and_logits_in_float32(variant):
     inputs = (tokens[:, :, 0], features, torch.randn(3, 32), features[:, 0])
     want = model.frame_sims(*inputs)
     cls = torch.randn(3, 32)
-    logits = model._matching_logits(cls)
+    logits = model.matching(cls)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(model.frame_sims(*inputs), want)
-        assert torch.equal(model._matching_logits(cls), logits)
+        assert torch.equal(model.matching(cls), logits)
         states, _, frames = model.encode_visual(batch["pixels"])
         scores = model.match(batch["input_ids"], batch["attention_mask"], states, want[0])
         assert scores.dtype == torch.float32
-    assert model.double()._matching_logits(cls.double()).dtype == torch.double
+    assert model.double().matching(cls.double()).dtype == torch.double
 
 
 def test_wrong_options_name_key_and_remedy():

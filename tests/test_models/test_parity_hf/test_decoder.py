@@ -59,7 +59,7 @@ def test_caption_logits(captioners: tuple[Any, Any], size: dict[str, int]) -> No
     ours, theirs = captioners
     pixels = images(size)
     ids, mask = pad(words(size, size["vocab"] - 2), [9, 6])
-    cross = ours.decoder.bert.read(ours.visual.tokens(pixels))
+    cross = ours.decoder.memory(ours.visual.tokens(pixels))
     logits, _ = ours.decoder(ids, mask, cross)
     expected = theirs(pixel_values=pixels, input_ids=ids, attention_mask=mask).logits
     close(logits[mask.bool()], expected[mask.bool()])
@@ -71,7 +71,7 @@ def test_caption_logits_word_by_word(captioners: tuple[Any, Any], size: dict[str
     ours, theirs = captioners
     pixels = images(size)
     ids = words(size, size["vocab"] - 2)
-    cross = ours.decoder.bert.project(ours.decoder.bert.read(ours.visual.tokens(pixels)))
+    cross = ours.decoder.memory(ours.visual.tokens(pixels)).kept()
     expected = theirs(pixel_values=pixels, input_ids=ids).logits
     past = None
     for position in range(ids.shape[1]):
@@ -93,8 +93,8 @@ def answer_logits(
 def our_answer_logits(
     ours: Any, pixels: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor, answers: torch.Tensor
 ) -> torch.Tensor:
-    question, _ = ours.text(ids, mask, ours.text.read(ours.visual.tokens(pixels)))
-    return ours.decoder(answers, None, ours.decoder.bert.read(question, mask))[0]
+    question = ours.text(ids, mask, ours.text.memory(ours.visual.tokens(pixels)))
+    return ours.decoder(answers, None, ours.decoder.memory(question, mask))[0]
 
 
 @torch.no_grad()
@@ -102,7 +102,7 @@ def test_question_states_with_padding(answerers: tuple[Any, Any, dict[str, int]]
     ours, theirs, size = answerers
     pixels = images(size)
     ids, mask = pad(words(size, size["vocab"] - 1), [9, 5])
-    states, _ = ours.text(ids, mask, ours.text.read(ours.visual.tokens(pixels)))
+    states = ours.text(ids, mask, ours.text.memory(ours.visual.tokens(pixels)))
     expected = theirs.text_encoder(
         input_ids=ids,
         attention_mask=mask,
@@ -140,6 +140,6 @@ def test_padding_of_a_question_is_not_seen_by_the_decoder(
     unpadded = our_answer_logits(ours, pixels, short, torch.ones_like(short), answers)
     torch.testing.assert_close(padded, unpadded, atol=1e-5, rtol=0)
     close(padded, answer_logits(theirs, pixels, short, answers))
-    question, _ = ours.text(ids, mask, ours.text.read(ours.visual.tokens(pixels)))
-    without_mask, _ = ours.decoder(answers, None, ours.decoder.bert.read(question))
+    question = ours.text(ids, mask, ours.text.memory(ours.visual.tokens(pixels)))
+    without_mask, _ = ours.decoder(answers, None, ours.decoder.memory(question))
     assert (padded - without_mask).abs().max() > 1e-3

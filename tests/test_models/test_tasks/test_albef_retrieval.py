@@ -125,8 +125,9 @@ def scores(model: Any, batch: tuple[torch.Tensor, ...]) -> torch.Tensor:
     """Re-ranking's scores (T, V) of all pairs."""
     pixels, *texts = batch
     tokens = model.encode_visual(pixels)[0]
-    attended = model.attend_texts(*texts)
-    return torch.stack([model.score_texts(x, *texts, attended=attended) for x in tokens], 1)
+    scorer = model.scorer(*texts)
+    scorer.prepare(2)
+    return torch.stack([scorer.score(x) for x in tokens], 1)
 
 
 @pytest.mark.parametrize("fast", [True, False])
@@ -181,7 +182,7 @@ def test_text_layers_are_berts(seed: int, size: int, length: int) -> None:
     _, ids, mask = batch_of(seed, size, length)
     with torch.no_grad():
         want = theirs(input_ids=ids, attention_mask=mask).last_hidden_state
-        found = text(ids, mask)[0]
+        found = text(ids, mask)
     seen = mask.bool()
     torch.testing.assert_close(found[seen], want[seen], atol=1e-5, rtol=1e-4)
 

@@ -13,6 +13,8 @@ from tests.helpers import VOCAB_SIZE, tiny_retrieval_cfg, write_vocab
 from tests.model_helpers import randomize, tiny_pretrain_cfg
 from tests.spawn import spawn
 from uniadapter.apis.model import build_model
+from uniadapter.models.execution import Execution
+from uniadapter.models.fast import FastExecution, FastPaths
 from uniadapter.models.heads import decoder_loss
 from uniadapter.structures import MultimodalSample
 
@@ -110,10 +112,11 @@ def test_a_rank_without_a_word_takes_part(tmp_path: Path):
     """Its loss is 0, not a mean over nothing."""
     decoder = build(cases(tmp_path)[0][0]).decoder
     ids, mask = torch.full((2, 4), 5), torch.ones(2, 4, dtype=torch.long)
-    for predicted_only in (True, False):
-        cross = decoder.bert.read(torch.randn(2, 3, 32))
+    for execution in (Execution(), FastExecution(FastPaths())):
+        decoder.bert.execution = execution
+        memory = decoder.memory(torch.randn(2, 3, 32))
         words = (ids, mask, torch.full_like(ids, -100))
-        loss = decoder_loss(decoder, words, cross, predicted_only=predicted_only)
+        loss = decoder_loss(decoder, words, memory)
         assert loss == 0
         # All ranks wait for each other's gradients.
         assert loss.requires_grad

@@ -33,8 +33,8 @@ def test_language_model_loss_equals_a_plain_reference(smoothing):
     for row, mask in enumerate(batch["attention_mask"]):
         words = batch["input_ids"][row, : int(mask.sum())].clone()
         words[0] = model.dec_token_id
-        cross = model.decoder.bert.read(tokens[row].flatten(0, 1)[None])
-        logits, _ = model.decoder(words[None], cross=cross)
+        cross = model.decoder.memory(tokens[row].flatten(0, 1)[None])
+        logits, _ = model.decoder(words[None], memory=cross)
         total += F.cross_entropy(
             logits[0, :-1], words[1:], label_smoothing=smoothing, reduction="sum"
         )

@@ -17,8 +17,8 @@ from uniadapter.models.adapters.state import (
     count_parameters,
     trained_state_dict,
 )
-from uniadapter.models.backbones.bert.attention import CrossAttention
 from uniadapter.models.fast import FastPaths
+from uniadapter.models.fast.memory import AbsorbedMemory
 from uniadapter.registry import MODELS
 from uniadapter.structures import MultimodalSample
 
@@ -88,7 +88,7 @@ def test_vqa_loss_is_the_weighted_sum_over_answers(vocab):
         for answer, weight in zip(answers[i], weights[i], strict=True):
             ids = torch.tensor([model.tokenizer.encode(answer)])
             ids[0, 0] = model.dec_token_id
-            logits, _ = model.decoder(ids, None, model.decoder.bert.read(states))
+            logits, _ = model.decoder(ids, None, model.decoder.memory(states))
             loss = F.cross_entropy(logits[0, :-1], ids[0, 1:], label_smoothing=0.1, reduction="sum")
             expected = expected + weight * loss / 3
     torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
@@ -142,10 +142,10 @@ def one_step(kind: str, vocab: str, fast: Any) -> tuple[torch.Tensor, dict[str, 
 @pytest.mark.parametrize("name", ["absorb_kv", "pack_texts", "predicted_only", None])
 @pytest.mark.parametrize("kind", ["VQAModel", "CaptionModel"])
 def test_a_step_with_fast_paths_equals_the_plain_one(kind, name, vocab, monkeypatch):
-    absorbed = CrossAttention.absorbed
+    absorbed = AbsorbedMemory._absorbed
     calls: list[int] = []
     monkeypatch.setattr(
-        CrossAttention, "absorbed", lambda *args: calls.append(1) or absorbed(*args)
+        AbsorbedMemory, "_absorbed", lambda *args: calls.append(1) or absorbed(*args)
     )
     want, want_gradients = one_step(kind, vocab, False)
     assert not calls
@@ -199,7 +199,7 @@ def test_ranking_is_the_log_likelihood_of_each_answer(vocab):
             for j, answer in enumerate(ANSWERS):
                 ids = torch.tensor([model.tokenizer.encode(answer)])
                 ids[0, 0] = model.dec_token_id
-                cross = model.decoder.bert.read(states[i : i + 1, :length])
+                cross = model.decoder.memory(states[i : i + 1, :length])
                 log_probs = model.decoder(ids, None, cross)[0].log_softmax(-1)
                 expected = log_probs[0, :-1].gather(1, ids[0, 1:, None]).sum()
                 torch.testing.assert_close(got[i, j], expected, rtol=1e-4, atol=1e-4)
@@ -217,12 +217,12 @@ def blips_ranking(
     for i, length in enumerate(mask.sum(1).tolist()):
         seen = states[i : i + 1, :length]
         start = torch.full((1, 1), model.dec_token_id)
-        logits, _ = model.decoder(start, None, model.decoder.bert.read(seen))
+        logits, _ = model.decoder(start, None, model.decoder.memory(seen))
         first = logits[0, 0].softmax(0)[ids[:, 1]].tolist()
         order = sorted(range(len(ANSWERS)), key=lambda a: (-first[a], a))
         row = torch.full((len(ANSWERS),), -torch.inf)
         for a in order[: model.answer_head.k_test]:
-            cross = model.decoder.bert.read(seen)
+            cross = model.decoder.memory(seen)
             logits, _ = model.decoder(ids[a : a + 1], answer_mask[a : a + 1], cross)
             row[a] = -criterion(logits[0, :-1], targets[a, 1:]).sum()
         rows.append(row)
@@ -314,7 +314,7 @@ def test_caption_loss_leaves_the_prompt_out(vocab):
     for i, text in enumerate(captions):
         ids = torch.tensor([model.tokenizer.encode("a picture of " + text)])
         ids[0, 0] = model.dec_token_id
-        cross = model.decoder.bert.read(model.encode_frames(pixels[i : i + 1]).flatten(1, 2))
+        cross = model.decoder.memory(model.encode_frames(pixels[i : i + 1]).flatten(1, 2))
         logits = model.decoder(ids, None, cross)[0]
         # [DEC] a picture of | caption [SEP]: the first predicted word is at position 4.
         total = total + F.cross_entropy(

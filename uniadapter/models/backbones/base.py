@@ -7,14 +7,16 @@ tower's class. P pairs, T texts, V media of S states, L tokens, widths D and W.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
-from ..execution import Factor, Want, Words
+from ..execution import Factor, KeyValue, PaddedRows, PairMemory, Want, Words
+from ..sites import Grid, LayerSites
 
-Past = list[tuple[torch.Tensor, torch.Tensor]]
+Past = list[KeyValue]
 """Self-attention's keys and values of earlier tokens, one pair a layer."""
 
 
@@ -22,11 +24,11 @@ class Begun(NamedTuple):
     """Texts that have come as far as they can without a medium.
 
     Attributes:
-        rows (Any): How they lie.
+        rows (PaddedRows): How they lie.
         x (Tensor): Their states, as they lie.
     """
 
-    rows: Any
+    rows: PaddedRows
     x: torch.Tensor
 
 
@@ -35,6 +37,14 @@ class Tower(Protocol):
 
     roles: tuple[str, ...]
     num_layers: int
+
+    def sites(self, role: str) -> list[tuple[int, LayerSites]]:
+        """Sites of the layers that run in a role, with their numbers from 0."""
+        ...
+
+    def local(self, role: str) -> bool:
+        """Whether whatever fills them needs of a token that token alone."""
+        ...
 
     def role_layers(self, role: str) -> list[nn.Module]:
         """The layers that run in a role, in order; each is called as a module, once a run."""
@@ -45,6 +55,46 @@ class Visual(Tower, Protocol):
     """Images into tokens."""
 
     embed_dims: int
+
+    def tokens(self, x: torch.Tensor, want: Want = "all", frames: int = 1) -> torch.Tensor:
+        """Tokens of images.
+
+        Args:
+            x (Tensor): (B, 3, H, W), normalised.
+            want (str): ``'all'`` tokens, or the ``'first'`` of each. Defaults to ``'all'``.
+            frames (int): How many images, one after another, are a video. Defaults to 1.
+
+        Returns:
+            Tensor: (B, M, D), or (B, 1, D).
+        """
+        ...
+
+
+@runtime_checkable
+class Staged(Protocol):
+    """A visual tower that can be run in parts, of which the lower ones may be kept."""
+
+    layers: Any
+    num_layers: int
+    training: bool
+
+    def embed(self, x: torch.Tensor) -> torch.Tensor:
+        """Images (B, 3, H, W) as the first layer reads them, (B, M, D)."""
+        ...
+
+    def grid(self, x: torch.Tensor, frames: int = 1) -> Grid:
+        """How the tokens of images lie."""
+        ...
+
+    def finish(
+        self, x: torch.Tensor, grid: Grid | None, want: Want = "all", start: int = 0
+    ) -> torch.Tensor:
+        """The layers from number ``start`` on, and what follows the last."""
+        ...
+
+    def below(self, layers: int) -> dict[str, torch.Tensor | nn.Module]:
+        """What images go through up to the end of the first ``layers``, by name."""
+        ...
 
 
 class Text(Tower, Protocol):
@@ -76,7 +126,7 @@ class Reader(Tower, Protocol):
         mask: torch.Tensor | None = None,
         owner: torch.Tensor | None = None,
         factor: Factor | None = None,
-    ) -> Any:
+    ) -> PairMemory:
         """Prepare what texts will read.
 
         Args:
@@ -87,7 +137,10 @@ class Reader(Tower, Protocol):
             factor (Factor, optional): Frame weights of the P pairs.
 
         Returns:
-            Memory: To be given back to this role; a task does not look inside.
+            PairMemory: To be given back to this role.
+
+        Raises:
+            ValueError: If a shape is another one than said here.
         """
         ...
 
@@ -103,13 +156,17 @@ class Fusion(Reader, Protocol):
     takes_states: bool
 
     def fuse(
-        self, words: Words, memory: Any, want: Want = "all", states: torch.Tensor | None = None
+        self,
+        words: Words,
+        memory: PairMemory,
+        want: Want = "all",
+        states: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """A whole run: what :meth:`finish` gives of what :meth:`begin` gives.
 
         Args:
             words (Words): Texts (P, L), ``[CLS]`` first.
-            memory (Memory): From :meth:`memory`, for P texts.
+            memory (PairMemory): From :meth:`memory`, for P texts.
             want (str): ``'all'`` or ``'first'``. Defaults to ``'all'``.
             states (Tensor, optional): The text role's states (P, L, D) of these words.
 
@@ -119,18 +176,18 @@ class Fusion(Reader, Protocol):
         ...
 
     def begin(
-        self, words: Words, states: torch.Tensor | None = None, rows: Any | None = None
+        self, words: Words, states: torch.Tensor | None = None, rows: PaddedRows | None = None
     ) -> Begun:
         """Do what no medium is needed for, so that it is done once for many media.
 
         Args:
             words (Words): Texts (P, L), ``[CLS]`` first.
             states (Tensor, optional): See :meth:`fuse`.
-            rows (Any, optional): How the texts are to lie. Defaults to as they come.
+            rows (PaddedRows, optional): How the texts are to lie. Defaults to as they come.
         """
         ...
 
-    def finish(self, begun: Begun, memory: Any, want: Want = "all") -> torch.Tensor:
+    def finish(self, begun: Begun, memory: PairMemory, want: Want = "all") -> torch.Tensor:
         """Go on from :meth:`begin`, reading media; returns what :meth:`fuse` returns."""
         ...
 
@@ -141,7 +198,7 @@ class Decoder(Reader, Protocol):
     def logits(
         self,
         words: Words,
-        memory: Any,
+        memory: PairMemory,
         past: Past | None = None,
         wanted: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, Past]:
@@ -149,7 +206,7 @@ class Decoder(Reader, Protocol):
 
         Args:
             words (Words): (P, L), the first ``[DEC]``; with ``past`` the mask is of all tokens.
-            memory (Memory): From :meth:`memory`.
+            memory (PairMemory): From :meth:`memory`.
             past (list, optional): Keys and values of earlier tokens.
             wanted (Tensor, optional): (P, L) bool, where logits are wanted. None: everywhere.
 
@@ -158,6 +215,62 @@ class Decoder(Reader, Protocol):
             and values of all tokens so far.
         """
         ...
+
+
+def run_layer(tower: Any, layer: nn.Module, *args: Any) -> torch.Tensor:
+    """Run a layer of a tower, recomputed in the backward pass where that is asked for.
+
+    In torch's non-reentrant form: the reentrant one drops the gradients of adapters that sit behind
+    a frozen input.
+    """
+    if tower.grad_checkpointing and tower.training and torch.is_grad_enabled():
+        return checkpoint(layer, *args, use_reentrant=False)
+    return layer(*args)
+
+
+def check_states(
+    width: int,
+    states: torch.Tensor,
+    mask: torch.Tensor | None,
+    owner: torch.Tensor | None,
+    factor: Factor | None,
+) -> None:
+    """Refuse what is not meant to be read together: broadcasting would read other media.
+
+    Shapes alone are looked at, so that nothing waits for the device.
+
+    Args:
+        width (int): W, the ``encoder_width`` of who reads.
+        states (Tensor): (V, S, W).
+        mask (Tensor, optional): (V, S).
+        owner (Tensor, optional): (P,).
+        factor (Factor, optional): Of P pairs.
+
+    Raises:
+        ValueError: If a shape is another one.
+    """
+    if states.dim() != 3 or states.shape[-1] != width:
+        raise ValueError(
+            f"Cross-attention reads states (V, S, {width}), the last number being encoder_width; "
+            f"got {tuple(states.shape)}."
+        )
+    media, count = states.shape[:2]
+    if mask is not None and mask.shape != (media, count):
+        raise ValueError(
+            f"The mask of states of shape {tuple(states.shape)} must be {(media, count)}, got "
+            f"{tuple(mask.shape)}."
+        )
+    if owner is not None and owner.dim() != 1:
+        raise ValueError(f"The owner is (P,), one medium a text; got {tuple(owner.shape)}.")
+    if factor is None:
+        return
+    given = factor.weights.shape
+    pairs = len(owner) if owner is not None else media if media > 1 else given[0]
+    if given != (pairs, count):
+        raise ValueError(
+            f"Frame weights of {pairs} texts and {media} media of {count} states must have the "
+            f"shape {(pairs, count)}, got {tuple(given)}."
+        )
 
 
 _PURPOSE = {

@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from uniadapter.registry import MODELS
 
-from ..execution import Words
+from ..execution import Want, Words
 from ..sites import LayerSites
 from .hosted import HostedTower
 from .side_by_side import SideTower, TextSide, VisualSide, check_heads
@@ -123,22 +123,21 @@ class ClipVisual(VisualSide, ClipTower):
     def tokens(
         self,
         x: torch.Tensor,
-        prefix: None = None,
-        class_only: bool = False,
+        want: Want = "all",
         frames: int = 1,
     ) -> torch.Tensor:
         """Encode images.
 
         Args:
             x (Tensor): Images (B, 3, H, W), normalised.
-            prefix (None): Of :meth:`prefix`.
-            class_only (bool): Return the class token only. Defaults to False.
+            want (str): ``'all'`` tokens, or the ``'first'``, the class token. Defaults to
+                ``'all'``.
             frames (int): How many images, one after another, are a video; plays no part, as a
                 hosted tower tells no adapter how its tokens lie. Defaults to 1.
 
         Returns:
             Tensor: Tokens (B, 1 + H/p * W/p, D) behind ``post_layernorm``, the class token first;
-            (B, 1, D) with ``class_only``.
+            (B, 1, D) of the class tokens.
 
         Raises:
             ValueError: If the images are of another size.
@@ -151,7 +150,7 @@ class ClipVisual(VisualSide, ClipTower):
         tokens = self.model(pixel_values=x).last_hidden_state
         tokens = tokens[:0] if none else tokens
         # The original normalises the class token alone; a norm is of each token by itself.
-        return self.model.post_layernorm(tokens[:, :1] if class_only else tokens)
+        return self.model.post_layernorm(tokens[:, :1] if want == "first" else tokens)
 
 
 @MODELS.register_module()
@@ -211,9 +210,8 @@ class ClipText(TextSide, ClipTower):
         self,
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor,
-        first_only: bool = False,
-        pack: bool = False,
-    ) -> tuple[torch.Tensor, None]:
+        want: Want = "all",
+    ) -> torch.Tensor:
         """Encode texts.
 
         What stands for a text is the state at its end, which comes first here, where other towers
@@ -223,13 +221,12 @@ class ClipText(TextSide, ClipTower):
             input_ids (Tensor): Word ids (B, L), the padding behind the text.
             attention_mask (Tensor): (B, L), 0 where a token is padding. Attention is causal, so
                 no token of a text sees the padding anyway.
-            first_only (bool): Return the state at the end only. Defaults to False.
-            pack (bool): Whether callers look at no padding; texts run padded anyway.
+            want (str): ``'all'`` states, or that at the end only, ``'first'``. Defaults to
+                ``'all'``.
 
         Returns:
-            tuple: (B, 1 + L, D), the state at the first end-of-text token and then all tokens,
-            behind the final norm, (B, 1, D) with ``first_only``; and None, as there is nothing to
-            continue from.
+            Tensor: (B, 1 + L, D), the state at the first end-of-text token and then all tokens,
+            behind the final norm; or (B, 1, D), that state alone.
 
         Raises:
             ValueError: If the mask has another shape than the ids, or a text exceeds the position
@@ -242,5 +239,5 @@ class ClipText(TextSide, ClipTower):
             input_ids = input_ids.new_zeros(1, max(input_ids.shape[1], 1))
         out = self.model(input_ids=input_ids)
         end = out.pooler_output[:, None]
-        states = end if first_only else torch.cat((end, out.last_hidden_state), 1)
-        return states[:0] if none else states, None
+        states = end if want == "first" else torch.cat((end, out.last_hidden_state), 1)
+        return states[:0] if none else states

@@ -59,38 +59,21 @@ class SideTower(nn.Module):
 class VisualSide(SideTower):
     """The tower of images; a subclass computes :meth:`tokens`."""
 
-    roles = ("visual",)
+    roles: tuple[str, ...] = ("visual",)
     img_size: int
 
-    def frozen_layers(self) -> int:
-        """Leading layers that a prefix cache may keep: this tower runs as a whole.
-
-        Raises:
-            ValueError: Always.
-        """
-        raise ValueError(
-            f"model.prefix_cache keeps what a BlipViT computes; {type(self).__name__} has nothing "
-            "to keep: remove it."
-        )
-
-    def prefix(self, *args: Any, **kwargs: Any) -> None:
-        """What of a run is kept for another one: nothing, there is one run a step."""
-        return
-
-    def tokens(
-        self, x: torch.Tensor, prefix: None = None, class_only: bool = False, frames: int = 1
-    ) -> torch.Tensor:
+    def tokens(self, x: torch.Tensor, want: Want = "all", frames: int = 1) -> torch.Tensor:
         """Encode images.
 
         Args:
             x (Tensor): Images (B, 3, H, W), normalised.
-            prefix (None): Of :meth:`prefix`.
-            class_only (bool): Return the class token only. Defaults to False.
+            want (str): ``'all'`` tokens, or the ``'first'``, the class token. Defaults to
+                ``'all'``.
             frames (int): How many images, one after another, are a video. Defaults to 1.
 
         Returns:
             Tensor: Tokens (B, 1 + H/p * W/p, D) after the final norm, the class token first;
-            (B, 1, D) with ``class_only``.
+            (B, 1, D) of the class tokens.
 
         Raises:
             ValueError: If the images are of another size.
@@ -125,7 +108,7 @@ class VisualSide(SideTower):
 class TextSide(SideTower):
     """The tower of texts; a subclass computes ``forward(input_ids, attention_mask, ...)``."""
 
-    roles = ("text",)
+    roles: tuple[str, ...] = ("text",)
     max_positions: int
 
     @property
@@ -143,7 +126,7 @@ class TextSide(SideTower):
 
     def states(self, words: Words, want: Want = "all") -> torch.Tensor:
         """The text role; see :class:`~uniadapter.models.backbones.base.Text`."""
-        return self(*words, first_only=want == "first")[0]
+        return self(*words, want)
 
     def place(self, words: Words) -> torch.Tensor | None:
         """Where the token that stands for a text is, (T,) long; None where it is the first.

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from uniadapter.checkpoints.compare import has_place
 from uniadapter.registry import MODELS
 from uniadapter.utils.compat import mmpretrain_models
 
-from ..linears import adapted
-from ..prefix_cache import PrefixCache
-from ..prefix_identity import draws
+from ..execution import Want
 from ..sites import Grid, LayerSites, Slot
+from .base import run_layer
 from .image_size import check_pixels, check_sides
 
 _ViT = mmpretrain_models().VisionTransformer
@@ -58,40 +55,26 @@ def sizes_of(arch: str | dict, img_size: int, patch_size: int) -> dict[str, int]
     return dict(arch)
 
 
-class Prefix(NamedTuple):
-    """What the visual tower has computed when it meets its first trained term.
-
-    Attributes:
-        layer (int): Layers that are run; with a residual, all of the last one but its last site.
-        x (Tensor): Tokens (B, M, D).
-        residual (Tensor, optional): What the site ``after_self`` of layer ``layer - 1`` sees,
-            (B, M, D).
-    """
-
-    layer: int
-    x: torch.Tensor
-    residual: torch.Tensor | None
-
-
 class BlipAttention(_Attention):  # type: ignore[misc, valid-type]
     """mmpretrain's attention, with fewer copies in the backward pass and a form for one query."""
 
     def forward(
-        self, x: torch.Tensor, site: Slot | None = None, class_only: bool = False
+        self, x: torch.Tensor, site: Slot | None = None, want: Want = "all"
     ) -> torch.Tensor:
         """Attend within an image.
 
         Args:
             x (Tensor): Tokens (B, M, D), the class token first.
             site (Slot, optional): Whose term is added to the output projection's output.
-            class_only (bool): Compute the class token's output alone. Defaults to False.
+            want (str): ``'first'`` computes the class token's output alone. Defaults to ``'all'``.
 
         Returns:
-            Tensor: (B, M, D), or (B, 1, D) with ``class_only``.
+            Tensor: (B, M, D), or (B, 1, D) of the class tokens.
         """
         width, split = self.embed_dims, (-1, (self.num_heads, self.head_dims))
+        first = want == "first"
         # Another module in the place of the projection (peft's LoRA) has more than a weight.
-        if class_only and type(self.qkv) is nn.Linear:
+        if first and type(self.qkv) is nn.Linear:
             weight, bias = self.qkv.weight, self.qkv.bias
             query = F.linear(x[:, :1], weight[:width], bias[:width])
             parts = [query, *F.linear(x, weight[width:], bias[width:]).split(width, dim=-1)]
@@ -99,14 +82,14 @@ class BlipAttention(_Attention):  # type: ignore[misc, valid-type]
             # Split, not indexed: indices would each fill a tensor of all three with zeros in the
             # backward pass.
             parts = list(self.qkv(x).split(width, dim=-1))
-            if class_only:
+            if first:
                 parts[0] = parts[0][:, :1]
         query, key, value = (part.unflatten(*split).transpose(1, 2) for part in parts)
         drop = self.attn_drop if self.training else 0.0
         out = F.scaled_dot_product_attention(query, key, value, dropout_p=drop)
         out = self.proj(out.transpose(1, 2).flatten(2))
         if site is not None:
-            out = site.add(out, out, x[:, :1] if class_only else x)
+            out = site.add(out, out, x[:, :1] if first else x)
         return self.out_drop(self.gamma1(self.proj_drop(out)))
 
 
@@ -150,30 +133,30 @@ class VitLayer(nn.Module):
         self.at = LayerSites.of(width, "into", "attn", "mid", "ffn", "after_self")
 
     def body(
-        self, x: torch.Tensor, grid: Grid | None, class_only: bool
+        self, x: torch.Tensor, grid: Grid | None, want: Want
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """All but the site ``after_self``, and what that site sees."""
         at = self.at
         x = at.into.add(x, x, grid=grid)
-        attended = self.attn(self.ln1(x), at.attn, class_only)
-        x = (x[:, :1] if class_only else x) + attended
+        attended = self.attn(self.ln1(x), at.attn, want)
+        x = (x[:, :1] if want == "first" else x) + attended
         x = at.mid.add(x, x, grid=grid)
         return x + self.ffn(self.ln2(x), at.ffn), x
 
     def forward(
-        self, x: torch.Tensor, grid: Grid | None = None, class_only: bool = False
+        self, x: torch.Tensor, grid: Grid | None = None, want: Want = "all"
     ) -> torch.Tensor:
         """Run the layer.
 
         Args:
             x (Tensor): Tokens (B, M, D), the class token first.
             grid (Grid, optional): How they lie.
-            class_only (bool): Compute the class token alone. Defaults to False.
+            want (str): ``'first'`` computes the class token alone. Defaults to ``'all'``.
 
         Returns:
-            Tensor: (B, M, D), or (B, 1, D) with ``class_only``.
+            Tensor: (B, M, D), or (B, 1, D) of the class tokens.
         """
-        out, residual = self.body(x, grid, class_only)
+        out, residual = self.body(x, grid, want)
         return self.at.after_self.add(out, residual)
 
 
@@ -200,7 +183,7 @@ class BlipViT(_ViT):  # type: ignore[misc, valid-type]
             no multiple of a patch.
     """
 
-    roles = ("visual",)
+    roles: tuple[str, ...] = ("visual",)
 
     def __init__(
         self,
@@ -281,7 +264,7 @@ class BlipViT(_ViT):  # type: ignore[misc, valid-type]
         )
         return self.drop_after_pos(x + pos)
 
-    def sites(self) -> list[tuple[int, LayerSites]]:
+    def sites(self, role: str = "visual") -> list[tuple[int, LayerSites]]:
         """Sites of the layers with their numbers from 0."""
         return [(index, layer.at) for index, layer in enumerate(self.layers)]
 
@@ -289,63 +272,15 @@ class BlipViT(_ViT):  # type: ignore[misc, valid-type]
         """The layers that run in a role, in order: all."""
         return list(self.layers)
 
-    def _embedding_fixed(self) -> bool:
-        """Whether nothing before the first layer is trained."""
-        own = (self.pos_embed, self.cls_token, *self.patch_embed.parameters())
-        parts = chain(self.patch_embed.modules(), self.drop_after_pos.modules())
-        trained = any(p.requires_grad for p in own) or adapted(self.patch_embed)
-        return not trained and not any(map(draws, parts))
-
-    def _fixed(self, layer: Any) -> bool:
-        """Whether the layer, but for its sites, gives the same in two runs of one step."""
-        # Stochastic depth and dropout (a frozen LoRA's) are another draw in every run.
-        drawn = any(map(draws, layer.modules()))
-        trained = any(p.requires_grad for p in layer.parameters()) or adapted(layer)
-        return not drawn and not trained
-
-    def frozen_layers(self) -> int:
-        """Leading layers, counted with the embedding, without a trained weight or a filled site."""
-        if not self._embedding_fixed():
-            return 0
-        for index, layer in enumerate(self.layers):
-            if layer.at.filled() or not self._fixed(layer):
-                return index
-        return self.num_layers
-
-    @torch.no_grad()
-    def frozen_tokens(self, images: torch.Tensor, layers: int) -> torch.Tensor:
-        """Tokens (B, M, D) of images (B, 3, H, W) after the first ``layers``, without a graph."""
-        x = self.embed(images)
-        for index in range(layers):
-            x = self.layers[index](x)
-        return x
-
-    @torch.no_grad()
-    def prefix(self, images: torch.Tensor, cache: PrefixCache | None = None) -> Prefix | None:
-        """Run what lies below the first trained term, without a graph.
-
-        The result serves the online and the momentum model: nothing in it is trained.
-
-        Args:
-            images (Tensor): (B, 3, H, W), normalised.
-            cache (PrefixCache, optional): Where the tokens of the wholly frozen layers are kept.
-
-        Returns:
-            Prefix: To be continued by :meth:`forward`; None where not even the embedding is frozen.
-        """
-        frozen = self.frozen_layers()
-        if cache is not None and not cache.usable(frozen, self.training):
-            cache = None
-        if cache is None and not self._embedding_fixed():
-            return None
-        x = self.frozen_tokens(images, frozen) if cache is None else cache(self, images, frozen)
-        if frozen < self.num_layers:
-            layer = self.layers[frozen]
-            if self._fixed(layer) and layer.at.filled() == ["after_self"]:
-                # All but that site is frozen as well.
-                x, residual = layer.body(x, None, False)
-                return Prefix(frozen + 1, x, residual)
-        return Prefix(frozen, x, None)
+    def below(self, layers: int) -> dict[str, torch.Tensor | nn.Module]:
+        """What a picture goes through up to the end of the first ``layers``, by name."""
+        found: dict[str, torch.Tensor | nn.Module] = {
+            "pos_embed": self.pos_embed,
+            "cls_token": self.cls_token,
+            "patch_embed": self.patch_embed,
+            "drop_after_pos": self.drop_after_pos,
+        }
+        return {**found, **{f"layers.{index}": self.layers[index] for index in range(layers)}}
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
         """Encode images for a head of another OpenMMLab project, as mmpretrain's own tower.
@@ -361,43 +296,32 @@ class BlipViT(_ViT):  # type: ignore[misc, valid-type]
         grid = (size[0] // patch, size[1] // patch)
         return (self._format_output(self.tokens(x), grid),)
 
-    def tokens(
-        self,
-        x: torch.Tensor,
-        prefix: Prefix | None = None,
-        class_only: bool = False,
-        frames: int = 1,
-    ) -> torch.Tensor:
+    def tokens(self, x: torch.Tensor, want: Want = "all", frames: int = 1) -> torch.Tensor:
         """Encode images.
 
         Args:
-            x (Tensor): Images of shape (B, 3, H, W), normalised; only its shape counts with a
-                prefix.
-            prefix (Prefix, optional): From :meth:`prefix`, of the same images.
-            class_only (bool): Compute only the class token in the last layer, where nothing else is
-                read of the output. Defaults to False.
+            x (Tensor): Images of shape (B, 3, H, W), normalised.
+            want (str): ``'all'`` tokens, or the ``'first'``, the class token, of which the last
+                layer then computes no other. Defaults to ``'all'``.
             frames (int): How many images, one after another, are a video; adapters that act over
                 time want to know. Defaults to 1.
 
         Returns:
-            Tensor: Tokens of shape (B, 1 + H/p * W/p, D) after the final LayerNorm; (B, 1, D) with
-            ``class_only``.
+            Tensor: Tokens of shape (B, 1 + H/p * W/p, D) after the final LayerNorm; (B, 1, D) of
+            the class tokens.
         """
-        start, patch = 0, self.patch_size
-        grid = Grid(frames, x.shape[-2] // patch, x.shape[-1] // patch)
-        if prefix is None:
-            x = self.embed(x)
-        else:
-            start, x = prefix.layer, prefix.x
-            if prefix.residual is not None:
-                x = self.layers[start - 1].at.after_self.add(x, prefix.residual)
+        return self.finish(self.embed(x), self.grid(x, frames), want)
+
+    def grid(self, x: torch.Tensor, frames: int = 1) -> Grid:
+        """How the tokens of images (B, 3, H, W) lie."""
+        return Grid(frames, x.shape[-2] // self.patch_size, x.shape[-1] // self.patch_size)
+
+    def finish(
+        self, x: torch.Tensor, grid: Grid | None, want: Want = "all", start: int = 0
+    ) -> torch.Tensor:
+        """The layers from number ``start`` on and the final LayerNorm; see :meth:`tokens`."""
         for index in range(start, self.num_layers):
             layer = self.layers[index]
-            last = class_only and index == self.num_layers - 1 and layer.at.local()
-            # The non-reentrant form: the reentrant one drops the gradients of adapters that sit
-            # behind a frozen input.
-            if self.grad_checkpointing and self.training and torch.is_grad_enabled():
-                x = checkpoint(layer, x, grid, last, use_reentrant=False)
-            else:
-                x = layer(x, grid, last)
-        return self.ln1(x[:, :1] if class_only else x)
+            first = index == self.num_layers - 1 and layer.at.local()
+            x = run_layer(self, layer, x, grid, want if first else "all")
+        return self.ln1(x[:, :1] if want == "first" else x)

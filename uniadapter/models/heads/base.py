@@ -6,6 +6,8 @@ from typing import TypeVar
 
 from torch import nn
 
+from ..execution import Execution
+
 
 class Head(nn.Module):
     """Base class of heads.
@@ -14,6 +16,9 @@ class Head(nn.Module):
     are registered in the task itself, so that a file names them ``vision_proj.weight`` whatever
     head they belong to, and the head is a view of them.
     """
+
+    # The model that adopts the head gives it its own.
+    execution = Execution()
 
     def trained_parts(self) -> dict[str, nn.Module]:
         """Modules with parameters by name, such as projections."""

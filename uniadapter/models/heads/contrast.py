@@ -39,9 +39,6 @@ class ContrastHead(Head):
         ValueError: If ``embed_dim`` is not positive.
     """
 
-    # Take the gradients in the forward pass, where a loss has constants that it can then forget.
-    at_once: bool = True
-
     def __init__(self, visual_dim: int, text_dim: int, embed_dim: int, bias: bool = True) -> None:
         super().__init__()
         if embed_dim < 1:
@@ -241,7 +238,7 @@ class MomentumContrastHead(ContrastHead):
                 # backward.
                 self.temp.clone(),
                 self.alpha * self.alpha_scale,
-                self.at_once,
+                self.execution,
             )
             queue.push(visual_m, text_m, all_ids)
         return weigh_mean(loss, len(ids))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from ..execution import Execution
 
 
 class FeatureQueue(nn.Module):
@@ -68,33 +67,6 @@ def _soft_cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Te
     return -(F.log_softmax(logits, dim=1) * targets).sum(1).mean()
 
 
-class _GradientAtOnce(torch.autograd.Function):
-    """A loss whose gradients are taken in the forward pass.
-
-    The candidates of the queue (tens of thousands of constant features) and the logits with them
-    are then needed no longer, rather than kept until the backward pass.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, loss: Callable[..., torch.Tensor], *inputs: torch.Tensor) -> torch.Tensor:
-        leaves = [t.detach().requires_grad_(t.requires_grad) for t in inputs]
-        wanted = [t for t in leaves if t.requires_grad]
-        with torch.enable_grad():
-            value = loss(*leaves)
-        gradients = iter(torch.autograd.grad(value, wanted) if wanted else ())
-        ctx.gradients = [next(gradients) if t.requires_grad else None for t in leaves]
-        return value.detach()
-
-    @staticmethod
-    def backward(ctx: Any, *outer: torch.Tensor) -> Any:
-        if torch.is_grad_enabled():
-            raise RuntimeError(
-                "Gradients that are taken in the forward pass have no gradient of their own "
-                "(create_graph=True): set model.fast.contrast_at_once=False."
-            )
-        return None, *(None if g is None else g * outer[0] for g in ctx.gradients)
-
-
 def contrastive_loss(
     visual: torch.Tensor,
     text: torch.Tensor,
@@ -104,7 +76,7 @@ def contrastive_loss(
     candidate_ids: torch.Tensor,
     temperature: torch.Tensor,
     alpha: float,
-    at_once: bool = True,
+    execution: Execution | None = None,
 ) -> torch.Tensor:
     """Image-text contrastive loss with soft targets (BLIP; spec section 4).
 
@@ -118,8 +90,7 @@ def contrastive_loss(
         candidate_ids (Tensor): Media ids (C,). Equal ids are positives.
         temperature (Tensor): Scalar that divides the similarities.
         alpha (float): Share of the momentum model's distribution in the targets.
-        at_once (bool): Take the gradients in the forward pass, so that candidates and logits are
-            not kept. Defaults to True.
+        execution (Execution, optional): How gradients are taken. Defaults to the plain one.
 
     Returns:
         Tensor: Scalar, the mean of both directions.
@@ -144,7 +115,4 @@ def contrastive_loss(
         loss_t2v = _soft_cross_entropy(text @ visual_all.t() / temperature, targets_t2v)
         return (loss_v2t + loss_t2v) / 2
 
-    inputs = (visual, text, temperature)
-    if at_once and torch.is_grad_enabled():
-        return _GradientAtOnce.apply(loss, *inputs)
-    return loss(*inputs)
+    return (execution or Execution()).loss(loss, visual, text, temperature)

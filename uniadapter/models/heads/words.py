@@ -12,10 +12,11 @@ from uniadapter.registry import MODELS
 from uniadapter.utils.dist import weigh_mean
 from uniadapter.utils.tensors import at_least_float32
 
+from ..execution import PairMemory, Words
 from .base import Head
 
 if TYPE_CHECKING:
-    from ..backbones.bert import BertDecoder, CrossInput
+    from ..backbones.base import Decoder
 
 
 def language_model_loss(
@@ -55,24 +56,21 @@ def language_model_loss(
 
 
 def decoder_loss(
-    decoder: BertDecoder,
+    decoder: Decoder,
     words: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
-    cross: CrossInput,
+    memory: PairMemory,
     label_smoothing: float = 0.0,
     reduction: str = "mean",
-    predicted_only: bool = True,
 ) -> torch.Tensor:
     """Run a decoder on words and take the loss of the next ones.
 
     Args:
-        decoder (BertDecoder): The decoder.
+        decoder (Decoder): Who plays that role.
         words (tuple): Ids (B, L), mask (B, L) and labels (B, L), see :func:`language_model_loss`.
-        cross (CrossInput): What the decoder reads.
+        memory (PairMemory): What the decoder reads.
         label_smoothing (float): See :func:`language_model_loss`. Defaults to 0.
         reduction (str): See :func:`language_model_loss`; a ``'mean'`` is over the words of all
             ranks, see :func:`uniadapter.utils.dist.weigh_mean`. Defaults to ``'mean'``.
-        predicted_only (bool): Run the vocabulary's projection, which is as large as several layers,
-            only where a word is to be predicted. Defaults to True.
 
     Returns:
         Tensor: What :func:`language_model_loss` returns.
@@ -86,14 +84,10 @@ def decoder_loss(
             f"Words of shape {tuple(ids.shape)} need as many labels, got {tuple(labels.shape)}."
         )
     wanted = F.pad(labels[:, 1:] != -100, (0, 1))
-    logits, _ = decoder(ids, mask, cross, wanted=wanted if predicted_only else None)
-    count = len(logits) if predicted_only else int(wanted.sum())
-    if reduction == "mean" and not count:
+    logits, _ = decoder.logits(Words(ids, mask), memory, wanted=wanted)
+    if reduction == "mean" and not len(logits):
         # A rank without a word takes part in the mean over all ranks.
         return weigh_mean(logits.sum() * 0.0, 0)
-    if not predicted_only:
-        loss = language_model_loss(logits, labels, label_smoothing, reduction)
-        return weigh_mean(loss, count) if reduction == "mean" else loss
     loss = F.cross_entropy(
         at_least_float32(logits),
         labels[:, 1:][wanted[:, :-1]],
@@ -101,7 +95,7 @@ def decoder_loss(
         reduction="mean" if reduction == "mean" else "none",
     )
     if reduction == "mean":
-        return weigh_mean(loss, count)
+        return weigh_mean(loss, len(logits))
     return loss.new_zeros(len(ids)).index_add(0, wanted.nonzero()[:, 0], loss)
 
 

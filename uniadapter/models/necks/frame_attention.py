@@ -12,6 +12,7 @@ from uniadapter.registry import MODELS
 from uniadapter.utils.tensors import at_least_float32
 
 from ..adapters.base import check_choice
+from ..execution import Factor
 
 
 @MODELS.register_module()
@@ -183,3 +184,25 @@ def build_frame_attention(
     if isinstance(neck, FrameAwareAttention):
         neck.check_widths(visual, text)
     return neck
+
+
+def factor_of(pfa: Any, sims: torch.Tensor, frames: int, tokens_per_frame: int) -> Factor | None:
+    """What frame attention makes of the similarities of pairs.
+
+    Args:
+        pfa (FrameAwareAttention): Or another registered neck.
+        sims (Tensor): (P, N).
+        frames (int): N.
+        tokens_per_frame (int): M, the class token included.
+
+    Returns:
+        Factor: Of every visual token, (P, N * M); None of a single frame, which counts as it is.
+
+    Raises:
+        ValueError: If the similarities are of another number of frames.
+    """
+    if sims.shape[-1] != frames:
+        raise ValueError(f"{frames} frames, but frame_sims {tuple(sims.shape)} (P, N).")
+    if frames == 1:
+        return None
+    return Factor(pfa.token_weights(sims, tokens_per_frame), pfa.weigh_states)

@@ -20,11 +20,10 @@ from ..adapters.base import Adapter
 from ..backbones import BertDecoder, BertModel, BlipViT
 from ..backbones.base import playing
 from ..backbones.hosted import linear_sites
-from ..backbones.vit import Prefix
 from ..components import set_trainable
-from ..fast import FastPaths
+from ..execution import Want
+from ..fast import FastPaths, PrefixCache, execution_of, frozen_layers
 from ..heads.base import Head, adopt, refreshed
-from ..prefix_cache import PrefixCache
 from ..sites import Places
 from ..tapped import TappedRole
 
@@ -71,8 +70,8 @@ class VisionLanguageModel(BaseModel):
             data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor=data_preprocessor)
         self.fast = FastPaths.build(fast)
+        self._prefix_cache = PrefixCache.build(prefix_cache)
         self._adopted: dict[str, Head] = {}
-        self.prefix_cache = PrefixCache.build(prefix_cache)
         self.adapter: Adapter | None = None
         self.visual: BlipViT = MODELS.build(visual)
         self.text: BertModel | None = None if text is None else MODELS.build(text)
@@ -82,7 +81,7 @@ class VisionLanguageModel(BaseModel):
         for tower in (self.visual, self.text, self.decoder and self.decoder.bert):
             if tower is not None:
                 tower.grad_checkpointing = tower.grad_checkpointing or grad_checkpointing
-                tower.fast = self.fast
+        self._give_execution()
         self.train_heads = train_heads
         if adapter is not None:
             self.adapter = MODELS.build(adapter, default_args={"places": self.places()})
@@ -95,6 +94,24 @@ class VisionLanguageModel(BaseModel):
         # Set by cast_frozen.
         self.frozen_dtype: torch.dtype | None = None
         self.frozen_fingerprint: str | None = None
+
+    @property
+    def prefix_cache(self) -> PrefixCache | None:
+        """Where tokens of frozen visual layers are kept."""
+        return self._prefix_cache
+
+    @prefix_cache.setter
+    def prefix_cache(self, cache: PrefixCache | None) -> None:
+        self._prefix_cache = cache
+        self._give_execution()
+
+    def _give_execution(self) -> None:
+        """Make the execution, and give it to towers and heads."""
+        self.execution = execution_of(self.fast, self._prefix_cache)
+        writer = None if self.decoder is None else self.decoder.bert
+        for part in (self.text, writer, *self._adopted.values()):
+            if part is not None:
+                part.execution = self.execution
 
     def roles(self) -> tuple[str, ...]:
         """The runs of towers that this task has; overridden by subclasses with fewer."""
@@ -115,8 +132,7 @@ class VisionLanguageModel(BaseModel):
         Raises:
             ValueError: If the model has no tower that plays it.
         """
-        runs = {"visual": self.visual, "text": self.text, "fusion": self.text}
-        tower = playing(name, {**runs, "decoder": self.decoder}[name], type(self).__name__)
+        tower = self._player(name)
         if self.adapter is None:
             return tower
         # What continues from a text's states is handed those of its role.
@@ -125,20 +141,20 @@ class VisionLanguageModel(BaseModel):
             return tower
         return TappedRole(name, tower, self.adapter, self.role("text") if continues else None)
 
+    def _player(self, role: str) -> Any:
+        runs = {"visual": self.visual, "text": self.text, "fusion": self.text}
+        return playing(role, {**runs, "decoder": self.decoder}[role], type(self).__name__)
+
     def places(self) -> Places:
         """The sites of all roles, to be filled by an adapter."""
         places = Places()
         decoder = None if self.decoder is None else self.decoder.bert
-        places.add("visual", found := self.visual.sites())
-        numbers = [index for index, _ in found]
-        places.add_linears("visual", linear_sites(self.visual, "visual", numbers))
-        runs = {"text": self.text, "fusion": self.text, "decoder": decoder}
-        for role, tower in runs.items():
-            if tower is None or role not in self.roles():
-                continue
-            places.add(role, found := tower.sites("text" if role == "text" else "fusion"))
-            places.add_linears(role, linear_sites(tower, role, [index for index, _ in found]))
-            if role != "text":
+        for role in self.roles():
+            tower = self._player(role)
+            places.add(role, found := tower.sites(role))
+            body: Any = decoder if role == "decoder" else tower
+            places.add_linears(role, linear_sites(body, role, [index for index, _ in found]))
+            if role in ("fusion", "decoder"):
                 places.slots[f"{role}.kv"] = {0: tower.kv_slot}
         bodies = {"visual": self.visual, "text": self.text, "decoder": decoder}
         places.towers.update({name: body for name, body in bodies.items() if body is not None})
@@ -157,6 +173,7 @@ class VisionLanguageModel(BaseModel):
             head (Head): The head.
         """
         adopt(self, head)
+        head.execution = self.execution
         self._adopted[role] = head
 
     def head(self, role: str) -> Any:
@@ -220,7 +237,7 @@ class VisionLanguageModel(BaseModel):
         components = self.components()
         set_trainable(self, [p for name in self.trainable_components() for p in components[name]])
         if self.prefix_cache is not None:
-            self.prefix_cache.check(self.visual.frozen_layers())
+            self.prefix_cache.check(frozen_layers(self.visual))
 
     def _check_taps(self) -> None:
         """Refuse what an adapter that reads taps leaves without an effect."""
@@ -286,57 +303,33 @@ class VisionLanguageModel(BaseModel):
     def set_adapter_extras(self, extras: dict[str, Any]) -> None:
         """Take what :meth:`adapter_extras` saved."""
 
-    def shared_prefix(self, pixels: torch.Tensor) -> Prefix | None:
-        """What the frozen lower layers make of all frames (B, N, 3, H, W), to be computed once.
+    def step_on(self, pixels: torch.Tensor) -> AbstractContextManager[None]:
+        """A training step of two models that see pixels (B, N, 3, H, W); see :class:`Execution`."""
+        _check_pixels(pixels)
+        return self.execution.step(self.role("visual"), pixels)
 
-        Returns:
-            Prefix: For :meth:`encode_frames`; None where nothing is frozen, the switch is off or
-            the pixels want a gradient, as a prefix has no graph.
-        """
-        self._check_pixels(pixels)
-        if not self.fast.share_prefix or self._wanted(pixels):
-            return None
-        return self.role("visual").prefix(pixels.flatten(0, 1), self._cache_in_use())
-
-    def _cache_in_use(self) -> PrefixCache | None:
-        cache = self.prefix_cache
-        return None if cache is None or (self.training and not cache.train) else cache
-
-    @staticmethod
-    def _wanted(pixels: torch.Tensor) -> bool:
-        """Whether someone wants a graph from tokens to pixels, which nothing that is kept has."""
-        return pixels.requires_grad and torch.is_grad_enabled()
-
-    @staticmethod
-    def _check_pixels(pixels: torch.Tensor) -> None:
-        if pixels.dim() != 5:
-            raise ValueError(
-                f"pixels must be (B, N, 3, H, W), with N=1 for images; got {tuple(pixels.shape)}."
-            )
-
-    def encode_frames(
-        self, pixels: torch.Tensor, prefix: Prefix | None = None, class_only: bool = False
-    ) -> torch.Tensor:
+    def encode_frames(self, pixels: torch.Tensor, want: Want = "all") -> torch.Tensor:
         """Run the visual tower on every frame.
 
         Args:
             pixels (Tensor): (B, N, 3, H, W); an image is a video of one frame.
-            prefix (Prefix, optional): From :meth:`shared_prefix`, of the same pixels.
-            class_only (bool): Compute the class tokens only. Defaults to False.
+            want (str): ``'all'`` tokens, or the ``'first'`` of every frame. Defaults to ``'all'``.
 
         Returns:
-            Tensor: Tokens (B, N, M, D), the class token first; M = 1 with ``class_only``.
+            Tensor: Tokens (B, N, M, D), the class token first; M = 1 of the first ones.
 
         Raises:
             ValueError: If ``pixels`` has another number of dimensions.
         """
-        self._check_pixels(pixels)
-        batch, frames = pixels.shape[:2]
-        cache = self._cache_in_use()
-        if prefix is None and cache is not None and not self._wanted(pixels):
-            prefix = self.visual.prefix(pixels.flatten(0, 1), cache)
-        tokens = self.role("visual").tokens(pixels.flatten(0, 1), prefix, class_only, frames)
-        return tokens.unflatten(0, (batch, frames))
+        _check_pixels(pixels)
+        return self.execution.visual(self.role("visual"), pixels, want)
+
+
+def _check_pixels(pixels: torch.Tensor) -> None:
+    if pixels.dim() != 5:
+        raise ValueError(
+            f"pixels must be (B, N, 3, H, W), with N=1 for images; got {tuple(pixels.shape)}."
+        )
 
 
 def _read_former_names(

@@ -53,16 +53,10 @@ class BlipPretrainModel(RetrievalModel):
             dict[str, Tensor]: ``loss_itc``, ``loss_itm`` and ``loss_lm``, scalars.
         """
         losses, tokens = self._contrast_and_match(pixels, input_ids, attention_mask, media_ids)
-        words = input_ids.clone()
-        words[:, 0] = self.dec_token_id
-        labels = words.masked_fill(attention_mask == 0, -100)
+        ids = input_ids.clone()
+        ids[:, 0] = self.dec_token_id
+        labels = ids.masked_fill(attention_mask == 0, -100)
         memory = self.role("decoder").memory(tokens.flatten(1, 2))
-        losses["loss_lm"] = decoder_loss(
-            self.decoder,
-            (words, attention_mask, labels),
-            memory,
-            self.label_smoothing,
-            "mean",
-            self.fast.predicted_only,
-        )
+        words = (ids, attention_mask, labels)
+        losses["loss_lm"] = decoder_loss(self.decoder, words, memory, self.label_smoothing)
         return losses

@@ -11,24 +11,22 @@ from torch import nn
 from uniadapter.registry import MODELS
 
 from ..adapters.base import check_choice
-from ..backbones.bert import BertModel, CrossInput
-from ..backbones.vit import Prefix
-from ..execution import Factor, Words
-from ..heads import ContrastHead, MatchBatch, MatchingHead, MomentumContrastHead
+from ..backbones.bert import BertModel
+from ..execution import Words
+from ..heads import ContrastHead, MatchBatch, MomentumContrastHead
 from ..necks import FrameAwareAttention, MeanPooling
 from ..necks.frame_attention import build_frame_attention
 from ..sites import Places
-from .base import VisionLanguageModel
 from .embeddings import EmbeddingTerms
 from .head_options import HEAD_OPTIONS, head_configs, option_value
-from .scoring import TextScoring
+from .matching import MatchingModel
 
 _CONTRAST = {"type": "MomentumContrastHead"}
 _MATCHING = {"type": "MatchingHead"}
 
 
 @MODELS.register_module()
-class RetrievalModel(TextScoring, EmbeddingTerms, VisionLanguageModel):
+class RetrievalModel(EmbeddingTerms, MatchingModel):
     """Retrieval on BLIP's towers (spec section 4): a contrastive head, ITM, PFA.
 
     Args:
@@ -96,20 +94,6 @@ class RetrievalModel(TextScoring, EmbeddingTerms, VisionLanguageModel):
         return self.head("contrast")
 
     @property
-    def matching(self) -> MatchingHead:
-        """The matching head.
-
-        Raises:
-            ValueError: If the model has none.
-        """
-        if not self.matches:
-            raise ValueError(
-                "This needs image-text matching, and the model has model.matching=None: rank by "
-                "similarity alone (k_test=0), or set model.matching=dict(type='MatchingHead')."
-            )
-        return self.head("matching")
-
-    @property
     def alpha(self) -> float:
         """Share of the momentum distribution in the targets, once ``alpha_scale`` is 1."""
         return self._momentum_head("alpha").alpha
@@ -160,20 +144,19 @@ class RetrievalModel(TextScoring, EmbeddingTerms, VisionLanguageModel):
         self.contrast.restart(self)
 
     def encode_visual(
-        self, pixels: torch.Tensor, prefix: Prefix | None = None, class_only: bool = False
+        self, pixels: torch.Tensor, class_only: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Encode videos (or images, as videos of one frame).
 
         Args:
             pixels (Tensor): (B, N, 3, H, W), normalised.
-            prefix (Prefix, optional): From :meth:`shared_prefix`, of the same pixels.
             class_only (bool): Compute the class tokens only (M = 1). Defaults to False.
 
         Returns:
             tuple: Tokens (B, N, M, D); video features (B, E) of the frames' mean class token;
             frame features (B, N, E). Features: length 1, float32 or more.
         """
-        tokens = self.encode_frames(pixels, prefix, class_only)
+        tokens = self.encode_frames(pixels, "first" if class_only else "all")
         cls, contrast = tokens[:, :, 0], self.contrast
         # A video's term is the mean of its frames', as its embedding is.
         term = self.embedding_term("visual", cls)
@@ -203,7 +186,6 @@ class RetrievalModel(TextScoring, EmbeddingTerms, VisionLanguageModel):
         pixels: torch.Tensor,
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor,
-        prefix: Prefix | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Contrastive features alone, which need no more than class tokens.
 
@@ -211,109 +193,12 @@ class RetrievalModel(TextScoring, EmbeddingTerms, VisionLanguageModel):
             pixels (Tensor): (B, N, 3, H, W).
             input_ids (Tensor): (T, L).
             attention_mask (Tensor): (T, L).
-            prefix (Prefix, optional): From :meth:`shared_prefix`, of the same pixels.
 
         Returns:
             tuple: Of media (B, E) and of texts (T, E).
         """
-        only = self.fast.class_tokens
-        visual = self.encode_visual(pixels, prefix, only)[1]
+        visual = self.encode_visual(pixels, class_only=True)[1]
         return visual, self.encode_text(input_ids, attention_mask, class_only=True)[1]
-
-    def frame_sims(
-        self,
-        frame_cls: torch.Tensor,
-        frame_features: torch.Tensor,
-        text_cls: torch.Tensor,
-        text_features: torch.Tensor,
-    ) -> torch.Tensor | None:
-        """Similarities (T, V, N) that PFA turns into weights; None without PFA.
-
-        Args:
-            frame_cls (Tensor): Class tokens of the frames, (V, N, D).
-            frame_features (Tensor): Frame features, (V, N, E).
-            text_cls (Tensor): Class tokens of the texts, (T, D).
-            text_features (Tensor): Text features, (T, E).
-        """
-        if self.pfa is None:
-            return None
-        return self.pfa.frame_sims(frame_cls, frame_features, text_cls, text_features)
-
-    def match(
-        self,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor,
-        visual_tokens: torch.Tensor,
-        frame_sims: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """Match texts with media row by row.
-
-        Args:
-            input_ids (Tensor): (P, L), ``[CLS]`` first; ``[ENC]`` is put in its place here.
-            attention_mask (Tensor): (P, L), 0 where a token is padding.
-            visual_tokens (Tensor): (P, N, M, D) from :meth:`encode_visual`.
-            frame_sims (Tensor, optional): (P, N) raw similarities of each pair, which PFA turns
-                into weights. None weighs all frames alike.
-
-        Returns:
-            Tensor: Logits (P, 2); column 1 means that text and medium belong together.
-
-        Raises:
-            ValueError: If texts, media and similarities don't go together.
-        """
-        fusion, words = self.role("fusion"), Words(input_ids, attention_mask)
-        factor = self.factor(frame_sims, *visual_tokens.shape[1:3])
-        memory = fusion.memory(visual_tokens.flatten(1, 2), factor=factor)
-        return self.matching(fusion.fuse(words, memory, "first")[:, 0])
-
-    def factor(
-        self, frame_sims: torch.Tensor | None, frames: int, tokens_per_frame: int
-    ) -> Factor | None:
-        """What PFA makes of the similarities of pairs.
-
-        Args:
-            frame_sims (Tensor, optional): (P, N).
-            frames (int): N.
-            tokens_per_frame (int): M, the class token included.
-
-        Returns:
-            Factor: Of every visual token; None where all frames count alike.
-
-        Raises:
-            ValueError: If the similarities are of another number of frames.
-        """
-        if self.pfa is None or frame_sims is None:
-            return None
-        if frame_sims.shape[-1] != frames:
-            raise ValueError(f"{frames} frames, but frame_sims {tuple(frame_sims.shape)} (P, N).")
-        if frames == 1:
-            return None
-        weights = self.pfa.token_weights(frame_sims, tokens_per_frame)
-        return Factor(weights, self.pfa.weigh_states)
-
-    def _weigh(
-        self, cross: CrossInput, frame_sims: torch.Tensor | None, tokens_per_frame: int
-    ) -> CrossInput:
-        """Add PFA's factor for pairs with similarities (P, N)."""
-        factor = self.factor(frame_sims, cross.size()[1] // tokens_per_frame, tokens_per_frame)
-        return cross if factor is None else cross.with_weights(*factor)
-
-    def _match(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, cross: CrossInput
-    ) -> torch.Tensor:
-        words = Words(input_ids, attention_mask)
-        return self._matching_logits(self.role("fusion").fuse(words, cross, "first")[:, 0])
-
-    def _matching_logits(self, cls: torch.Tensor) -> torch.Tensor:
-        """Logits (P, 2) of fused class tokens (P, D)."""
-        return self.matching(cls)
-
-    def _marked(self, input_ids: torch.Tensor) -> torch.Tensor:
-        """Texts with ``[ENC]`` in the place of ``[CLS]``, where fusion begins with words."""
-        if self.role("fusion").takes_states:
-            return input_ids
-        first = torch.full_like(input_ids[:, :1], self.enc_token_id)
-        return torch.cat((first, input_ids[:, 1:]), 1)
 
     def forward(
         self,
@@ -384,7 +269,7 @@ class RetrievalModel(TextScoring, EmbeddingTerms, VisionLanguageModel):
             dict[str, Tensor]: ``loss_itc`` and, with a matching head, ``loss_itm``, scalars.
         """
         # Without matching nothing reads a medium's other tokens.
-        only = self.fast.class_tokens and not self.matches
+        only = not self.matches
         return self._contrast_and_match(pixels, input_ids, attention_mask, media_ids, only)[0]
 
     def _contrast_and_match(
@@ -397,10 +282,9 @@ class RetrievalModel(TextScoring, EmbeddingTerms, VisionLanguageModel):
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """The losses, and the visual tokens for further ones, or the class tokens alone."""
         contrast, texts = self.contrast, (input_ids, attention_mask)
-        contrast.at_once = self.fast.contrast_at_once
-        prefix = self.shared_prefix(pixels)
-        targets = contrast.prepare(self, self.features, pixels, *texts, prefix=prefix)
-        tokens, visual, frames = self.encode_visual(pixels, prefix, class_only)
+        with self.step_on(pixels):
+            targets = contrast.prepare(self, self.features, pixels, *texts)
+            tokens, visual, frames = self.encode_visual(pixels, class_only)
         # A fusion that continues from the text's states wants those of all its tokens.
         continues = self.matches and self.role("fusion").takes_states
         text_tokens, text = self.encode_text(*texts, class_only=not continues)
@@ -410,20 +294,5 @@ class RetrievalModel(TextScoring, EmbeddingTerms, VisionLanguageModel):
             averaged = (None, None) if targets is None else targets
             rest = (*texts, media_ids, *averaged, states)
             batch = MatchBatch(tokens, frames, visual, cls, text, *rest)
-            losses["loss_itm"] = self._hard_matching(batch)
+            losses["loss_itm"] = self.matching_loss(batch, contrast.temperature)
         return losses, tokens
-
-    def _hard_matching(self, batch: MatchBatch) -> torch.Tensor:
-        """ITM of the positives, a hard negative medium a text and a hard negative text a medium."""
-        matching = self.matching
-        matching.count()
-        batch, pairs = matching.pairs(batch, self.contrast.temperature)
-        fusion, tokens = self.role("fusion"), batch.tokens
-        sims = self.frame_sims(tokens[:, :, 0], batch.frames, batch.text_cls, batch.text)
-        chosen = None if sims is None else sims[pairs.texts, pairs.media]
-        factor = self.factor(chosen, *tokens.shape[1:3])
-        memory = fusion.memory(tokens.flatten(1, 2), owner=pairs.media, factor=factor)
-        words = Words(batch.input_ids[pairs.texts], batch.mask[pairs.texts])
-        states = None if batch.states is None else batch.states[pairs.texts]
-        fused = fusion.fuse(words, memory, "first", states)
-        return matching.loss(fused[:, 0], pairs.labels)

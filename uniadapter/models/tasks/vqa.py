@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +146,7 @@ class VQAModel(GenerativeModel):
         Returns:
             Tensor: Question states (B, L, D), as wide as ``input_ids`` however wide those are
             padded, so that ``attention_mask`` is their mask. What stands at padding is not to be
-            read: zeros with ``fast.pack_texts``.
+            read: zeros where texts run packed.
         """
         tokens = self.encode_frames(pixels).flatten(1, 2)
         fusion = self.role("fusion")
@@ -230,8 +230,7 @@ class VQAModel(GenerativeModel):
             flat, self.max_answer_len, states.device, end_marks=self.end_marks
         )
         memory = self.role("decoder").memory(states, mask, owner)
-        only = self.fast.predicted_only
-        loss = decoder_loss(self.decoder, words, memory, self.label_smoothing, "sum", only)
+        loss = decoder_loss(self.decoder, words, memory, self.label_smoothing, "sum")
         share = loss.new_tensor([weight for shares in weights for weight in shares])
         self.loss_items = len(answers)
         return {"loss_lm": self.answer_head.loss(loss, share, len(answers))}
@@ -251,10 +250,12 @@ class VQAModel(GenerativeModel):
             ValueError: If ``inference='rank'`` has no answer list.
         """
         if self.inference == "generate":
-            cross = self.decoder.bert.read(states, mask)
+            memory = self.role("decoder").memory(states, mask)
             prompt = torch.full((len(states), 1), self.dec_token_id, device=states.device)
             eos, pad = self.tokenizer.sep_token_id, self.tokenizer.pad_token_id
-            return self.read_words(generate(self.decoder, prompt, cross, self.generation, eos, pad))
+            return self.read_words(
+                generate(self.decoder, prompt, memory, self.generation, eos, pad)
+            )
         if self.answer_list is None:
             raise ValueError(
                 "model.inference='rank' needs model.answer_list: name a JSON list of answers, or "
@@ -285,14 +286,14 @@ class VQAModel(GenerativeModel):
         ids, answer_mask, labels = self.decoder_words(
             answers, None, states.device, end_marks=self.end_marks
         )
-        cross = self.decoder.bert.project(self.decoder.bert.read(states, mask))
+        decoder = self.role("decoder")
+        memory = decoder.memory(states, mask).kept()
         prompt = torch.full((len(states), 1), self.dec_token_id, device=states.device)
-        first = at_least_float32(self.decoder(prompt, None, cross)[0][:, 0]).log_softmax(-1)
+        first = at_least_float32(decoder.logits(Words(prompt), memory)[0][:, 0]).log_softmax(-1)
 
         def score(owner: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
             words = (ids[rows], answer_mask[rows], labels[rows])
-            own = replace(cross, owner=owner)
-            smoothing, only = self.rank_label_smoothing, self.fast.predicted_only
-            return -decoder_loss(self.decoder, words, own, smoothing, "sum", only)
+            smoothing = self.rank_label_smoothing
+            return -decoder_loss(decoder, words, memory.of(owner), smoothing, "sum")
 
         return self.answer_head.rank(first, ids[:, 1], score)

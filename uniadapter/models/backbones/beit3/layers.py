@@ -8,9 +8,10 @@ import torch
 from mmcv.cnn.bricks import DropPath
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
+from ...execution import Want
 from ...sites import Grid, LayerSites, Slot
+from ..base import run_layer
 from ..side_by_side import SideTower, check_heads
 
 _EPS = 1e-5
@@ -34,7 +35,7 @@ class Beit3Attention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(
-        self, x: torch.Tensor, site: Slot, mask: torch.Tensor | None, first_only: bool
+        self, x: torch.Tensor, site: Slot, mask: torch.Tensor | None, want: Want
     ) -> torch.Tensor:
         """Attend within a row.
 
@@ -42,12 +43,12 @@ class Beit3Attention(nn.Module):
             x (Tensor): Tokens (B, L, D).
             site (Slot): Whose term is added to the output.
             mask (Tensor, optional): (B, L) bool, False where a token is padding.
-            first_only (bool): Compute the first token's output alone.
+            want (str): ``'first'`` computes the first token's output alone.
 
         Returns:
-            Tensor: (B, L, D), or (B, 1, D) with ``first_only``.
+            Tensor: (B, L, D), or (B, 1, D) of the first tokens.
         """
-        asked = x[:, :1] if first_only else x
+        asked = x[:, :1] if want == "first" else x
         query, key, value = (
             part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
             for part in (self.query(asked), self.key(x), self.value(x))
@@ -102,7 +103,7 @@ class Beit3Layer(nn.Module):
         x: torch.Tensor,
         mask: torch.Tensor | None = None,
         grid: Grid | None = None,
-        first_only: bool = False,
+        want: Want = "all",
     ) -> torch.Tensor:
         """Run the layer.
 
@@ -110,15 +111,15 @@ class Beit3Layer(nn.Module):
             x (Tensor): Tokens (B, L, D).
             mask (Tensor, optional): (B, L) bool, False where a token is padding.
             grid (Grid, optional): How the tokens of images lie.
-            first_only (bool): Compute the first token alone. Defaults to False.
+            want (str): ``'first'`` computes the first token alone. Defaults to ``'all'``.
 
         Returns:
-            Tensor: (B, L, D), or (B, 1, D) with ``first_only``.
+            Tensor: (B, L, D), or (B, 1, D) of the first tokens.
         """
         at = self.at
         x = at.into.add(x, x, grid=grid)
-        attended = self.attn(self.ln1(x), at.attn, mask, first_only)
-        x = (x[:, :1] if first_only else x) + self.drop_path(attended)
+        attended = self.attn(self.ln1(x), at.attn, mask, want)
+        x = (x[:, :1] if want == "first" else x) + self.drop_path(attended)
         x = at.mid.add(x, x, grid=grid)
         out = x + self.drop_path(self.ffn(self.ln2(x), at.ffn))
         return at.after_self.add(out, x)
@@ -169,15 +170,10 @@ class Beit3Tower(SideTower):
         return [(index, layer.at) for index, layer in enumerate(self.layers)]
 
     def _run(
-        self, x: torch.Tensor, mask: torch.Tensor | None, grid: Grid | None, first_only: bool
+        self, x: torch.Tensor, mask: torch.Tensor | None, grid: Grid | None, want: Want
     ) -> torch.Tensor:
-        """All layers and the final norm; of the last layer the first token with ``first_only``."""
+        """All layers and the final norm; of the last layer what is wanted."""
         for index, layer in enumerate(self.layers):
-            last = first_only and index == self.num_layers - 1 and layer.at.local()
-            # The non-reentrant form: the reentrant one drops the gradients of adapters that sit
-            # behind a frozen input.
-            if self.grad_checkpointing and self.training and torch.is_grad_enabled():
-                x = checkpoint(layer, x, mask, grid, last, use_reentrant=False)
-            else:
-                x = layer(x, mask, grid, last)
-        return self.norm(x[:, :1] if first_only else x)
+            first = index == self.num_layers - 1 and layer.at.local()
+            x = run_layer(self, layer, x, mask, grid, want if first else "all")
+        return self.norm(x[:, :1] if want == "first" else x)

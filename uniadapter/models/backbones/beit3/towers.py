@@ -14,6 +14,7 @@ from torch import nn
 from uniadapter.registry import MODELS
 from uniadapter.utils.compat import mmpretrain_models
 
+from ...execution import Want
 from ...pretrained import has_place
 from ...sites import Grid
 from ..side_by_side import TextSide, VisualSide
@@ -81,21 +82,20 @@ class Beit3Vision(VisualSide, Beit3Tower):
     def tokens(
         self,
         x: torch.Tensor,
-        prefix: None = None,
-        class_only: bool = False,
+        want: Want = "all",
         frames: int = 1,
     ) -> torch.Tensor:
         """Encode images.
 
         Args:
             x (Tensor): Images (B, 3, H, W), normalised.
-            prefix (None): Of :meth:`prefix`.
-            class_only (bool): Compute only the class token in the last layer. Defaults to False.
+            want (str): ``'all'`` tokens, or the ``'first'``, the class token, of which the last
+                layer then computes no other. Defaults to ``'all'``.
             frames (int): How many images, one after another, are a video. Defaults to 1.
 
         Returns:
-            Tensor: Tokens (B, 1 + H/p * W/p, D) after the final norm; (B, 1, D) with
-            ``class_only``.
+            Tensor: Tokens (B, 1 + H/p * W/p, D) after the final norm; (B, 1, D) of
+            the class tokens.
 
         Raises:
             ValueError: If the images are of another size.
@@ -104,7 +104,7 @@ class Beit3Vision(VisualSide, Beit3Tower):
         x = self.patch_embed(x)
         grid = Grid(frames, *x.shape[-2:])
         x = torch.cat((self.cls_token.expand(len(x), -1, -1), x.flatten(2).transpose(1, 2)), 1)
-        return self._run(x + self.pos_embed, None, grid, class_only)
+        return self._run(x + self.pos_embed, None, grid, want)
 
 
 class Beit3Embeddings(nn.Module):
@@ -166,20 +166,17 @@ class Beit3Text(TextSide, Beit3Tower):
         self,
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor,
-        first_only: bool = False,
-        pack: bool = False,
-    ) -> tuple[torch.Tensor, None]:
+        want: Want = "all",
+    ) -> torch.Tensor:
         """Encode texts.
 
         Args:
             input_ids (Tensor): Word ids (B, L), ``<s>`` first.
             attention_mask (Tensor): (B, L), 0 where a token is padding.
-            first_only (bool): Return the first token only. Defaults to False.
-            pack (bool): Whether callers look at no padding; texts run padded anyway.
+            want (str): ``'all'`` tokens, or the ``'first'`` one only. Defaults to ``'all'``.
 
         Returns:
-            tuple: Tokens (B, L, D) after the final norm, (B, 1, D) with ``first_only``; and None,
-            as there is nothing to continue from.
+            Tensor: Tokens (B, L, D) after the final norm, or (B, 1, D) of the first ones.
 
         Raises:
             ValueError: If the mask has another shape than the ids, or a text exceeds the position
@@ -188,4 +185,4 @@ class Beit3Text(TextSide, Beit3Tower):
         self.check_texts(input_ids, attention_mask)
         mask = attention_mask.bool()
         x = self.embeddings(input_ids) * mask[..., None]
-        return self._run(x, mask, None, first_only), None
+        return self._run(x, mask, None, want)

@@ -9,9 +9,10 @@ from torch import nn
 
 from uniadapter.registry import MODELS
 
-from ...execution import Factor, Words
+from ...execution import CausalRows, Execution, Factor, PairMemory, Words, cached
 from ...heads.words import LanguageModelHead
-from .cross import CrossInput, Delta
+from ...sites import LayerSites, Slot
+from ..base import Past, check_states
 from .encoder import BertModel
 
 
@@ -26,7 +27,7 @@ class BertDecoder(nn.Module):
         ValueError: As :class:`BertModel`, or if some layers would not read.
     """
 
-    roles = ("decoder",)
+    roles: tuple[str, ...] = ("decoder",)
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__()
@@ -43,25 +44,46 @@ class BertDecoder(nn.Module):
         self.hidden_size: int = self.bert.hidden_size
         self.encoder_width: int = self.bert.encoder_width
 
+    @property
+    def execution(self) -> Execution:
+        """How it runs."""
+        return self.bert.execution
+
     def memory(
         self,
         states: torch.Tensor,
         mask: torch.Tensor | None = None,
         owner: torch.Tensor | None = None,
         factor: Factor | None = None,
-    ) -> CrossInput:
+    ) -> PairMemory:
         """The decoder role; see :class:`~uniadapter.models.backbones.base.Reader`."""
-        absorb = owner is None and self.bert.fast.absorb_kv
-        cross = self.bert.read(states, mask, owner, absorb)
-        return cross if factor is None else cross.with_weights(*factor)
+        check_states(self.encoder_width, states, mask, owner, factor)
+        return self.execution.memory(self, states, mask, owner, factor)
+
+    def sites(self, role: str) -> list[tuple[int, LayerSites]]:
+        """Sites of the layers with their numbers from 0; they always read states."""
+        return self.bert.sites("fusion")
+
+    def role_layers(self, role: str) -> list[nn.Module]:
+        """The layers, in order."""
+        return self.bert.role_layers("fusion")
+
+    def local(self, role: str) -> bool:
+        """Whether every term of a token needs that token alone."""
+        return self.bert.local("fusion")
+
+    @property
+    def kv_slot(self) -> Slot:
+        """The site ``kv``."""
+        return self.bert.kv_slot
 
     def logits(
         self,
         words: Words,
-        memory: CrossInput,
-        past: list[Delta] | None = None,
+        memory: PairMemory,
+        past: Past | None = None,
         wanted: torch.Tensor | None = None,
-    ) -> tuple[torch.Tensor, list[Delta]]:
+    ) -> tuple[torch.Tensor, Past]:
         """The decoder role; see :class:`~uniadapter.models.backbones.base.Decoder`."""
         return self(*words, memory, past, wanted)
 
@@ -69,25 +91,32 @@ class BertDecoder(nn.Module):
         self,
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
-        cross: CrossInput | None = None,
-        past: list[Delta] | None = None,
+        memory: PairMemory | None = None,
+        past: Past | None = None,
         wanted: torch.Tensor | None = None,
-    ) -> tuple[torch.Tensor, list[Delta]]:
+    ) -> tuple[torch.Tensor, Past]:
         """Predict the next word at every position.
 
         Args:
             input_ids (Tensor): (B, L) word ids, the first ``[DEC]`` (BLIP) or ``[CLS]`` (ALBEF).
             attention_mask (Tensor, optional): (B, past + L), 0 where a token is padding.
-            cross (CrossInput, optional): What cross-attention reads.
-            past (list, optional): Cached self-attention keys and values, one a layer.
+            memory (PairMemory, optional): What cross-attention reads.
+            past (list, optional): Cached self-attention keys and values, one pair a layer.
             wanted (Tensor, optional): (B, L) bool, True at the N positions whose logits are
                 wanted. None: all.
 
         Returns:
             tuple: Logits (B, L, vocab_size), or (N, vocab_size) with ``wanted``, row by row; and
-            the updated cache.
+            the updated cache, empty with ``wanted``: nothing goes on from a text that is whole.
         """
-        hidden, presents = self.bert(input_ids, attention_mask, cross, causal=True, past=past)
-        if wanted is not None:
-            hidden = hidden[wanted]
-        return self.cls(hidden, self.bert.embeddings.word_embeddings.weight), presents
+        self.bert.check(input_ids, attention_mask, cached(past))
+        length, device = input_ids.shape[1], input_ids.device
+        rows = CausalRows(length, attention_mask, past, device, keep=wanted is None)
+        hidden = self.bert(input_ids, attention_mask, memory, rows=rows)
+        if wanted is None:
+            return self._words(hidden), rows.present
+        return self.execution.logits(self._words, hidden, wanted), rows.present
+
+    def _words(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Logits (..., V) of states (..., D)."""
+        return self.cls(hidden, self.bert.embeddings.word_embeddings.weight)

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from uniadapter.registry import MODELS
 
-from ...execution import Factor, Want, Words
-from ...fast import FastPaths
+from ...execution import Execution, Factor, PaddedRows, PairMemory, Want, Words
 from ...sites import LayerSites, Slot
-from ..base import Begun
-from .attention import first_tokens
-from .cross import CrossInput, Delta
+from ..base import Begun, check_states, run_layer
 from .embeddings import BertEmbeddings
 from .layer import BertLayer
-from .packing import Packing, visible
 
 
 class _Encoder(nn.Module):
@@ -36,9 +29,9 @@ class BertModel(nn.Module):
     """Post-LN BERT whose layers read texts alone, or texts and what cross-attention sees.
 
     BLIP's layers do both, each in a run of its own (``fusion_layer=0``): the same parameters serve
-    as text encoder (``cross=None``) and as multimodal encoder, which starts from the words. ALBEF's
-    lower layers are the text encoder and have no cross-attention; its multimodal encoder is the
-    layers from ``fusion_layer`` on, which continue from the text encoder's states.
+    as text encoder (``memory=None``) and as multimodal encoder, which starts from the words. The
+    lower layers of ALBEF are the text encoder and have no cross-attention; its multimodal encoder
+    is the layers from ``fusion_layer`` on, which continue from the text encoder's states.
 
     Args:
         vocab_size (int): Words, ``[DEC]`` and ``[ENC]`` included where there are any. Defaults to
@@ -120,11 +113,11 @@ class BertModel(nn.Module):
             ]
         )
         self.kv_slot = Slot(encoder_width, hidden_size)
+        # The model that the tower is a part of gives it its own.
+        self.execution = Execution()
         self.apply(self._init_module)
 
-    roles = ("text", "fusion")
-    # Which fast paths its runs take; the model that it is a part of says so.
-    fast = FastPaths.build(False)
+    roles: tuple[str, ...] = ("text", "fusion")
 
     @staticmethod
     def _init_module(module: nn.Module) -> None:
@@ -150,15 +143,13 @@ class BertModel(nn.Module):
         self.embeddings.check(length, key)
 
     def local(self, role: str) -> bool:
-        """Whether every term of a token needs that token alone, in a role."""
-        return all(sites.local() for _, sites in self.sites(role))
+        """Whether every term of a token needs that token alone, in a run of the role."""
+        runs = ("text", "fusion") if self.takes_states and role == "fusion" else (role,)
+        return all(sites.local() for run in runs for _, sites in self.sites(run))
 
     def states(self, words: Words, want: Want = "all") -> torch.Tensor:
         """The text role; see :class:`~uniadapter.models.backbones.base.Text`."""
-        first = want == "first"
-        # Who wants all tokens may look at those of padding as well.
-        out, _ = self(*words, first_only=first, pack=first and self.fast.pack_texts)
-        return out
+        return self(*words, want=want)
 
     def memory(
         self,
@@ -166,63 +157,47 @@ class BertModel(nn.Module):
         mask: torch.Tensor | None = None,
         owner: torch.Tensor | None = None,
         factor: Factor | None = None,
-    ) -> CrossInput:
+    ) -> PairMemory:
         """The fusion role; see :class:`~uniadapter.models.backbones.base.Reader`."""
-        recompute = owner is not None and self.fast.recompute_kv
-        if owner is not None:
-            media = owner
-            if self.fast.share_kv:
-                # Media are projected once each, however many pairs they are in.
-                media, owner = torch.unique(owner, return_inverse=True)
-            else:
-                owner = None
-            states = states[media]
-            mask = None if mask is None else mask[media]
-        absorb = owner is None and self.fast.absorb_kv
-        cross = replace(self.read(states, mask, owner, absorb), recompute=recompute)
-        return cross if factor is None else cross.with_weights(*factor)
+        check_states(self.encoder_width, states, mask, owner, factor)
+        return self.execution.memory(self, states, mask, owner, factor)
 
     def fuse(
         self,
         words: Words,
-        memory: CrossInput,
+        memory: PairMemory,
         want: Want = "all",
         states: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """The fusion role; see :class:`~uniadapter.models.backbones.base.Fusion`."""
-        first, pack = want == "first" and self.fast.class_tokens, self.fast.pack_texts
-        words = self._marked(words)
-        out, _ = self(*words, memory, first_only=first, pack=pack, states=states)
-        return out[:, :1] if want == "first" else out
+        return self(*self._marked(words), memory, want, padding=False, states=states)
 
     def begin(
-        self, words: Words, states: torch.Tensor | None = None, rows: Packing | None = None
+        self, words: Words, states: torch.Tensor | None = None, rows: PaddedRows | None = None
     ) -> Begun:
         """The fusion role: ``[ENC]`` in the place of ``[CLS]``, and layer 1's self-attention.
 
         Or, where it continues from the text's states, those and the next layer's self-attention.
         """
-        words = self._marked(words)
-        if rows is not None:
-            return Begun(rows, self.attend_first(words.ids, rows, states))
-        self._check(*words, None, 0, states)
-        mask = self._self_mask(words.mask, words.ids.shape[1], 0, False, words.ids.device)
-        x = self.embeddings(words.ids) if states is None else states
-        if states is None and self.takes_states:
-            x, _ = self._layers(x, mask, None)
-        x, _ = self.encoder.layer[self.fusion_layer].attend(x, mask, "fusion")
-        return Begun(mask, x)
+        ids, mask = self._marked(words)
+        self.check(ids, mask, states=states)
+        if rows is None:
+            rows = self.execution.rows(mask, self.local("fusion"), padding=False)
+        x = rows.lay(self.embeddings(ids) if states is None else states)
+        if states is None:
+            x = self._layers(x, rows, None, 0, self.fusion_layer)
+        layer = self.encoder.layer[self.fusion_layer]
+        return Begun(rows, layer.attend(x, self.fusion_layer, rows, "fusion"))
 
-    def finish(self, begun: Begun, memory: CrossInput, want: Want = "all") -> torch.Tensor:
+    def finish(self, begun: Begun, memory: PairMemory, want: Want = "all") -> torch.Tensor:
         """The fusion role: from the first fusing layer's cross-attention on."""
-        rows, x = begun
-        if isinstance(rows, Packing):
-            return self.forward_packed(x, rows, memory)[:, None]
-        memory.check(len(x))
-        x = self.encoder.layer[self.fusion_layer].complete(x, memory, 0)
-        for i in range(self.fusion_layer + 1, self.num_layers):
-            x, _ = self._run(i, x, rows, memory, None, False)
-        return x[:, :1] if want == "first" else x
+        (rows, x), start = begun, self.fusion_layer
+        memory.check(rows.shape(x)[0])
+        if start == self.num_layers - 1:
+            rows = rows.last(want)
+            x = rows.asking(x)
+        x = self.encoder.layer[start].complete(x, start, rows, memory)
+        return self._run(x, rows, memory, want, start + 1)
 
     def _marked(self, words: Words) -> Words:
         """Texts with ``[ENC]``, the last word of the vocabulary, in the place of ``[CLS]``.
@@ -234,172 +209,95 @@ class BertModel(nn.Module):
         first = torch.full_like(words.ids[:, :1], self.vocab_size - 1)
         return Words(torch.cat((first, words.ids[:, 1:]), 1), words.mask)
 
-    def read(
-        self,
-        states: torch.Tensor,
-        mask: torch.Tensor | None = None,
-        owner: torch.Tensor | None = None,
-        absorb: bool = False,
-    ) -> CrossInput:
-        """Prepare states for cross-attention; they are projected inside each layer.
-
-        Args:
-            states (Tensor): (V, S, W).
-            mask (Tensor, optional): (V, S), 0 or False where a state is padding.
-            owner (Tensor, optional): (P,) long: which medium a text reads.
-            absorb (bool): Let layers read the states without projecting them where that takes
-                fewer operations. Defaults to False.
-
-        Returns:
-            CrossInput: To be passed as ``cross``.
-
-        Raises:
-            ValueError: If the states' width is not ``encoder_width``, or the mask has another
-                shape.
-        """
-        if states.dim() != 3 or states.shape[-1] != self.encoder_width:
-            raise ValueError(
-                f"Cross-attention reads states (V, S, {self.encoder_width}), the last number being "
-                f"encoder_width; got {tuple(states.shape)}."
-            )
-        if mask is not None and mask.shape != states.shape[:2]:
-            raise ValueError(
-                f"The mask of states of shape {tuple(states.shape)} must be "
-                f"{tuple(states.shape[:2])}, got {tuple(mask.shape)}."
-            )
-        delta, zero = self.kv_slot.term(states), None
-        if delta is not None:
-            zero = self.kv_slot.term(states.new_zeros(1, 1, states.shape[-1]))
-        return CrossInput(
-            states=states,
-            delta=delta,
-            delta_zero=zero,
-            owner=owner,
-            mask=None if mask is None else visible(mask),
-            absorb=absorb,
-        )
-
-    def project(self, cross: CrossInput) -> CrossInput:
-        """Project the states of ``cross`` to every layer's keys and values, once."""
-        if cross.states is None:
-            return cross
-        projected = [
-            layer.crossattention.self.project(cross.states, cross.delta, cross.delta_zero)
-            for layer in self.encoder.layer[self.fusion_layer :]
-        ]
-        return replace(cross, states=None, delta=None, delta_zero=None, projected=projected)
-
-    @staticmethod
-    def _self_mask(
-        attention_mask: torch.Tensor | None,
-        length: int,
-        past: int,
-        causal: bool,
-        device: torch.device,
-    ) -> torch.Tensor | None:
-        """Boolean mask (B or 1, 1, L or 1, past + L): True where a query sees a key."""
-        mask = None if attention_mask is None else visible(attention_mask)[:, None, None, :]
-        if causal:
-            rows = torch.arange(past, past + length, device=device)[:, None]
-            seen = torch.arange(past + length, device=device)[None, :] <= rows
-            mask = seen[None, None] if mask is None else mask & seen
-        return mask
-
     def forward(
         self,
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
-        cross: CrossInput | None = None,
-        causal: bool = False,
-        past: list[Delta] | None = None,
-        first_only: bool = False,
-        pack: bool = False,
+        memory: PairMemory | None = None,
+        want: Want = "all",
+        rows: PaddedRows | None = None,
+        padding: bool = True,
         states: torch.Tensor | None = None,
-    ) -> tuple[torch.Tensor, list[Delta]]:
+    ) -> torch.Tensor:
         """Encode texts.
 
         Args:
-            input_ids (Tensor): (B, L) word ids.
-            attention_mask (Tensor, optional): (B, past + L), 0 where a token is padding.
-            cross (CrossInput, optional): From :meth:`read` or :meth:`project`. None: text only.
-            causal (bool): Whether a token sees only itself and earlier ones. Defaults to False.
-            past (list, optional): Self-attention keys and values of earlier tokens, one a layer.
-            first_only (bool): Compute only the first token in the last layer, where nothing else is
-                read of the output. Defaults to False.
-            pack (bool): Compute nothing for padding, where all of it is on the right; its states
-                are zero then. Keys and values are as wide as the longest text. Defaults to False.
-            states (Tensor, optional): (B, L, D), the text run's of these words, which a fused run
+            input_ids (Tensor): (T, L) word ids.
+            attention_mask (Tensor, optional): (T, L), 0 where a token is padding.
+            memory (PairMemory, optional): From :meth:`memory`. None: texts on their own.
+            want (str): ``'all'`` tokens, or ``'first'``, where nothing else is read. Defaults to
+                ``'all'``.
+            rows (PaddedRows, optional): How they lie. Defaults to what the execution chooses.
+            padding (bool): Whether states at padding will be looked at; otherwise they may be
+                anything, such as zero. Defaults to True.
+            states (Tensor, optional): (T, L, D), the text run's of these words, which a fused run
                 continues from with ``fusion_layer``. None: it computes them.
 
         Returns:
-            tuple: Hidden states (B, L, D), or (B, 1, D) with ``first_only``, and the keys and
-            values of all tokens, one a layer.
+            Tensor: (T, L, D), or (T, 1, D) of the first tokens.
 
         Raises:
-            ValueError: If ``first_only`` or ``pack`` meets a causal or cached run, or a shape is
-                another one than documented.
+            ValueError: If a shape is another one than documented, or a text is too long.
         """
-        if (first_only or pack) and (causal or past is not None):
-            name = "first_only" if first_only else "pack"
-            raise ValueError(f"{name} is for whole texts, not for causal or cached runs.")
-        offset = 0 if past is None else past[0][0].shape[2]
-        local = self.local("text") if cross is None or self.fusion_layer else True
-        local = local and (cross is None or self.local("fusion"))
-        if (first_only or pack) and not local:
-            # What some terms need of other tokens is there only where all of them are computed.
-            x, presents = self.forward(input_ids, attention_mask, cross, states=states)
-            return (x[:, :1] if first_only else x), presents
-        self._check(input_ids, attention_mask, cross, offset, states)
-        # Packed texts of one medium share an attention, whether or not there is padding.
-        shared = cross is not None and cross.owner is not None
-        packing = Packing.of_mask(attention_mask, not shared) if pack else None
-        if packing is not None:
-            return self._packed(input_ids, packing, cross, first_only, states)
-        x = self.embeddings(input_ids, offset) if states is None else states
-        mask = self._self_mask(attention_mask, x.shape[1], offset, causal, x.device)
-        start = 0 if states is None else self.fusion_layer
-        return self._layers(x, mask, cross, past, first_only, start)
+        before = 0 if rows is None else rows.before
+        self.check(input_ids, attention_mask, before, states)
+        if memory is not None:
+            memory.check(len(input_ids))
+        if rows is None:
+            local = self.local("text" if memory is None else "fusion")
+            padding = padding and want == "all"
+            rows = self.execution.rows(attention_mask, local, memory, padding)
+        x = rows.lay(self.embeddings(input_ids, before) if states is None else states)
+        return self._run(x, rows, memory, want, 0 if states is None else self.fusion_layer)
+
+    def _run(
+        self, x: torch.Tensor, rows: PaddedRows, memory: PairMemory | None, want: Want, start: int
+    ) -> torch.Tensor:
+        """From layer ``start`` to the end: that of texts alone, or of texts that read."""
+        alone = memory is None and self.takes_states
+        end = self.fusion_layer if alone else self.num_layers
+        x = self._layers(x, rows, memory, start, end - 1)
+        if start < end:
+            rows = rows.last(want)
+            x = self._layers(x, rows, memory, end - 1, end)
+        return rows.out(x, want)
 
     def _layers(
-        self,
-        x: torch.Tensor,
-        mask: torch.Tensor | Packing | None,
-        cross: CrossInput | None,
-        past: list[Delta] | None = None,
-        first_only: bool = False,
-        start: int = 0,
-    ) -> tuple[torch.Tensor, list[Delta]]:
-        """Run texts from a layer on, up to the last of texts alone, or with ``cross`` the last."""
-        presents, depth = [], self.num_layers
-        if cross is None and self.fusion_layer:
-            depth = self.fusion_layer
-        for i in range(start, depth):
-            seen = cross if i >= self.fusion_layer else None
-            last = first_only and i == depth - 1
-            x, present = self._run(i, x, mask, seen, None if past is None else past[i], last)
-            presents.append(present)
-        return x, presents
+        self, x: torch.Tensor, rows: PaddedRows, memory: PairMemory | None, start: int, end: int
+    ) -> torch.Tensor:
+        for index in range(start, end):
+            read = memory if index >= self.fusion_layer else None
+            x = run_layer(self, self.encoder.layer[index], x, index, rows, read)
+        return x
 
-    def _check(
+    def check(
         self,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor | None,
-        cross: CrossInput | None,
-        offset: int,
+        ids: torch.Tensor,
+        mask: torch.Tensor | None,
+        before: int = 0,
         states: torch.Tensor | None = None,
     ) -> None:
-        """Refuse shapes that broadcasting would make something of, and texts that are too long."""
-        if input_ids.dim() != 2 or not input_ids.shape[1]:
+        """Refuse shapes that broadcasting would make something of, and texts that are too long.
+
+        Args:
+            ids (Tensor): (T, L).
+            mask (Tensor, optional): (T, before + L).
+            before (int): Tokens of these texts that have run before. Defaults to 0.
+            states (Tensor, optional): (T, L, D), see :meth:`forward`.
+
+        Raises:
+            ValueError: If a shape is another one, or there are not as many positions.
+        """
+        if ids.dim() != 2 or not ids.shape[1]:
+            raise ValueError(f"input_ids must be (B, L), L at least 1; got {tuple(ids.shape)}.")
+        texts, length = ids.shape
+        whole = (texts, before + length)
+        if mask is not None and mask.shape != whole:
             raise ValueError(
-                f"input_ids must be (B, L), L at least 1; got {tuple(input_ids.shape)}."
+                f"The attention_mask of input_ids of shape {(texts, length)} must be {whole}, got "
+                f"{tuple(mask.shape)}."
             )
-        texts, length = input_ids.shape
-        if attention_mask is not None and attention_mask.shape != (texts, offset + length):
-            raise ValueError(
-                f"The attention_mask of input_ids of shape {(texts, length)} must be "
-                f"{(texts, offset + length)}, got {tuple(attention_mask.shape)}."
-            )
-        self.embeddings.check(offset + length)
+        self.embeddings.check(whole[1])
         if states is not None and not self.takes_states:
             raise ValueError("This tower's fused runs begin with words: it takes no text states.")
         if states is not None and states.shape != (texts, length, self.hidden_size):
@@ -407,107 +305,3 @@ class BertModel(nn.Module):
                 f"The text states of input_ids of shape {(texts, length)} must be "
                 f"{(texts, length, self.hidden_size)}, got {tuple(states.shape)}."
             )
-        if cross is not None:
-            cross.check(texts)
-            reading = self.num_layers - self.fusion_layer
-            layers = reading if cross.projected is None else len(cross.projected)
-            if layers != reading:
-                raise ValueError(
-                    f"Keys and values of {layers} layers were projected for another tower than "
-                    f"this one of {reading} that read them."
-                )
-
-    def _packed(
-        self,
-        input_ids: torch.Tensor,
-        packing: Packing,
-        cross: CrossInput | None,
-        first_only: bool,
-        states: torch.Tensor | None,
-    ) -> tuple[torch.Tensor, list[Delta]]:
-        """As :meth:`forward`, of texts (B, L) without their padding."""
-        x = self._pack(input_ids, packing, states)
-        cross = None if cross is None else cross.packed(packing)
-        start = 0 if states is None else self.fusion_layer
-        x, presents = self._layers(x, packing, cross, None, first_only, start)
-        if first_only:
-            return x.transpose(0, 1), presents
-        states = packing.unpack(x)
-        # As wide as the texts that were given, which may be padded beyond the longest.
-        missing = input_ids.shape[1] - states.shape[1]
-        return F.pad(states, (0, 0, 0, missing)) if missing else states, presents
-
-    def _pack(
-        self, input_ids: torch.Tensor, packing: Packing, states: torch.Tensor | None
-    ) -> torch.Tensor:
-        """Packed texts (1, T, D): their embeddings, or states that are given."""
-        ids = packing.trim(input_ids)
-        return packing.pack(self.embeddings(ids) if states is None else packing.trim(states))
-
-    def _run(
-        self,
-        index: int,
-        x: torch.Tensor,
-        mask: torch.Tensor | Packing | None,
-        cross: CrossInput | None,
-        past: Delta | None,
-        first_only: bool,
-    ) -> tuple[torch.Tensor, Delta]:
-        """Run one layer, recomputed in the backward pass where that is asked for."""
-        number = index - self.fusion_layer
-        layer, args = self.encoder.layer[index], (x, mask, cross, number, past, first_only)
-        if self.grad_checkpointing and self.training and torch.is_grad_enabled():
-            return checkpoint(layer, *args, use_reentrant=False)
-        return layer(*args)
-
-    def attend_first(
-        self, input_ids: torch.Tensor, packing: Packing, states: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """What depends on the texts alone: up to the self-attention of the first fusing layer.
-
-        Args:
-            input_ids (Tensor): (P, W) word ids, W at least the longest text.
-            packing (Packing): The packing of these texts.
-            states (Tensor, optional): See :meth:`forward`.
-
-        Returns:
-            Tensor: Packed texts (1, T, D), to be continued by :meth:`forward_packed`.
-        """
-        self.embeddings.check(input_ids.shape[1])
-        x = self._pack(input_ids, packing, states)
-        if states is None and self.takes_states:
-            x = self._layers(x, packing, None)[0]
-        return self.encoder.layer[self.fusion_layer].attend(x, packing, "fusion")[0]
-
-    def forward_packed(
-        self, attended: torch.Tensor, packing: Packing, cross: CrossInput
-    ) -> torch.Tensor:
-        """Run packed texts that all read one medium, from where :meth:`attend_first` ended.
-
-        Args:
-            attended (Tensor): From :meth:`attend_first`, (1, T, D).
-            packing (Packing): The packing of P texts.
-            cross (CrossInput): One medium, with frame weights (P, S) or without.
-
-        Returns:
-            Tensor: States of the texts' first tokens, (P, D).
-
-        Raises:
-            ValueError: If ``cross`` has several media or does not fit P texts.
-        """
-        media = cross.size()[0]
-        if media != 1:
-            raise ValueError(f"Packed texts read one medium here, got {media}.")
-        cross.check(len(packing.first))
-        weights = cross.weights
-        # A factor for every token, but in the last layer, where every text is one token.
-        of_tokens = None if weights is None else weights[packing.text]
-        middle = cross.with_weights(of_tokens, cross.weigh_states)
-        begin, last = self.fusion_layer, self.num_layers - 1
-        first = self.encoder.layer[begin]
-        if last == begin:
-            return first.complete(first_tokens(attended, packing), cross, 0)[0]
-        x = first.complete(attended, middle, 0)
-        for i in range(begin + 1, last):
-            x, _ = self._run(i, x, packing, middle, None, False)
-        return self._run(last, x, packing, cross, None, True)[0][0]

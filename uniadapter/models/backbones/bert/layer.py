@@ -8,12 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
+from ...execution import PaddedRows, PairMemory
 from ...sites import LayerSites
-from .attention import AttentionOutput, CrossAttention, SelfAttention, first_tokens
-from .cross import CrossInput, Delta
-from .packing import Packing
+from .attention import AttentionOutput, CrossAttention, SelfAttention
 
 
 class _Attention(nn.Module):
@@ -84,80 +82,42 @@ class BertLayer(nn.Module):
         names = {"text": text, "fusion": (*text, "cross", "after_cross")}
         self.at = {role: LayerSites.of(hidden_size, *names[role]) for role in roles}
 
-    def attend(
-        self,
-        x: torch.Tensor,
-        mask: torch.Tensor | Packing | None,
-        role: str,
-        past: Delta | None = None,
-        first_only: bool = False,
-    ) -> tuple[torch.Tensor, Delta]:
-        """Self-attention with its output block in a role; see :class:`SelfAttention`."""
-        attended, present = self.attention.self(x, mask, past, first_only)
-        residual = first_tokens(x, mask) if first_only else x
-        return self.attention.output(attended, residual, self.at[role].attn), present
-
-    def complete(self, query: torch.Tensor, cross: CrossInput | None, index: int) -> torch.Tensor:
-        """What follows self-attention.
-
-        Args:
-            query (Tensor): Output of :meth:`attend`, (B, L, D).
-            cross (CrossInput, optional): What cross-attention reads; None skips it.
-            index (int): The layer's number among those that read, to find its projected keys and
-                values.
+    def attend(self, x: torch.Tensor, index: int, rows: PaddedRows, role: str) -> torch.Tensor:
+        """Self-attention with its output block, in a role; see :meth:`forward`.
 
         Returns:
-            Tensor: (B, L, D).
+            Tensor: Of the tokens that ask.
         """
-        if cross is None:
+        attended = self.attention.self(x, index, rows)
+        return self.attention.output(attended, rows.asking(x), self.at[role].attn)
+
+    def complete(
+        self, query: torch.Tensor, index: int, rows: PaddedRows, memory: PairMemory | None
+    ) -> torch.Tensor:
+        """What follows self-attention; ``query`` is what :meth:`attend` returned."""
+        if memory is None:
             at = self.at["text"]
             out = self.output(self.intermediate(query), query, at.ffn)
             return at.after_self.add(out, query)
         at = self.at["fusion"]
-        if cross.recompute and torch.is_grad_enabled():
-            attended = checkpoint(self._read, query, cross, index, use_reentrant=False)
-        else:
-            attended = self._read(query, cross, index)
-        hidden = self.crossattention.output(attended, query, at.cross)
+        read = self.crossattention.self(query, index, rows, memory)
+        hidden = self.crossattention.output(read, query, at.cross)
         out = self.output(self.intermediate(hidden), hidden, at.ffn)
         return at.after_cross.add(at.after_self.add(out, query), hidden)
 
-    def _read(self, query: torch.Tensor, cross: CrossInput, index: int) -> torch.Tensor:
-        """Cross-attention, on keys and values that are projected here unless they are given."""
-        attention = self.crossattention.self
-        if attention.absorbs(query, cross):
-            return attention.absorbed(query, cross.states, cross)
-        if cross.projected is not None:
-            kv = cross.projected[index]
-        else:
-            kv = attention.project(cross.states, cross.delta, cross.delta_zero)
-        return attention(query, kv, cross)
-
     def forward(
-        self,
-        x: torch.Tensor,
-        mask: torch.Tensor | Packing | None,
-        cross: CrossInput | None,
-        index: int,
-        past: Delta | None = None,
-        first_only: bool = False,
-    ) -> tuple[torch.Tensor, Delta]:
-        """Run the layer: :meth:`attend`, then :meth:`complete`.
+        self, x: torch.Tensor, index: int, rows: PaddedRows, memory: PairMemory | None = None
+    ) -> torch.Tensor:
+        """Run the layer.
 
         Args:
-            x (Tensor): (B, L, D), or packed texts (1, T, D).
-            mask (Tensor | Packing, optional): See :class:`SelfAttention`.
-            cross (CrossInput, optional): What cross-attention reads; None skips it.
-            index (int): The layer's number among those that read, to find its projected keys and
-                values.
-            past (tuple, optional): Cached self-attention keys and values.
-            first_only (bool): Return the first token of every text only. Defaults to False.
+            x (Tensor): Tokens, as they lie in ``rows``.
+            index (int): Number of the layer, from 0.
+            rows (PaddedRows): How the texts lie.
+            memory (PairMemory, optional): What cross-attention reads; None skips it.
 
         Returns:
-            tuple: Output (B, L, D) and the self-attention's keys and values.
+            Tensor: The tokens whose output ``rows`` asks for, as they lie.
         """
-        role = "text" if cross is None else "fusion"
-        query, present = self.attend(x, mask, role, past, first_only)
-        if first_only and cross is not None:
-            cross = cross.of_first_tokens()
-        return self.complete(query, cross, index), present
+        role = "text" if memory is None else "fusion"
+        return self.complete(self.attend(x, index, rows, role), index, rows, memory)

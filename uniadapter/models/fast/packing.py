@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch.nn import functional as F
+
+from ..execution import PaddedRows, Want, visible
 
 
 class _Pick(torch.autograd.Function):
@@ -33,22 +37,6 @@ class _Place(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         return _Pick.apply(gradient, ctx.saved_tensors[0]), None, None
-
-
-def visible(attention_mask: torch.Tensor) -> torch.Tensor:
-    """A mask of texts or states as bool, True where a token is.
-
-    Raises:
-        ValueError: If a mask of floats holds anything but 0 and 1, as one to be added to logits.
-    """
-    if attention_mask.is_floating_point():
-        known = (attention_mask == 0) | (attention_mask == 1)
-        if not bool(known.all()):
-            raise ValueError(
-                "An attention_mask holds 1 where a token is and 0 at padding; this one of "
-                f"{attention_mask.dtype} holds other numbers, as masks do that are added to logits."
-            )
-    return attention_mask.bool()
 
 
 @dataclass(frozen=True)
@@ -192,3 +180,118 @@ class Packing:
     def only_first(self) -> Packing:
         """The packing of the texts' first tokens alone."""
         return Packing.of(torch.ones_like(self.first))
+
+
+class FirstRows(PaddedRows):
+    """Padded texts of which only the first tokens are read: the last layer computes them alone."""
+
+    def last(self, want: Want) -> PaddedRows:
+        """See the base class."""
+        return _OnlyFirst(self) if want == "first" else self
+
+
+class _OnlyFirst(PaddedRows):
+    def __init__(self, rows: PaddedRows) -> None:
+        super().__init__()
+        self.mask = rows.mask
+
+    def asking(self, x: torch.Tensor) -> torch.Tensor:
+        return x[:, :1]
+
+    def attend(self, attention: Any, x: torch.Tensor, index: int) -> torch.Tensor:
+        query = attention.heads(attention.query(self.asking(x)))
+        key, value = attention.heads(attention.key(x)), attention.heads(attention.value(x))
+        return attention.attend(query, key, value, self.mask)
+
+
+class PackedRows(PaddedRows):
+    """Texts behind each other without their padding: layers see one row (1, T, D).
+
+    Only attention takes the texts apart.
+
+    Args:
+        packing (Packing): Where their tokens stand.
+        width (int): As wide as the texts were padded; :meth:`out` gives that back.
+        first (bool): Whether the last layer may compute the first tokens alone. Defaults to True.
+        reads (tuple, optional): The owner (P,) of a memory of several media and their number, for
+            :meth:`by_medium`: made here, once for all layers and outside of what is compiled.
+        asks (Packing, optional): The tokens that ask. Defaults to all.
+    """
+
+    def __init__(
+        self,
+        packing: Packing,
+        width: int,
+        first: bool = True,
+        reads: tuple[torch.Tensor, int] | None = None,
+        asks: Packing | None = None,
+    ) -> None:
+        super().__init__()
+        self.packing, self.width, self.first, self.reads = packing, width, first, reads
+        self.asks = packing if asks is None else asks
+        self._known: dict[str, tuple[torch.Tensor, Any]] = {}
+        if reads is not None:
+            self.by_medium(*reads)
+
+    def shape(self, x: torch.Tensor) -> tuple[int, int]:
+        """See the base class."""
+        return self.asks.mask.shape[0], self.asks.mask.shape[1]
+
+    def lay(self, x: torch.Tensor) -> torch.Tensor:
+        """See the base class."""
+        return self.packing.pack(self.packing.trim(x))
+
+    def last(self, want: Want) -> PaddedRows:
+        """See the base class."""
+        if want == "all" or not self.first:
+            return self
+        return PackedRows(self.packing, self.width, True, self.reads, self.packing.only_first())
+
+    def asking(self, x: torch.Tensor) -> torch.Tensor:
+        """See the base class."""
+        return x if self.asks is self.packing else x[:, self.packing.first]
+
+    def attend(self, attention: Any, x: torch.Tensor, index: int) -> torch.Tensor:
+        """See the base class."""
+        query, key, value = attention.query(self.asking(x)), attention.key(x), attention.value(x)
+        out = attention.attend(
+            attention.heads(self.apart(query)),
+            attention.heads(self.packing.unpack(key)),
+            attention.heads(self.packing.unpack(value)),
+            self.packing.mask[:, None, None],
+        )
+        return self.together(out)
+
+    def apart(self, x: torch.Tensor) -> torch.Tensor:
+        """See the base class."""
+        return self.asks.unpack(x)
+
+    def together(self, x: torch.Tensor) -> torch.Tensor:
+        """See the base class."""
+        return self.asks.pack(x)
+
+    def by_medium(self, owner: torch.Tensor, media: int) -> Packing:
+        """The tokens that ask, taken apart by the medium that they read; made once a run."""
+        return self._once("medium", owner, lambda: self.asks.by_medium(owner, media))
+
+    def of_tokens(self, of_texts: torch.Tensor) -> torch.Tensor:
+        """What there is of every text (P, ...), for every token that asks; made once a run."""
+        if self.asks is not self.packing:
+            return of_texts
+        return self._once("tokens", of_texts, lambda: of_texts.index_select(0, self.asks.text))
+
+    def _once(self, name: str, of: torch.Tensor, make: Callable[[], Any]) -> Any:
+        # All layers of a run ask for the same.
+        if name not in self._known or self._known[name][0] is not of:
+            self._known[name] = (of, make())
+        return self._known[name][1]
+
+    def out(self, x: torch.Tensor, want: Want) -> torch.Tensor:
+        """See the base class."""
+        if want == "first":
+            first = x if self.asks is not self.packing else x[:, self.packing.first]
+            return first.transpose(0, 1)
+        states = self.packing.unpack(x)
+        # As wide as the texts that were given, which may be padded beyond the longest.
+        missing = self.width - states.shape[1]
+        return F.pad(states, (0, 0, 0, missing)) if missing else states

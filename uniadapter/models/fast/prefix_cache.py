@@ -13,7 +13,7 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from mmengine.dist import get_world_size
@@ -23,10 +23,8 @@ from safetensors.torch import load, save
 from uniadapter.utils.safe_io import atomic_write
 from uniadapter.utils.tensors import as_bytes
 
+from ..backbones.base import Staged
 from . import prefix_identity
-
-if TYPE_CHECKING:
-    from .backbones.vit import BlipViT
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _FORMAT = 2
@@ -144,19 +142,19 @@ class PrefixCache:
 
     # Files and digests are nothing to compile, and a trace would take this call's for every call's.
     @torch.compiler.disable
-    def __call__(self, visual: BlipViT, images: torch.Tensor, layers: int) -> torch.Tensor:
+    def __call__(self, visual: Staged, images: torch.Tensor, layers: int) -> torch.Tensor:
         """Read the tokens of images, or compute and keep them.
 
         Frames that are not kept are computed together, a repeated one once. What is returned was
         rounded to ``dtype`` in either case, so that a run does not depend on which ones were.
 
         Args:
-            visual (BlipViT): The tower.
+            visual (Staged): The tower.
             images (Tensor): (B, 3, H, W), normalised.
             layers (int): Layers to run, all of them frozen and with empty sites.
 
         Returns:
-            Tensor: Tokens (B, M, D), as ``visual.frozen_tokens(images, layers)`` returns them.
+            Tensor: Tokens (B, M, D), as :func:`frozen_tokens` returns them.
 
         Raises:
             ValueError: If ``layers`` is 0, or a token does not fit ``float16``.
@@ -164,7 +162,7 @@ class PrefixCache:
         """
         self.check(layers)
         if not len(images):
-            return visual.frozen_tokens(images, layers)
+            return prefix_identity.frozen_tokens(visual, images, layers)
         keys = self._keys(visual, images, layers)
         found = {key: self._read(key) for key in dict.fromkeys(keys)}
         if None in found.values() and not self._full and self._changed_unseen(visual, layers):
@@ -177,7 +175,7 @@ class PrefixCache:
             rows = [keys.index(key) for key in missing]
             # All of them: the same tensor, thus the same arithmetic as without the cache.
             part = images if len(rows) == len(images) else images[rows]
-            tokens = visual.frozen_tokens(part, layers)
+            tokens = prefix_identity.frozen_tokens(visual, part, layers)
             for key, entry in zip(missing, self._rounded(tokens), strict=True):
                 found[key] = (entry, tokens.dtype)
                 self._write(key, entry, tokens.dtype)
@@ -185,7 +183,7 @@ class PrefixCache:
         stacked = torch.stack([tokens for tokens, _ in entries])
         return stacked.to(images.device).to(entries[0][1])
 
-    def _keys(self, visual: BlipViT, images: torch.Tensor, layers: int) -> list[str]:
+    def _keys(self, visual: Staged, images: torch.Tensor, layers: int) -> list[str]:
         """Names of the entries: digests of the circumstances and of each frame's own bytes."""
         device = images.device.type
         autocast = torch.is_autocast_enabled(device)
@@ -220,7 +218,7 @@ class PrefixCache:
         """
         self._known.clear()
 
-    def _fingerprint(self, visual: BlipViT, layers: int, plan: str) -> str:
+    def _fingerprint(self, visual: Staged, layers: int, plan: str) -> str:
         """Digest of the tensors below the boundary, taken anew when a change is seen."""
         # Loading, casting, moving and editing in place each change one of these.
         state = [plan] + [
@@ -231,7 +229,7 @@ class PrefixCache:
             self._known[layers] = (state, _content(visual, layers))
         return self._known[layers][1]
 
-    def _changed_unseen(self, visual: BlipViT, layers: int) -> bool:
+    def _changed_unseen(self, visual: Staged, layers: int) -> bool:
         """Whether weights were changed in a way that leaves no trace (through ``.data``)."""
         state, before = self._known[layers]
         self._known[layers] = (state, _content(visual, layers))
@@ -327,7 +325,7 @@ class PrefixCache:
             print_log(message, "current", logging.WARNING)
 
 
-def _content(visual: BlipViT, layers: int) -> str:
+def _content(visual: Staged, layers: int) -> str:
     """Digest of all tensors below the boundary."""
     digest = hashlib.sha256()
     for name, tensor in prefix_identity.tensors(visual, layers):

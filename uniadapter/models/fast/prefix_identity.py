@@ -1,4 +1,7 @@
-"""What a frame goes through below the boundary of the prefix cache: modules, switches, tensors."""
+"""Where the frozen lower layers of a tower end, and what a frame goes through below that boundary.
+
+Towers that can be run up to there are :class:`~uniadapter.models.backbones.base.Staged`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import chain
 from types import CellType, FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,8 +17,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
-if TYPE_CHECKING:
-    from .backbones.vit import BlipViT
+from ..backbones.base import Staged
+from ..linears import adapted
 
 # What every module has; its parameters, buffers and children are looked at by themselves.
 _INTERNAL = {*vars(nn.Module()), "_is_init", "init_cfg"}
@@ -33,14 +36,61 @@ def draws(module: nn.Module) -> bool:
     return isinstance(module, _BatchNorm) or any(isinstance(r, float) and r > 0 for r in rates)
 
 
-def plan(visual: BlipViT, layers: int) -> str:
+def embedding_fixed(tower: Staged) -> bool:
+    """Whether nothing before the first layer is trained or draws."""
+    return all(map(_fixed, tower.below(0).values()))
+
+
+def layer_fixed(layer: nn.Module) -> bool:
+    """Whether a layer, but for its sites, gives the same in two runs of one step."""
+    return _fixed(layer)
+
+
+def _fixed(part: torch.Tensor | nn.Module) -> bool:
+    if isinstance(part, torch.Tensor):
+        return not part.requires_grad
+    # Stochastic depth and dropout (a frozen LoRA's) are another draw in every run.
+    drawn = any(map(draws, part.modules()))
+    trained = any(p.requires_grad for p in part.parameters()) or adapted(part)
+    return not drawn and not trained
+
+
+def frozen_layers(tower: Any) -> int:
+    """Leading layers, counted with the embedding, without a trained weight or a filled site.
+
+    Raises:
+        ValueError: If the tower can't be run in parts.
+    """
+    if not isinstance(tower, Staged):
+        raise ValueError(
+            f"model.prefix_cache keeps what a BlipViT computes; {type(tower).__name__} has nothing "
+            "to keep: remove it."
+        )
+    if not embedding_fixed(tower):
+        return 0
+    for index, layer in enumerate(tower.layers):
+        if layer.at.filled() or not layer_fixed(layer):
+            return index
+    return tower.num_layers
+
+
+@torch.no_grad()
+def frozen_tokens(tower: Staged, images: torch.Tensor, layers: int) -> torch.Tensor:
+    """Tokens (B, M, D) of images (B, 3, H, W) after the first ``layers``, without a graph."""
+    x = tower.embed(images)
+    for index in range(layers):
+        x = tower.layers[index](x)
+    return x
+
+
+def plan(visual: Any, layers: int) -> str:
     """What is computed below the boundary, apart from the tensors' content.
 
     Types, attributes and hooks of all modules: a replaced module, a LoRA that is switched off or a
     changed epsilon is another plan. It is the same in another process.
 
     Args:
-        visual (BlipViT): The tower.
+        visual (Staged): The tower.
         layers (int): Layers below the boundary.
 
     Returns:
@@ -54,10 +104,11 @@ def plan(visual: BlipViT, layers: int) -> str:
     return "\n".join(lines)
 
 
-def tensors(visual: BlipViT, layers: int) -> Iterator[tuple[str, torch.Tensor]]:
+def tensors(visual: Staged, layers: int) -> Iterator[tuple[str, torch.Tensor]]:
     """All tensors below the boundary, by name."""
-    yield "pos_embed", visual.pos_embed
-    yield "cls_token", visual.cls_token
+    for name, part in visual.below(0).items():
+        if isinstance(part, torch.Tensor):
+            yield name, part
     for prefix, part in _parts(visual, layers).items():
         for name, tensor in chain(part.named_parameters(), part.named_buffers()):
             yield f"{prefix}.{name}", tensor
@@ -67,10 +118,8 @@ def tensors(visual: BlipViT, layers: int) -> Iterator[tuple[str, torch.Tensor]]:
                     yield f"{prefix}.{name}.{key}[{index}]", tensor
 
 
-def _parts(visual: BlipViT, layers: int) -> dict[str, nn.Module]:
-    parts = {"patch_embed": visual.patch_embed, "drop_after_pos": visual.drop_after_pos}
-    parts.update({f"layers.{index}": visual.layers[index] for index in range(layers)})
-    return parts
+def _parts(visual: Staged, layers: int) -> dict[str, nn.Module]:
+    return {name: p for name, p in visual.below(layers).items() if isinstance(p, nn.Module)}
 
 
 def _attributes(module: nn.Module) -> dict[str, Any]:
