@@ -107,3 +107,20 @@ def test_the_closest_reading_is_the_default():
 def test_wrong_options_name_the_key(options, match):
     with pytest.raises(ValueError, match=match):
         tiny_model(adapter={"type": "STAdapter", **options})
+
+
+def test_half_precision_writes_every_gradient():
+    """Whatever the memory held before, which is not a number here."""
+    unit, grid = SpaceTimeBottleneck(8, 4, (3, 1, 1), "none"), Grid(2, 2, 2)
+    with torch.no_grad():
+        for parameter in unit.parameters():
+            parameter.normal_(std=0.3)
+    for _ in range(100):
+        unit.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            out = unit(torch.randn(6, 5, 8), grid)
+        kinds = (torch.float32, torch.bfloat16)
+        held = [torch.full((n,), float("nan"), dtype=k) for n in (4, 12, 24, 48, 96) for k in kinds]
+        del held
+        out.float().pow(2).sum().backward()
+        assert unit.conv.weight.grad.isfinite().all()

@@ -55,7 +55,9 @@ class SpaceTimeBottleneck(nn.Module):
         size = (grid.frames, grid.height, grid.width)
         hidden = self.fc1(x[:, grid.first :])
         # (B * N, h * w, r) as the volume (B, r, N, h, w), and back.
-        volume = hidden.reshape(-1, *size, hidden.shape[-1]).movedim(-1, 1)
+        # Contiguous: of another layout the CPU's depth-wise convolution in bfloat16 leaves weight
+        # gradients unwritten, which are then whatever the memory held.
+        volume = hidden.reshape(-1, *size, hidden.shape[-1]).movedim(-1, 1).contiguous()
         volume = self.conv(volume).movedim(1, -1)
         term = self.fc2(ACTIVATIONS[self.activation](volume).reshape(hidden.shape))
         return torch.cat((torch.zeros_like(x[:, : grid.first]), term), dim=1)
