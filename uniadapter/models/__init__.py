@@ -1,6 +1,7 @@
 """Towers, adapters, heads and tasks."""
 
 from .adapters import (
+    MAM,
     Adapter,
     BitFit,
     BottleneckAdapter,
@@ -44,6 +45,7 @@ from .tasks import (
 from .tokenizer import BertTokenizer
 
 __all__ = [
+    "MAM",
     "AdaptedBackbone",
     "Adapter",
     "AnswerHead",

@@ -19,6 +19,9 @@ site               the term is added to                             may read
 ``after_cross``    the layer's output                               the state behind cross-attention
 ``kv``             keys and values of all cross-attentions (one     the states that are read
                    slot a tower, under the number 0)
+``keys``,          the keys and values of self-attention and of     nothing
+``cross_keys``     cross-attention, in front of which others are
+                   put (a :class:`KeySlot`)
 =================  ===============================================  =====================================
 
 A layer's matrices are places too, ``role.q``, ``k``, ``v``, ``o``, ``fc1``, ``fc2`` and, of
@@ -175,6 +178,55 @@ class Slot:
         return to if term is None else to + term
 
 
+class KeySlot(Slot):
+    """A place in front of the keys and values of an attention, for others that are always seen.
+
+    A use is called with nothing and returns keys and values, each (l, dim). What a token attends
+    to is no longer its row's tokens alone, so fast paths that lay rows otherwise step aside.
+    """
+
+    def fill(
+        self,
+        use: Use,
+        name: str = "default",
+        reads: str = "output",
+        local: bool = False,
+        grid: bool = False,
+    ) -> None:
+        """As :meth:`Slot.fill`; there is nothing to read."""
+        super().fill(use, name, reads, local, grid)
+
+    def extend(
+        self, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """Put the active use's keys and values in front; the arguments themselves without one.
+
+        Args:
+            key (Tensor): (B, H, S, dim/H).
+            value (Tensor): (B, H, S, dim/H).
+            mask (Tensor, optional): Bool, broadcastable to (B, H, L, S), True is visible.
+
+        Returns:
+            tuple: The same with l + S in the place of S.
+        """
+        filling = self._fillings.get(self.active) if self.enabled else None
+        if filling is None:
+            return key, value, mask
+        batch, heads = key.shape[:2]
+        key, value = (
+            torch.cat(
+                (own.unflatten(-1, (heads, -1)).transpose(0, 1).expand(batch, -1, -1, -1), x), 2
+            )
+            for own, x in zip(
+                (part.to(key.dtype) for part in filling.use()), (key, value), strict=True
+            )
+        )
+        if mask is not None:
+            seen = mask.new_ones(*mask.shape[:-1], key.shape[2] - mask.shape[-1])
+            mask = torch.cat((seen, mask), -1)
+        return key, value, mask
+
+
 class LayerSites:
     """The sites of one layer in one role, as attributes; see the table above.
 
@@ -188,9 +240,10 @@ class LayerSites:
     @classmethod
     def of(cls, dim: int, *names: str) -> LayerSites:
         """Empty slots of one width for some sites."""
-        return cls({name: Slot(dim) for name in names})
+        kinds = {"keys": KeySlot, "cross_keys": KeySlot}
+        return cls({name: kinds.get(name, Slot)(dim) for name in names})
 
-    def __getattr__(self, name: str) -> Slot:
+    def __getattr__(self, name: str) -> Any:
         # Only called for what is no attribute; copying asks before there is a dictionary.
         slots = self.__dict__.get("slots", {})
         if name not in slots:

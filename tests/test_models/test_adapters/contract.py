@@ -279,6 +279,24 @@ METHODS: dict[str, Method] = {
         same_paths=False,
     ),
     "bitfit": Method({"type": "BitFit"}, merges=True, same_paths=False),
+    "mam": Method(
+        {"type": "MAM", "prefix": 3, "bottleneck": 4},
+        starts_frozen=False,
+        same_paths=False,
+        refuses=dict.fromkeys(
+            ("clip", "mmpretrain_vit", "hosted_vit"), "MAM fills the site 'visual.keys'"
+        ),
+        core=("blip_video", "vqa", "caption", "albef", "beit3"),
+    ),
+    "mam-own": Method(
+        {"type": "MAM", "prefix": 2, "bottleneck": 4, "hidden": 5, "share_text": False},
+        starts_frozen=False,
+        same_paths=False,
+        refuses=dict.fromkeys(
+            ("clip", "mmpretrain_vit", "hosted_vit"), "MAM fills the site 'visual.keys'"
+        ),
+        core=ONE,
+    ),
     "st_adapter": Method(
         # Where the class token alone is read, patches of the last layer are of no effect.
         lambda model: {

@@ -5,12 +5,14 @@ from .bitfit import BitFit
 from .bottleneck import BottleneckAdapter
 from .ladder import Ladder
 from .lora import LoRA
+from .mam import MAM
 from .peft import PeftAdapter
 from .st_adapter import STAdapter
 from .uniadapter import UniAdapter
 from .unipt import SideNet, StageReduction, UniPT
 
 __all__ = [
+    "MAM",
     "Adapter",
     "BitFit",
     "BottleneckAdapter",

@@ -13,7 +13,7 @@ from uniadapter.registry import MODELS
 from uniadapter.utils.compat import mmpretrain_models
 
 from ..execution import Want
-from ..sites import Grid, LayerSites, Slot
+from ..sites import Grid, KeySlot, LayerSites, Slot
 from .base import run_layer
 from .image_size import check_pixels, check_sides
 
@@ -59,7 +59,11 @@ class BlipAttention(_Attention):  # type: ignore[misc, valid-type]
     """mmpretrain's attention, with fewer copies in the backward pass and a form for one query."""
 
     def forward(
-        self, x: torch.Tensor, site: Slot | None = None, want: Want = "all"
+        self,
+        x: torch.Tensor,
+        site: Slot | None = None,
+        want: Want = "all",
+        keys: KeySlot | None = None,
     ) -> torch.Tensor:
         """Attend within an image.
 
@@ -67,6 +71,7 @@ class BlipAttention(_Attention):  # type: ignore[misc, valid-type]
             x (Tensor): Tokens (B, M, D), the class token first.
             site (Slot, optional): Whose term is added to the output projection's output.
             want (str): ``'first'`` computes the class token's output alone. Defaults to ``'all'``.
+            keys (KeySlot, optional): Puts keys and values in front of those of the image.
 
         Returns:
             Tensor: (B, M, D), or (B, 1, D) of the class tokens.
@@ -85,6 +90,8 @@ class BlipAttention(_Attention):  # type: ignore[misc, valid-type]
             if first:
                 parts[0] = parts[0][:, :1]
         query, key, value = (part.unflatten(*split).transpose(1, 2) for part in parts)
+        if keys is not None:
+            key, value, _ = keys.extend(key, value, None)
         drop = self.attn_drop if self.training else 0.0
         out = F.scaled_dot_product_attention(query, key, value, dropout_p=drop)
         out = self.proj(out.transpose(1, 2).flatten(2))
@@ -130,7 +137,7 @@ class VitLayer(nn.Module):
         self.attn = BlipAttention(width, num_heads, dropout_layer=drop)
         self.ln2 = layer.ln2
         self.ffn = FeedForward(layer.ffn)
-        self.at = LayerSites.of(width, "into", "attn", "mid", "ffn", "after_self")
+        self.at = LayerSites.of(width, "into", "keys", "attn", "mid", "ffn", "after_self")
 
     def body(
         self, x: torch.Tensor, grid: Grid | None, want: Want
@@ -138,7 +145,7 @@ class VitLayer(nn.Module):
         """All but the site ``after_self``, and what that site sees."""
         at = self.at
         x = at.into.add(x, x, grid=grid)
-        attended = self.attn(self.ln1(x), at.attn, want)
+        attended = self.attn(self.ln1(x), at.attn, want, at.keys)
         x = (x[:, :1] if want == "first" else x) + attended
         x = at.mid.add(x, x, grid=grid)
         return x + self.ffn(self.ln2(x), at.ffn), x

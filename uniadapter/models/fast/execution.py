@@ -63,6 +63,8 @@ class FastExecution(Execution):
     ) -> PairMemory:
         """Media without a copy a text, projected anew or not at all; see the base class."""
         switches = self.switches
+        if _keys_in_front(tower):
+            return super().memory(tower, states, mask, owner, factor)
         if owner is None:
             kind = AbsorbedMemory if switches.absorb_kv else SharedMemory
             return kind(states, mask, factor, tower.kv_slot.term)
@@ -130,9 +132,14 @@ class FastExecution(Execution):
 
     def scorer(self, model: Any, ids: torch.Tensor, mask: torch.Tensor, chunk: int) -> Scorer:
         """See the base class."""
-        if not self.switches.fold_texts:
+        if not self.switches.fold_texts or _keys_in_front(model.role("fusion")):
             return super().scorer(model, ids, mask, chunk)
         return FoldedScorer(model, ids, mask, chunk, self.switches.first_layer_once)
+
+
+def _keys_in_front(tower: Any) -> bool:
+    """Whether texts attend to more than what they read, which no shared medium holds."""
+    return any(sites.cross_keys.filled for _, sites in tower.sites("fusion"))
 
 
 def _graph_wanted(pixels: torch.Tensor) -> bool:

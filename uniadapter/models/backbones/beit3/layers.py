@@ -35,13 +35,13 @@ class Beit3Attention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(
-        self, x: torch.Tensor, site: Slot, mask: torch.Tensor | None, want: Want
+        self, x: torch.Tensor, at: LayerSites, mask: torch.Tensor | None, want: Want
     ) -> torch.Tensor:
         """Attend within a row.
 
         Args:
             x (Tensor): Tokens (B, L, D).
-            site (Slot): Whose term is added to the output.
+            at (LayerSites): Whose keys and values are put in front, whose term is added behind.
             mask (Tensor, optional): (B, L) bool, False where a token is padding.
             want (str): ``'first'`` computes the first token's output alone.
 
@@ -53,10 +53,11 @@ class Beit3Attention(nn.Module):
             part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
             for part in (self.query(asked), self.key(x), self.value(x))
         )
-        keys = None if mask is None else mask[:, None, None]
-        out = F.scaled_dot_product_attention(query, key, value, attn_mask=keys)
+        seen = None if mask is None else mask[:, None, None]
+        key, value, seen = at.keys.extend(key, value, seen)
+        out = F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
         out = self.proj(self.norm(out.transpose(1, 2).flatten(2)))
-        return site.add(out, out, asked)
+        return at.attn.add(out, out, asked)
 
 
 class Beit3FeedForward(nn.Module):
@@ -96,7 +97,7 @@ class Beit3Layer(nn.Module):
         self.ln2 = nn.LayerNorm(width, eps=_EPS)
         self.ffn = Beit3FeedForward(width, hidden)
         self.drop_path = DropPath(drop_path)
-        self.at = LayerSites.of(width, "into", "attn", "mid", "ffn", "after_self")
+        self.at = LayerSites.of(width, "into", "keys", "attn", "mid", "ffn", "after_self")
 
     def forward(
         self,
@@ -118,7 +119,7 @@ class Beit3Layer(nn.Module):
         """
         at = self.at
         x = at.into.add(x, x, grid=grid)
-        attended = self.attn(self.ln1(x), at.attn, mask, want)
+        attended = self.attn(self.ln1(x), at, mask, want)
         x = (x[:, :1] if want == "first" else x) + self.drop_path(attended)
         x = at.mid.add(x, x, grid=grid)
         out = x + self.drop_path(self.ffn(self.ln2(x), at.ffn))

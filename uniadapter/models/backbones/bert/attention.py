@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from ...execution import PaddedRows, PairMemory
-from ...sites import Slot
+from ...sites import KeySlot, Slot
 
 
 class Attention(nn.Module):
@@ -65,25 +67,57 @@ class Attention(nn.Module):
         return self.merge(out)
 
 
+class _WithKeys:
+    """An attention in front of whose keys and values a slot puts others, for rows and memory."""
+
+    def __init__(self, attention: Attention, keys: KeySlot) -> None:
+        self.attention, self.keys = attention, keys
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.attention, name)
+
+    def attend(
+        self,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        mask: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """See :meth:`Attention.attend`."""
+        return self.attention.attend(query, *self.keys.extend(key, value, mask))
+
+
+def _with(attention: Attention, keys: KeySlot | None) -> Any:
+    return attention if keys is None or not keys.filled else _WithKeys(attention, keys)
+
+
 class SelfAttention(Attention):
     """Attention within a text."""
 
-    def forward(self, x: torch.Tensor, index: int, rows: PaddedRows) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, index: int, rows: PaddedRows, keys: KeySlot | None = None
+    ) -> torch.Tensor:
         """Output for the tokens that ask, see :meth:`PaddedRows.asking`.
 
         Args:
             x (Tensor): All tokens, as they lie in ``rows``.
             index (int): Number of the layer.
             rows (PaddedRows): How texts lie.
+            keys (KeySlot, optional): Puts keys and values in front of the texts'.
         """
-        return rows.attend(self, x, index)
+        return rows.attend(_with(self, keys), x, index)
 
 
 class CrossAttention(Attention):
     """Attention of texts to the states that they read."""
 
     def forward(
-        self, x: torch.Tensor, index: int, rows: PaddedRows, memory: PairMemory
+        self,
+        x: torch.Tensor,
+        index: int,
+        rows: PaddedRows,
+        memory: PairMemory,
+        keys: KeySlot | None = None,
     ) -> torch.Tensor:
         """Output of the shape of ``x``.
 
@@ -92,8 +126,9 @@ class CrossAttention(Attention):
             index (int): Number of the layer.
             rows (PaddedRows): How texts lie.
             memory (PairMemory): What they read.
+            keys (KeySlot, optional): Puts keys and values in front of the states'.
         """
-        return memory.attend(self, x, index, rows)
+        return memory.attend(_with(self, keys), x, index, rows)
 
 
 class AttentionOutput(nn.Module):

@@ -78,8 +78,8 @@ class BertLayer(nn.Module):
             )
         self.intermediate = _Intermediate(hidden_size, intermediate_size)
         self.output = AttentionOutput(intermediate_size, hidden_size, eps, dropout)
-        text = ("attn", "ffn", "after_self")
-        names = {"text": text, "fusion": (*text, "cross", "after_cross")}
+        text = ("keys", "attn", "ffn", "after_self")
+        names = {"text": text, "fusion": (*text, "cross_keys", "cross", "after_cross")}
         self.at = {role: LayerSites.of(hidden_size, *names[role]) for role in roles}
 
     def attend(self, x: torch.Tensor, index: int, rows: PaddedRows, role: str) -> torch.Tensor:
@@ -88,8 +88,9 @@ class BertLayer(nn.Module):
         Returns:
             Tensor: Of the tokens that ask.
         """
-        attended = self.attention.self(x, index, rows)
-        return self.attention.output(attended, rows.asking(x), self.at[role].attn)
+        at = self.at[role]
+        attended = self.attention.self(x, index, rows, at.keys)
+        return self.attention.output(attended, rows.asking(x), at.attn)
 
     def complete(
         self, query: torch.Tensor, index: int, rows: PaddedRows, memory: PairMemory | None
@@ -100,7 +101,7 @@ class BertLayer(nn.Module):
             out = self.output(self.intermediate(query), query, at.ffn)
             return at.after_self.add(out, query)
         at = self.at["fusion"]
-        read = self.crossattention.self(query, index, rows, memory)
+        read = self.crossattention.self(query, index, rows, memory, at.cross_keys)
         hidden = self.crossattention.output(read, query, at.cross)
         out = self.output(self.intermediate(hidden), hidden, at.ffn)
         return at.after_cross.add(at.after_self.add(out, query), hidden)
