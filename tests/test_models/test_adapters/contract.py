@@ -297,6 +297,20 @@ METHODS: dict[str, Method] = {
         ),
         core=ONE,
     ),
+    "prompt": Method(
+        lambda model: {
+            "type": "Prompt",
+            "text": 0 if model.build is models.caption else 3,
+            "visual": 2,
+        },
+        starts_frozen=False,
+        same_paths=False,
+        refuses=dict.fromkeys(
+            ("clip", "beit3", "mmpretrain_vit", "hosted_vit"),
+            "Prompt fills the site 'visual.tokens'",
+        ),
+        core=("blip_video", "vqa", "caption", "albef", "albef_vqa"),
+    ),
     "st_adapter": Method(
         # Where the class token alone is read, patches of the last layer are of no effect.
         lambda model: {

@@ -7,6 +7,7 @@ from .ladder import Ladder
 from .lora import LoRA
 from .mam import MAM
 from .peft import PeftAdapter
+from .prompt import Prompt
 from .st_adapter import STAdapter
 from .uniadapter import UniAdapter
 from .unipt import SideNet, StageReduction, UniPT
@@ -19,6 +20,7 @@ __all__ = [
     "Ladder",
     "LoRA",
     "PeftAdapter",
+    "Prompt",
     "STAdapter",
     "SideNet",
     "StageReduction",

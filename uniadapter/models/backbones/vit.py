@@ -13,7 +13,7 @@ from uniadapter.registry import MODELS
 from uniadapter.utils.compat import mmpretrain_models
 
 from ..execution import Want
-from ..sites import Grid, KeySlot, LayerSites, Slot
+from ..sites import Grid, KeySlot, LayerSites, Slot, TokenSlot
 from .base import run_layer
 from .image_size import check_pixels, check_sides
 
@@ -217,6 +217,8 @@ class BlipViT(_ViT):  # type: ignore[misc, valid-type]
         self.layers: Any = nn.ModuleList(
             VitLayer(layer, arch["num_heads"]) for layer in self.layers
         )
+        lowest: Any = self.layers[0]
+        lowest.at.slots["tokens"] = TokenSlot(arch["embed_dims"])
         self.patch_size = patch_size
         self.grad_checkpointing = grad_checkpointing
         self._init_random()
@@ -327,8 +329,12 @@ class BlipViT(_ViT):  # type: ignore[misc, valid-type]
         self, x: torch.Tensor, grid: Grid | None, want: Want = "all", start: int = 0
     ) -> torch.Tensor:
         """The layers from number ``start`` on and the final LayerNorm; see :meth:`tokens`."""
+        added: TokenSlot = self.layers[0].at.tokens
+        if start == 0 and (own := added.own()) is not None:
+            x = added.extend(x)
+            grid = None if grid is None else grid._replace(first=grid.first + len(own))
         for index in range(start, self.num_layers):
             layer = self.layers[index]
             first = index == self.num_layers - 1 and layer.at.local()
             x = run_layer(self, layer, x, grid, want if first else "all")
-        return self.ln1(x[:, :1] if want == "first" else x)
+        return self.ln1(x[:, :1] if want == "first" else added.drop(x))

@@ -32,6 +32,9 @@ class BertDecoder(nn.Module):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__()
         self.bert = BertModel(**kwargs)
+        # Words that are predicted one by one begin with a token that is no place for others.
+        for at in self.bert.encoder.layer[0].at.values():
+            del at.slots["tokens"]
         if self.bert.takes_states:
             raise ValueError(
                 f"decoder.fusion_layer={self.bert.fusion_layer}: every layer of a decoder reads, "

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from ...sites import TokenSlot
+
 
 def check_length(length: int, positions: int, key: str | None = None) -> None:
     """Refuse texts of more tokens than a tower has positions.
@@ -62,22 +64,28 @@ class BertEmbeddings(nn.Module):
         self.LayerNorm = nn.LayerNorm(hidden_size, eps=eps)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, input_ids: torch.Tensor, offset: int = 0) -> torch.Tensor:
+    def forward(
+        self, input_ids: torch.Tensor, offset: int = 0, added: TokenSlot | None = None
+    ) -> torch.Tensor:
         """Embed tokens.
 
         Args:
             input_ids (Tensor): Word ids of shape (B, L).
             offset (int): Position of the first token, for decoding with a cache.
+            added (TokenSlot, optional): Puts n tokens behind the first word, which have positions
+                of their own and move those of the words behind them.
 
         Returns:
-            Tensor: Embeddings of shape (B, L, D).
+            Tensor: Embeddings of shape (B, L, D), or (B, n + L, D).
 
         Raises:
             ValueError: If the sequence is longer than the position table.
         """
-        end = offset + input_ids.shape[1]
-        self.check(end)
         x = self.word_embeddings(input_ids)
+        if added is not None:
+            x = added.extend(x)
+        end = offset + x.shape[1]
+        self.check(end)
         if self.has_types:
             x = x + self.token_type_embeddings.weight[0]
         return self.dropout(self.LayerNorm(x + self.position_embeddings.weight[offset:end]))

@@ -10,7 +10,7 @@ from torch import nn
 from uniadapter.registry import MODELS
 
 from ...execution import Execution, Factor, PaddedRows, PairMemory, Want, Words
-from ...sites import LayerSites, Slot
+from ...sites import LayerSites, Slot, TokenSlot
 from ..base import Begun, check_states, run_layer
 from .embeddings import BertEmbeddings
 from .layer import BertLayer
@@ -112,6 +112,8 @@ class BertModel(nn.Module):
                 for i in range(num_layers)
             ]
         )
+        for at in self.encoder.layer[0].at.values():
+            at.slots["tokens"] = TokenSlot(hidden_size)
         self.kv_slot = Slot(encoder_width, hidden_size)
         # The model that the tower is a part of gives it its own.
         self.execution = Execution()
@@ -181,9 +183,12 @@ class BertModel(nn.Module):
         """
         ids, mask = self._marked(words)
         self.check(ids, mask, states=states)
+        states = self._states_without(ids, mask, states)
+        added = self._added("fusion")
         if rows is None:
-            rows = self.execution.rows(mask, self.local("fusion"), padding=False)
-        x = rows.lay(self.embeddings(ids) if states is None else states)
+            longer = mask if added is None else added.longer(mask)
+            rows = self.execution.rows(longer, self.local("fusion"), padding=False)
+        x = rows.lay(self.embeddings(ids, 0, added) if states is None else states)
         if states is None:
             x = self._layers(x, rows, None, 0, self.fusion_layer)
         layer = self.encoder.layer[self.fusion_layer]
@@ -243,12 +248,30 @@ class BertModel(nn.Module):
         self.check(input_ids, attention_mask, before, states)
         if memory is not None:
             memory.check(len(input_ids))
+        role = "text" if memory is None else "fusion"
+        if memory is not None:
+            states = self._states_without(input_ids, attention_mask, states)
+        added = self._added(role) if before == 0 else None
         if rows is None:
-            local = self.local("text" if memory is None else "fusion")
+            longer = attention_mask if added is None else added.longer(attention_mask)
             padding = padding and want == "all"
-            rows = self.execution.rows(attention_mask, local, memory, padding)
-        x = rows.lay(self.embeddings(input_ids, before) if states is None else states)
+            rows = self.execution.rows(longer, self.local(role), memory, padding)
+        x = rows.lay(self.embeddings(input_ids, before, added) if states is None else states)
         return self._run(x, rows, memory, want, 0 if states is None else self.fusion_layer)
+
+    def _added(self, role: str) -> TokenSlot | None:
+        """The slot of tokens that are put behind the first one in a run that begins with words."""
+        at = self.encoder.layer[0].at.get(role)
+        slot: TokenSlot | None = None if at is None else at.slots.get("tokens")
+        return slot if slot is not None and slot.filled else None
+
+    def _states_without(
+        self, ids: torch.Tensor, mask: torch.Tensor | None, states: torch.Tensor | None
+    ) -> torch.Tensor | None:
+        """Text states that a fused run continues from, where tokens are in the text's run alone."""
+        if states is None and self.takes_states and self._added("text") is not None:
+            return self.states(Words(ids, mask))
+        return states
 
     def _run(
         self, x: torch.Tensor, rows: PaddedRows, memory: PairMemory | None, want: Want, start: int
@@ -260,7 +283,8 @@ class BertModel(nn.Module):
         if start < end:
             rows = rows.last(want)
             x = self._layers(x, rows, memory, end - 1, end)
-        return rows.out(x, want)
+        x, added = rows.out(x, want), self._added("text" if memory is None else "fusion")
+        return x if added is None or want == "first" else added.drop(x)
 
     def _layers(
         self, x: torch.Tensor, rows: PaddedRows, memory: PairMemory | None, start: int, end: int

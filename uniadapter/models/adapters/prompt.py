@@ -1,0 +1,66 @@
+"""Learnable prompts: CoOp's (Zhou et al. 2022) on texts, VPT's (Jia et al. 2022) on pictures."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import torch
+from torch import nn
+
+from uniadapter.registry import MODELS
+
+from ..sites import Places
+from .base import Adapter
+
+
+def _whole(table: nn.ParameterDict, role: str) -> torch.Tensor:
+    return table[role]
+
+
+@MODELS.register_module()
+class Prompt(Adapter):
+    """Trained tokens behind the first one of a run, dropped behind its last layer.
+
+    Texts: n vectors in the place of words behind ``[CLS]`` (or ``[ENC]``), normal of standard
+    deviation 0.02 at the start; they get positions and the embedding's norm, and words move behind
+    them. A run that reads media has vectors of its own. Pictures: n vectors before the first layer
+    and behind the position embedding (VPT's shallow form), uniform within ``sqrt(3 / d)``, which is
+    VPT's bound at ViT-B/16. What leaves a tower has no prompts, so frame weights and
+    cross-attention know nothing of them. Step 0 is not the frozen model. Efficient-Prompt's
+    transformer over frames is no part of this.
+
+    Args:
+        places (Places): The model's sites.
+        text (int): Vectors in a run of texts. Defaults to 16; 0 leaves texts as they are.
+        visual (int): Vectors in a picture. Defaults to 10; 0 leaves pictures as they are.
+
+    Raises:
+        ValueError: If there are none, or a role has no place for tokens.
+    """
+
+    def __init__(self, places: Places, text: int = 16, visual: int = 10) -> None:
+        numbers = {"text": text, "visual": visual}
+        for key, number in numbers.items():
+            if not isinstance(number, int) or number < 0:
+                raise ValueError(f"adapter.{key}={number!r} must be an int >= 0.")
+        super().__init__(places, numbers)
+        self.prompts = nn.ParameterDict()
+        for role in (role for role in places.roles() if role != "decoder"):
+            number = visual if role == "visual" else text
+            # Fusion that continues from a text's states begins with none.
+            if number and (role != "fusion" or places.of("fusion.tokens")):
+                self._add(role, number)
+        if not self.prompts or (text and set(self.prompts) == {"visual"}):
+            raise ValueError(
+                f"adapter.text={text} and adapter.visual={visual} put tokens into "
+                f"{list(self.prompts)} of the roles {places.roles()}: choose numbers that act."
+            )
+
+    def _add(self, role: str, number: int) -> None:
+        (slot,) = self.places.need(f"{role}.tokens", "Prompt").values()
+        vectors = torch.randn(number, slot.dim) * 0.02
+        if role == "visual":
+            vectors = (torch.rand(number, slot.dim) * 2 - 1) * math.sqrt(3 / slot.dim)
+        self.prompts[role] = nn.Parameter(vectors)
+        slot.fill(partial(_whole, self.prompts, role))

@@ -1,0 +1,238 @@
+"""Slots: the kinds of places that a layer has, each empty until an adapter fills it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+
+Use = Callable[..., Any]
+
+
+class Grid(NamedTuple):
+    """How the tokens of an image lie: ``first`` tokens, then a row of patches after another.
+
+    Attributes:
+        frames (int): Frames N of a video; images (B * N, M, D) are N a video, in order.
+        height (int): Rows of patches.
+        width (int): Patches a row.
+        first (int): Tokens in front of the patches. Defaults to 1, the class token.
+    """
+
+    frames: int
+    height: int
+    width: int
+    first: int = 1
+
+
+@dataclass(frozen=True)
+class _Filling:
+    """What an adapter does at a site, and what it needs for that."""
+
+    use: Use
+    reads: str
+    local: bool
+    grid: bool
+
+
+class Slot:
+    """A place where a term may enter, empty until an adapter fills it.
+
+    It holds uses by name, and the one that is called :attr:`active` acts.
+
+    Args:
+        dim (int): Width of the features that a use is called with.
+        out_dim (int, optional): Width of the term it returns. Defaults to ``dim``.
+    """
+
+    def __init__(self, dim: int, out_dim: int | None = None) -> None:
+        self.dim = dim
+        self.out_dim = dim if out_dim is None else out_dim
+        self.enabled = True
+        self.active = "default"
+        self._fillings: dict[str, _Filling] = {}
+
+    @property
+    def filled(self) -> bool:
+        """Whether an adapter has filled the slot, under any name."""
+        return bool(self._fillings)
+
+    @property
+    def local(self) -> bool:
+        """Whether the term of a token needs that token alone, whichever use is active."""
+        return all(filling.local for filling in self._fillings.values())
+
+    def fill(
+        self,
+        use: Use,
+        name: str = "default",
+        reads: str = "output",
+        local: bool = True,
+        grid: bool = False,
+    ) -> None:
+        """Fill the slot.
+
+        Args:
+            use (Callable): Maps features (..., dim) to a term (..., out_dim).
+            name (str): Name of the use. Defaults to ``'default'``.
+            reads (str): ``'output'``, what the site's term is added to or computed behind, or
+                ``'input'``, what went into the sub-layer. Defaults to ``'output'``.
+            local (bool): Whether the term of a token needs that token alone. Where it does not,
+                no path computes some tokens only, or puts texts behind each other. Defaults to
+                True.
+            grid (bool): Whether ``use`` is called with ``grid=`` as well. Defaults to False.
+
+        Raises:
+            ValueError: If the slot has a use of that name already, or ``reads`` is unknown.
+        """
+        if reads not in ("output", "input"):
+            raise ValueError(f"reads={reads!r} is unknown: choose 'output' or 'input'.")
+        if name in self._fillings:
+            raise ValueError(
+                f"This slot is filled already under the name {name!r}: clear() it before filling "
+                "it again."
+            )
+        self._fillings[name] = _Filling(use, reads, local, grid)
+
+    def clear(self, name: str | None = None) -> None:
+        """Take a use out of the slot, or all of them.
+
+        Args:
+            name (str, optional): Name of the use. Defaults to None: all.
+        """
+        if name is None:
+            self._fillings.clear()
+        else:
+            self._fillings.pop(name, None)
+
+    def term(self, *seen: torch.Tensor, grid: Grid | None = None) -> Any:
+        """The active use's term, or None where there is none.
+
+        Args:
+            *seen (Tensor): What the site shows, each (..., dim): the output first, then the input
+                where it has one.
+            grid (Grid, optional): How tokens lie, where they are those of images.
+
+        Raises:
+            ValueError: If the use reads an input that this site does not have, or needs a grid
+                where tokens have none.
+        """
+        filling = self._fillings.get(self.active) if self.enabled else None
+        if filling is None:
+            return None
+        if filling.reads == "input" and len(seen) < 2:
+            raise ValueError("This site has no sub-layer, so no input to read: reads='output'.")
+        x = seen[1] if filling.reads == "input" else seen[0]
+        if not filling.grid:
+            return filling.use(x)
+        if grid is None:
+            raise ValueError(
+                "This adapter needs to know how tokens lie in frames, rows and columns, which "
+                "this tower does not tell."
+            )
+        return filling.use(x, grid=grid)
+
+    def add(self, to: torch.Tensor, *seen: torch.Tensor, grid: Grid | None = None) -> torch.Tensor:
+        """Return ``to`` plus the term; ``to`` itself where there is none.
+
+        Args:
+            to (Tensor): (..., out_dim).
+            *seen (Tensor): See :meth:`term`.
+            grid (Grid, optional): See :meth:`term`.
+        """
+        term = self.term(*seen, grid=grid)
+        return to if term is None else to + term
+
+
+class KeySlot(Slot):
+    """A place in front of the keys and values of an attention, for others that are always seen.
+
+    A use is called with nothing and returns keys and values, each (l, dim). What a token attends
+    to is no longer its row's tokens alone, so fast paths that lay rows otherwise step aside.
+    """
+
+    def fill(
+        self,
+        use: Use,
+        name: str = "default",
+        reads: str = "output",
+        local: bool = False,
+        grid: bool = False,
+    ) -> None:
+        """As :meth:`Slot.fill`; there is nothing to read."""
+        super().fill(use, name, reads, local, grid)
+
+    def extend(
+        self, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """Put the active use's keys and values in front; the arguments themselves without one.
+
+        Args:
+            key (Tensor): (B, H, S, dim/H).
+            value (Tensor): (B, H, S, dim/H).
+            mask (Tensor, optional): Bool, broadcastable to (B, H, L, S), True is visible.
+
+        Returns:
+            tuple: The same with l + S in the place of S.
+        """
+        filling = self._fillings.get(self.active) if self.enabled else None
+        if filling is None:
+            return key, value, mask
+        batch, heads = key.shape[:2]
+        key, value = (
+            torch.cat(
+                (own.unflatten(-1, (heads, -1)).transpose(0, 1).expand(batch, -1, -1, -1), x), 2
+            )
+            for own, x in zip(
+                (part.to(key.dtype) for part in filling.use()), (key, value), strict=True
+            )
+        )
+        if mask is not None:
+            seen = mask.new_ones(*mask.shape[:-1], key.shape[2] - mask.shape[-1])
+            mask = torch.cat((seen, mask), -1)
+        return key, value, mask
+
+
+class TokenSlot(Slot):
+    """A place behind the first token of a run, for tokens that are dropped behind its last layer.
+
+    A use is called with nothing and returns tokens (n, dim). Every other token attends to them, so
+    fast paths that lay rows otherwise step aside.
+    """
+
+    def fill(
+        self,
+        use: Use,
+        name: str = "default",
+        reads: str = "output",
+        local: bool = False,
+        grid: bool = False,
+    ) -> None:
+        """As :meth:`Slot.fill`; there is nothing to read."""
+        super().fill(use, name, reads, local, grid)
+
+    def own(self) -> torch.Tensor | None:
+        """The active use's tokens (n, dim), or None where there are none."""
+        filling = self._fillings.get(self.active) if self.enabled else None
+        return None if filling is None else filling.use()
+
+    def extend(self, x: torch.Tensor) -> torch.Tensor:
+        """Tokens (B, n + L, dim) of (B, L, dim), which is returned itself where there are none."""
+        own = self.own()
+        if own is None:
+            return x
+        return torch.cat((x[:, :1], own.to(x.dtype).expand(len(x), -1, -1), x[:, 1:]), 1)
+
+    def longer(self, mask: torch.Tensor | None) -> torch.Tensor | None:
+        """The mask (B, n + L) of extended tokens of mask (B, L), 0 where a token is padding."""
+        own = self.own()
+        if own is None or mask is None:
+            return mask
+        return torch.cat((mask[:, :1], mask.new_ones(len(mask), len(own)), mask[:, 1:]), 1)
+
+    def drop(self, x: torch.Tensor) -> torch.Tensor:
+        """The inverse of :meth:`extend`, of what became of the tokens."""
+        own = self.own()
+        return x if own is None else torch.cat((x[:, :1], x[:, 1 + len(own) :]), 1)
