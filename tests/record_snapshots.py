@@ -32,6 +32,7 @@ FOLDERS = (
     "linear_probe",
     "full_finetune",
     "houlsby",
+    "pfeiffer",
     "parallel_adapter",
     "lora",
     "peft",

@@ -29,6 +29,7 @@ FULL_SIZE = (
     "linear_probe",
     "full_finetune",
     "houlsby",
+    "pfeiffer",
     "parallel_adapter",
     "lora",
     "peft",

@@ -15,6 +15,8 @@ site               the term is added to                             may read
 ``attn``           the sub-layer's output, before dropout and       its output (sequential) or its input
 ``cross``          residual                                         (parallel)
 ``ffn``
+``out``            the layer's output, inside the norm where that   the layer's output
+                   comes last
 ``after_self``     the layer's output                               the state behind self-attention
 ``after_cross``    the layer's output                               the state behind cross-attention
 ``kv``             keys and values of all cross-attentions (one     the states that are read

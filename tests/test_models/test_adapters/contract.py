@@ -251,6 +251,9 @@ METHODS: dict[str, Method] = {
     "houlsby-tied": Method(
         bottlenecks("houlsby", tied=True, train_norms=False), starts_frozen=False, core=ONE
     ),
+    "pfeiffer": Method(
+        bottlenecks("pfeiffer"), starts_frozen=False, core=("blip_video", "vqa", "clip", "beit3")
+    ),
     "parallel": Method(bottlenecks("parallel")),
     "parallel-shared": Method(
         bottlenecks("parallel", share_text=True),

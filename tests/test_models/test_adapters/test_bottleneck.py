@@ -92,6 +92,37 @@ def test_trained_norms_are_norms_of_other_weights():
         assert_close(one, other, atol=1e-5, rtol=1e-5)
 
 
+def test_pfeiffers_is_inside_the_last_norm_of_what_that_norm_gives():
+    adapted = randomize(tiny_model(adapter=cfg("pfeiffer"), fast=False), std=0.1).eval()
+    model, batch = tiny_model(adapter=None, fast=False).eval(), tiny_batch()
+    frozen = dict(adapted.named_parameters())
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(frozen[name])
+
+    def pre(index):
+        unit = adapted.adapter.layers[str(index)]["visual_out"]
+        return lambda _, __, y: y + term(unit, y, torch.relu, 1.0)
+
+    def post(index):
+        # A layer of BERT is run by itself once for texts and once for pairs.
+        def hook(block, args, y):
+            role = "text" if len(runs) == 1 else "fusion"
+            unit = adapted.adapter.layers[str(index)][f"{role}_out"]
+            return block.LayerNorm(block.dense(args[0]) + args[1] + term(unit, y, torch.relu, 1.0))
+
+        return hook
+
+    for index, layer in enumerate(model.visual.layers):
+        layer.register_forward_hook(pre(index))
+    for index, layer in enumerate(model.text.encoder.layer):
+        layer.output.register_forward_hook(post(index))
+    runs = []
+    model.text.embeddings.register_forward_hook(lambda *_: runs.append(1))
+    for one, other in zip(outputs(adapted, batch), outputs(model, batch), strict=True):
+        assert_close(one, other, atol=2e-5, rtol=2e-5)
+
+
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_a_bottleneck_is_its_formula(name):
     unit, x = Bottleneck(6, 3, name, 0.3, 0.0, "near_zero"), torch.randn(2, 4, 6)
@@ -113,6 +144,9 @@ def test_the_inits_of_both_papers():
         # A normal cut off at two of its deviations has 0.88 of them.
         assert weight.abs().max() <= 2e-3
         assert float(weight.detach().std()) == pytest.approx(0.88e-3, rel=0.05)
+    normal = Bottleneck(768, 64, init="normal")
+    for weight in (normal.down.weight, normal.up.weight):
+        assert float(weight.detach().std()) == pytest.approx(0.02, rel=0.05)
     zero = Bottleneck(768, 64)
     assert not zero.up.weight.any()
     assert float(zero.down.weight.detach().std()) == pytest.approx(1 / (3 * 768) ** 0.5, rel=0.05)
@@ -126,6 +160,8 @@ def test_the_inits_of_both_papers():
         ({"share_text": True}, 18_905_088),
         ({"layers": "5-12"}, 18_905_088),
         ({"roles": ["visual"]}, 9_452_544),
+        ({"preset": "pfeiffer"}, 28_357_632),
+        ({"preset": "pfeiffer", "share_text": True}, 18_905_088),
         ({"preset": "houlsby"}, 66_167_808 + NORMS),
         ({"preset": "houlsby", "share_text": True}, 47_262_720 + NORMS),
         ({"preset": "houlsby", "tied": True, "train_norms": False}, 28_357_632),

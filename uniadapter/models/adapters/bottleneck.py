@@ -1,4 +1,4 @@
-"""Bottlenecks at a sub-layer: Houlsby's adapter, He's parallel adapter, and what lies between."""
+"""Bottlenecks at a sub-layer: adapters of Houlsby, of Pfeiffer and of He, and what lies between."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "silu": F.silu,
     "none": lambda x: x,
 }
-INITS = ("zero_up", "near_zero")
-SITES = ("attn", "cross", "ffn")
+INITS = ("zero_up", "near_zero", "normal")
+SITES = ("attn", "cross", "ffn", "out")
 
 #: What each paper defines; an option that a config names is taken from there.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -38,6 +38,15 @@ PRESETS: dict[str, dict[str, Any]] = {
         "scale": 1.0,
         "init": "near_zero",
         "train_norms": True,
+    },
+    "pfeiffer": {
+        "bottleneck": 48,
+        "sites": ["out"],
+        "reads": "output",
+        "activation": "relu",
+        "scale": 1.0,
+        "init": "normal",
+        "train_norms": False,
     },
     "parallel": {
         "bottleneck": 512,
@@ -66,7 +75,8 @@ class Bottleneck(nn.Module):
         scale (float): Factor s, of the bias of the up-projection too.
         dropout (float): Dropout behind the activation.
         init (str): ``'zero_up'``: Kaiming-uniform down, zero up (He et al.'s, LoRA's); or
-            ``'near_zero'``: truncated normal of standard deviation 1e-3 (Houlsby et al.'s).
+            ``'near_zero'``: truncated normal of standard deviation 1e-3 (Houlsby et al.'s); or
+            ``'normal'`` of 0.02 (the adapters library's).
     """
 
     def __init__(
@@ -87,6 +97,8 @@ class Bottleneck(nn.Module):
         for linear in (self.down, self.up):
             if init == "near_zero":
                 nn.init.trunc_normal_(linear.weight, std=1e-3, a=-2e-3, b=2e-3)
+            elif init == "normal":
+                nn.init.normal_(linear.weight, std=0.02)
             nn.init.zeros_(linear.bias)
         if init == "zero_up":
             nn.init.kaiming_uniform_(self.down.weight, a=math.sqrt(5))
@@ -103,13 +115,15 @@ class BottleneckOptions:
     """What a config may say of a :class:`BottleneckAdapter`; None leaves it to the preset.
 
     Args:
-        bottleneck (int, optional): Width r. Defaults to 64 (houlsby) or 512 (parallel).
-        sites (list[str], optional): Any of ``'attn'``, ``'cross'`` and ``'ffn'``, where a role has
-            them. Defaults to all (houlsby) or ``['ffn']`` (parallel).
+        bottleneck (int, optional): Width r. Defaults to 64 (houlsby), 48 (pfeiffer) or 512
+            (parallel).
+        sites (list[str], optional): Any of ``'attn'``, ``'cross'``, ``'ffn'`` and ``'out'``, where
+            a role has them. Defaults to the first three (houlsby), ``['out']`` (pfeiffer) or
+            ``['ffn']`` (parallel).
         reads (str, optional): ``'output'`` of the sub-layer (sequential) or its ``'input'``
             (parallel).
         activation (str, optional): A name of :data:`ACTIVATIONS`.
-        scale (float, optional): Factor s. Defaults to 1 (houlsby) or 4 (parallel).
+        scale (float, optional): Factor s. Defaults to 1, 4 for parallel.
         init (str, optional): See :class:`Bottleneck`.
         train_norms (bool, optional): Train the towers' LayerNorms too. Defaults to True for
             houlsby.
@@ -148,7 +162,10 @@ class BottleneckAdapter(Adapter):
 
     ``preset='houlsby'`` (Houlsby et al. 2019, as their code defines it): ``z + A(z)`` of the output
     z of every attention and feed-forward network, before the residual and the norm, and the
-    towers' LayerNorms trained. A cross-attention has a third one. ``preset='parallel'`` (He et al.
+    towers' LayerNorms trained. A cross-attention has a third one. ``preset='pfeiffer'`` (Pfeiffer
+    et al. 2021, as the adapters library has it): one a layer, of the layer's output y, added inside
+    its last norm, ``LN(h + z + A(LN(h + z)))``; where norms come first there is none behind, and it
+    is ``y + A(y)``. ``preset='parallel'`` (He et al.
     2022, section 3): ``s (relu(x Wd) Wu)`` of the feed-forward network's own input, added to its
     output inside the norm. UniAdapter adds its terms outside BERT's norm, see
     ``docs/adapters.md``.
@@ -211,12 +228,13 @@ class BottleneckAdapter(Adapter):
             for role in self.options["roles"]
             for site in self.options["sites"]
         }
-        if not any(found.values()):
-            raise ValueError(
-                f"BottleneckAdapter fills the sites {self.options['sites']} of the roles "
-                f"{self.options['roles']}, of which this model has none: it has "
-                f"{sorted(self.places.slots)}."
-            )
+        for role in self.options["roles"]:
+            if not any(found[role, site] for site in self.options["sites"]):
+                raise ValueError(
+                    f"BottleneckAdapter fills the sites {self.options['sites']} of the role "
+                    f"{role!r}, of which this model has none: it has {sorted(self.places.slots)}. "
+                    "Name other sites, or only the roles that have them."
+                )
         self._depth = 1 + max(chain(*found.values()))
         numbers = parse_layers(self.options["layers"], self._depth, "adapter.layers")
         return {

@@ -123,6 +123,7 @@ _VIT_LINEARS: dict[str, str | tuple[str, int, int]] = {
 _CLIP_LAYER = {
     "attn": Place("self_attn.out_proj", input="self_attn.q_proj"),
     "ffn": Place("mlp", input="mlp"),
+    "out": Place(""),
     "after_self": Place("mlp", read="layer_norm2"),
 }
 _BERT_LAYER = {
@@ -147,6 +148,7 @@ CHARTS: dict[str, Chart] = {
         {
             "attn": Place("attention.o_proj", input="attention.q_proj"),
             "ffn": Place("mlp", input="mlp"),
+            "out": Place(""),
             "after_self": Place("mlp", read="layernorm_after"),
         },
         linears=_projections(*(f"attention.{name}_proj" for name in "qkvo"), "mlp.fc1", "mlp.fc2"),
@@ -197,6 +199,7 @@ CHARTS: dict[str, Chart] = {
         {
             "attn": Place("attn.proj", input="attn.qkv"),
             "ffn": Place("ffn.layers", input="ffn.layers"),
+            "out": Place(""),
             "after_self": Place("ffn", read="ln2"),
         },
         linears=_VIT_LINEARS,

@@ -137,7 +137,7 @@ class VitLayer(nn.Module):
         self.attn = BlipAttention(width, num_heads, dropout_layer=drop)
         self.ln2 = layer.ln2
         self.ffn = FeedForward(layer.ffn)
-        self.at = LayerSites.of(width, "into", "keys", "attn", "mid", "ffn", "after_self")
+        self.at = LayerSites.of(width, "into", "keys", "attn", "mid", "ffn", "out", "after_self")
 
     def body(
         self, x: torch.Tensor, grid: Grid | None, want: Want
@@ -164,7 +164,8 @@ class VitLayer(nn.Module):
             Tensor: (B, M, D), or (B, 1, D) of the class tokens.
         """
         out, residual = self.body(x, grid, want)
-        return self.at.after_self.add(out, residual)
+        out = self.at.after_self.add(out, residual)
+        return self.at.out.add(out, out)
 
 
 @MODELS.register_module()

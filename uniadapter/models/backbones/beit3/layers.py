@@ -97,7 +97,7 @@ class Beit3Layer(nn.Module):
         self.ln2 = nn.LayerNorm(width, eps=_EPS)
         self.ffn = Beit3FeedForward(width, hidden)
         self.drop_path = DropPath(drop_path)
-        self.at = LayerSites.of(width, "into", "keys", "attn", "mid", "ffn", "after_self")
+        self.at = LayerSites.of(width, "into", "keys", "attn", "mid", "ffn", "out", "after_self")
 
     def forward(
         self,
@@ -123,7 +123,8 @@ class Beit3Layer(nn.Module):
         x = (x[:, :1] if want == "first" else x) + self.drop_path(attended)
         x = at.mid.add(x, x, grid=grid)
         out = x + self.drop_path(self.ffn(self.ln2(x), at.ffn))
-        return at.after_self.add(out, x)
+        out = at.after_self.add(out, x)
+        return at.out.add(out, out)
 
 
 class Beit3Tower(SideTower):

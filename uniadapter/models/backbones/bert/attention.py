@@ -141,7 +141,11 @@ class AttentionOutput(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(
-        self, x: torch.Tensor, residual: torch.Tensor, site: Slot | None = None
+        self,
+        x: torch.Tensor,
+        residual: torch.Tensor,
+        site: Slot | None = None,
+        again: Slot | None = None,
     ) -> torch.Tensor:
         """Return ``LN(dense(x) + residual)``, with a term of ``site`` added to ``dense(x)``.
 
@@ -149,6 +153,8 @@ class AttentionOutput(nn.Module):
             x (Tensor): (B, L, in_size).
             residual (Tensor): (B, L, D), what went into the sub-layer.
             site (Slot, optional): May read ``dense(x)`` or the residual.
+            again (Slot, optional): Reads y, what else would be returned; with its term it is
+                ``LN(dense(x) + residual + term(y))``.
 
         Returns:
             Tensor: (B, L, D).
@@ -156,4 +162,7 @@ class AttentionOutput(nn.Module):
         out = self.dense(x)
         if site is not None:
             out = site.add(out, out, residual)
-        return self.LayerNorm(self.dropout(out) + residual)
+        total = self.dropout(out) + residual
+        y = self.LayerNorm(total)
+        term = None if again is None else again.term(y)
+        return y if term is None else self.LayerNorm(total + term)

@@ -40,7 +40,8 @@ class BertLayer(nn.Module):
     Text role:   ``h = LN(x + attn x)``; ``LN(h + ffn h) + after_self(h)``.
     Fusion role: ``q = LN(x + attn x)``; ``h = LN(q + cross(q, states))``;
     ``LN(h + ffn h) + after_self(q) + after_cross(h)`` (paper eq. 4 and 6, after BERT's post-LN).
-    The sites ``attn``, ``cross`` and ``ffn`` add to those sub-layers' outputs. A layer is in the
+    The sites ``attn``, ``cross`` and ``ffn`` add to those sub-layers' outputs, ``out`` inside the
+    last norm, of whose output it reads. A layer is in the
     fusion role where it reads states; a decoder's layers always do.
 
     Args:
@@ -78,7 +79,7 @@ class BertLayer(nn.Module):
             )
         self.intermediate = _Intermediate(hidden_size, intermediate_size)
         self.output = AttentionOutput(intermediate_size, hidden_size, eps, dropout)
-        text = ("keys", "attn", "ffn", "after_self")
+        text = ("keys", "attn", "ffn", "out", "after_self")
         names = {"text": text, "fusion": (*text, "cross_keys", "cross", "after_cross")}
         self.at = {role: LayerSites.of(hidden_size, *names[role]) for role in roles}
 
@@ -98,12 +99,12 @@ class BertLayer(nn.Module):
         """What follows self-attention; ``query`` is what :meth:`attend` returned."""
         if memory is None:
             at = self.at["text"]
-            out = self.output(self.intermediate(query), query, at.ffn)
+            out = self.output(self.intermediate(query), query, at.ffn, at.out)
             return at.after_self.add(out, query)
         at = self.at["fusion"]
         read = self.crossattention.self(query, index, rows, memory, at.cross_keys)
         hidden = self.crossattention.output(read, query, at.cross)
-        out = self.output(self.intermediate(hidden), hidden, at.ffn)
+        out = self.output(self.intermediate(hidden), hidden, at.ffn, at.out)
         return at.after_cross.add(at.after_self.add(out, query), hidden)
 
     def forward(

@@ -1,0 +1,10 @@
+# tools/dist_train.sh configs/pfeiffer/didemo_r512.py 8
+# No row of the paper, which does not compare with Pfeiffer's adapter.
+_base_ = [
+    '../_base_/models/blip_base_retrieval.py', '../_base_/datasets/didemo_retrieval_8f.py',
+    '../_base_/schedules/adamw_cosine_10e_bs64.py', '../_base_/retrieval_runtime.py',
+]
+model = dict(
+    adapter=dict(_delete_=True, type='BottleneckAdapter', preset='pfeiffer', bottleneck=512),
+    pfa=None,
+    data_preprocessor=dict(max_text_len=64))
