@@ -47,13 +47,14 @@ _SCHEDULE = (
 
 
 def _peft() -> Any:
+    """The module of peft that knows its methods, imported when the first adapter is built."""
     try:
-        import peft
+        import peft.mapping
     except ImportError as error:
         raise ImportError(
             "PeftAdapter is peft's methods, and peft is not installed: pip install peft."
         ) from error
-    return peft
+    return peft.mapping
 
 
 class SiteLinear(nn.Linear):
@@ -169,7 +170,7 @@ class PeftAdapter(LinearAdapter):
         configs = peft.PEFT_TYPE_TO_CONFIG_MAPPING
         # Others (prompts, mixtures) are given no modules.
         kinds = {
-            kind.value: configs[kind]
+            getattr(kind, "value", kind): configs[kind]
             for kind in peft.PEFT_TYPE_TO_TUNER_MAPPING
             if "target_modules" in {field.name for field in dataclasses.fields(configs[kind])}
         }
