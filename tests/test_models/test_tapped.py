@@ -217,12 +217,9 @@ def test_what_stands_for_a_clip_text_is_the_side_networks_state_at_its_end(tmp_p
         assert_close(tap[mask.bool()], state[mask.bool()])
 
 
-def test_what_an_adapter_that_reads_taps_would_leave_without_effect_is_refused(tmp_path):
+def test_what_an_adapter_that_reads_taps_would_leave_without_effect_is_refused():
     with pytest.raises(ValueError, match="Guided reads the towers without a graph.*train_backbone"):
         build(Guided, train_backbone=True)
-    cache = {"dir": str(tmp_path), "dtype": "float32"}
-    with pytest.raises(ValueError, match="prefix_cache keeps .*Guided reads those behind every"):
-        build(Guided, prefix_cache=cache)
     with pytest.raises(ValueError, match="no role 'fusion', it has \\['visual'\\]"):
         AdaptedBackbone(contract_models.BACKBONE, {"type": Ask})
     with pytest.raises(ValueError, match="Guided reads the backbone without a graph"):

@@ -9,10 +9,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from uniadapter.utils.modes import evaluating
+
 from .adapters.base import Adapter
 from .backbones.base import Begun
 from .execution import PaddedRows, Want, Words
 from .fast import EVERY_TOKEN
+from .fast.prefix_cache import PrefixCache
 from .taps import Call, Read, Taps
 
 
@@ -60,9 +63,22 @@ class TappedRole:
         """No state of a token is known from that token alone."""
         return False
 
-    def prefix(self, images: torch.Tensor) -> TappedPrefix:
-        """Taps of images (B, 3, H, W): one pass for the online and the momentum model."""
-        return TappedPrefix(self._visual(images, None, 1).taps())
+    def prefix(self, images: torch.Tensor, cache: PrefixCache | None = None) -> TappedPrefix:
+        """Taps of images (B, 3, H, W): one pass for the online and the momentum model.
+
+        Args:
+            images (Tensor): (B, 3, H, W), normalised.
+            cache (PrefixCache, optional): Where the states of all layers are kept; not in training
+                with the tower's dropout on.
+        """
+        drawn = self.adapter.tower_dropout and self.tower.training
+        if cache is None or drawn:
+            return TappedPrefix(self._visual(images, None, 1).taps())
+        tower = self.tower
+        with evaluating(tower), torch.no_grad():
+            states = cache(tower, images, tower.num_layers, every=True).unbind(1)
+            out = tower.finish(states[-1], tower.grid(images), "all", tower.num_layers)
+        return TappedPrefix(Taps(states, out))
 
     def tokens(
         self, x: torch.Tensor, want: Want = "all", frames: int = 1, taps: Taps | None = None

@@ -43,7 +43,7 @@ class Prefix(NamedTuple):
         """
         # Whoever takes the place of a tower's runs knows what of them is frozen.
         if hasattr(tower, "prefix"):
-            return tower.prefix(images)
+            return tower.prefix(images, cache)
         if not isinstance(tower, Staged):
             return None
         frozen = frozen_layers(tower)

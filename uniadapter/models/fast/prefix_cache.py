@@ -82,7 +82,7 @@ class PrefixCache:
         self.train = train
         self.hits = self.misses = 0
         self._room: float | None = None
-        self._warned: set[str] = set()
+        self._said: set[str] = set()
         self._full = False
         self._known: dict[int, tuple[list[Any], str]] = {}
 
@@ -142,7 +142,9 @@ class PrefixCache:
 
     # Files and digests are nothing to compile, and a trace would take this call's for every call's.
     @torch.compiler.disable
-    def __call__(self, visual: Staged, images: torch.Tensor, layers: int) -> torch.Tensor:
+    def __call__(
+        self, visual: Staged, images: torch.Tensor, layers: int, every: bool = False
+    ) -> torch.Tensor:
         """Read the tokens of images, or compute and keep them.
 
         Frames that are not kept are computed together, a repeated one once. What is returned was
@@ -152,22 +154,25 @@ class PrefixCache:
             visual (Staged): The tower.
             images (Tensor): (B, 3, H, W), normalised.
             layers (int): Layers to run, all of them frozen and with empty sites.
+            every (bool): The states of all of them, for methods that read taps. Defaults to False.
 
         Returns:
-            Tensor: Tokens (B, M, D), as :func:`frozen_tokens` returns them.
+            Tensor: Tokens (B, M, D), as :func:`frozen_tokens` returns them, or with ``every`` (B,
+            layers + 1, M, D), as :func:`frozen_states`.
 
         Raises:
             ValueError: If ``layers`` is 0, or a token does not fit ``float16``.
             OSError: If the folder can't be read or written.
         """
         self.check(layers)
+        compute = prefix_identity.frozen_states if every else prefix_identity.frozen_tokens
         if not len(images):
-            return prefix_identity.frozen_tokens(visual, images, layers)
-        keys = self._keys(visual, images, layers)
+            return compute(visual, images, layers)
+        keys = self._keys(visual, images, layers, every)
         found = {key: self._read(key) for key in dict.fromkeys(keys)}
         if None in found.values() and not self._full and self._changed_unseen(visual, layers):
             # What was found belongs to the weights before.
-            keys = self._keys(visual, images, layers)
+            keys = self._keys(visual, images, layers, every)
             found = {key: self._read(key) for key in dict.fromkeys(keys)}
         missing = [key for key, entry in found.items() if entry is None]
         self._count(sum(found[key] is not None for key in keys), len(keys))
@@ -175,7 +180,9 @@ class PrefixCache:
             rows = [keys.index(key) for key in missing]
             # All of them: the same tensor, thus the same arithmetic as without the cache.
             part = images if len(rows) == len(images) else images[rows]
-            tokens = prefix_identity.frozen_tokens(visual, part, layers)
+            tokens = compute(visual, part, layers)
+            if every:
+                self._say_size(tokens)
             for key, entry in zip(missing, self._rounded(tokens), strict=True):
                 found[key] = (entry, tokens.dtype)
                 self._write(key, entry, tokens.dtype)
@@ -183,7 +190,16 @@ class PrefixCache:
         stacked = torch.stack([tokens for tokens, _ in entries])
         return stacked.to(images.device).to(entries[0][1])
 
-    def _keys(self, visual: Staged, images: torch.Tensor, layers: int) -> list[str]:
+    def _say_size(self, tokens: torch.Tensor) -> None:
+        """Say once how much a frame will take, before the first is written."""
+        size = tokens[0].numel() * DTYPES[self.dtype].itemsize / 2**20
+        self._say(
+            "size",
+            f"Prefix cache {self.dir}: a frame takes {size:.2f} MiB, {tuple(tokens.shape[1:])} "
+            f"numbers of {self.dtype}.",
+        )
+
+    def _keys(self, visual: Staged, images: torch.Tensor, layers: int, every: bool) -> list[str]:
         """Names of the entries: digests of the circumstances and of each frame's own bytes."""
         device = images.device.type
         autocast = torch.is_autocast_enabled(device)
@@ -202,6 +218,8 @@ class PrefixCache:
             "matmul": torch.get_float32_matmul_precision(),
             "torch": torch.__version__,
         }
+        if every:
+            circumstances["states"] = "every"
         start = hashlib.sha256(json.dumps(circumstances, sort_keys=True).encode())
         keys = []
         for image in images.detach().cpu():
@@ -320,9 +338,12 @@ class PrefixCache:
         )
 
     def _warn(self, kind: str, message: str) -> None:
-        if kind not in self._warned:
-            self._warned.add(kind)
-            print_log(message, "current", logging.WARNING)
+        self._say(kind, message, logging.WARNING)
+
+    def _say(self, kind: str, message: str, level: int = logging.INFO) -> None:
+        if kind not in self._said:
+            self._said.add(kind)
+            print_log(message, "current", level)
 
 
 def _content(visual: Staged, layers: int) -> str:

@@ -83,6 +83,15 @@ def frozen_tokens(tower: Staged, images: torch.Tensor, layers: int) -> torch.Ten
     return x
 
 
+@torch.no_grad()
+def frozen_states(tower: Staged, images: torch.Tensor, layers: int) -> torch.Tensor:
+    """What goes into the first layer and what comes out of each, (B, layers + 1, M, D)."""
+    states = [tower.embed(images)]
+    for index in range(layers):
+        states.append(tower.layers[index](states[-1]))
+    return torch.stack(states, 1)
+
+
 def plan(visual: Any, layers: int) -> str:
     """What is computed below the boundary, apart from the tensors' content.
 

@@ -250,11 +250,6 @@ class VisionLanguageModel(BaseModel):
                 f"{name} reads the towers without a graph, so that model.train_backbone=True would "
                 "train nothing of them: set it to False."
             )
-        if "visual" in taken and self.prefix_cache is not None:
-            raise ValueError(
-                f"model.prefix_cache keeps the tokens behind the last frozen layer, and {name} "
-                "reads those behind every layer: remove it."
-            )
 
     def train(self, mode: bool = True) -> VisionLanguageModel:
         """Set the mode, as every epoch, validation and test does before it starts."""

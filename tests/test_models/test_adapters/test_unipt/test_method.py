@@ -140,6 +140,20 @@ def test_matching_is_the_formula(
     torch.testing.assert_close(logits, model.matching(out[:, 0]), atol=1e-4, rtol=1e-4)
 
 
+def test_re_ranking_projects_a_medium_once():
+    """Whatever the chunk, with the scores of texts and media pair by pair."""
+    model, batch = randomize(tiny()), tiny_batch(size=5)
+    texts, seen = (batch["input_ids"], batch["attention_mask"]), []
+    with torch.no_grad():
+        tokens = model.encode_visual(batch["pixels"])[0]
+        pairs = model.match(*texts, tokens[:1].expand(5, -1, -1, -1))[:, 1]
+        key = model.text.encoder.layer[0].crossattention.self.key
+        key.register_forward_hook(lambda *_: seen.append(None))
+        scores = model.score_texts(tokens[0], *texts, chunk=2)
+    torch.testing.assert_close(scores, pairs)
+    assert len(seen) == 1
+
+
 def test_no_gradient_enters_a_tower_and_frames_run_once_a_step():
     model, batch = tiny().train(), tiny_batch()
     runs = {"visual": 0, "text": 0}
@@ -256,10 +270,6 @@ def test_two_processes_are_one():
     ("overrides", "message"),
     [
         ({"train_backbone": True}, "UniPT reads the towers without a graph"),
-        (
-            {"prefix_cache": {"dir": "unused"}},
-            "model.prefix_cache keeps the tokens",
-        ),
         ({"adapter": {"start": "zero"}}, r"adapter\.start='zero' is unknown"),
         ({"adapter": {"confidence": "none"}}, r"adapter\.confidence='none' is unknown"),
         ({"adapter": {"side_dim": 0}}, r"adapter\.side_dim=0 must be an int >= 1"),
