@@ -26,6 +26,7 @@ from ..fast import FastPaths, PrefixCache, execution_of, frozen_layers
 from ..heads.base import Head, adopt, refreshed
 from ..sites import Places
 from ..tapped import TappedRole
+from .options import ModelOptions
 
 
 class VisionLanguageModel(BaseModel):
@@ -38,18 +39,11 @@ class VisionLanguageModel(BaseModel):
         text (dict, optional): Config of the text and multimodal tower.
         decoder (dict, optional): Config of the decoder tower.
         adapter (dict, optional): Config of the adapter. None leaves the sites empty.
-        train_backbone (bool): Train everything (full fine-tuning). Defaults to False.
-        train_heads (bool): Train the heads. Defaults to True.
-        grad_checkpointing (bool): Recompute tower layers in the backward pass. Defaults to False.
-        fast (bool | dict, optional): Fast paths, see :class:`FastPaths`; all are on by default and
-            change no result.
-        prefix_cache (dict, optional): Keep what the frozen lower visual layers make of a frame on
-            disk: ``dir``, ``dtype``, ``max_gib`` and ``train``, see :class:`PrefixCache`.
-            Defaults to None: nothing is kept.
-        pretrained (str, optional): Weights that :meth:`init_weights` loads; the constructor
-            never reads a file.
         data_preprocessor (dict, optional): Config of the data preprocessor.
+        **options: Those of :class:`ModelOptions`.
     """
+
+    Options = ModelOptions
 
     def __init__(
         self,
@@ -57,20 +51,16 @@ class VisionLanguageModel(BaseModel):
         text: dict | None = None,
         decoder: dict | None = None,
         adapter: dict | None = None,
-        train_backbone: bool = False,
-        train_heads: bool = True,
-        grad_checkpointing: bool = False,
-        fast: bool | dict | None = None,
-        prefix_cache: dict | None = None,
-        pretrained: str | None = None,
         data_preprocessor: dict | None = None,
+        **options: Any,
     ) -> None:
+        chosen = ModelOptions(**options)
         if isinstance(data_preprocessor, dict):
             # By this registry: MMEngine's own finds it only where the default scope is set.
             data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor=data_preprocessor)
-        self.fast = FastPaths.build(fast)
-        self._prefix_cache = PrefixCache.build(prefix_cache)
+        self.fast = FastPaths.build(chosen.fast)
+        self._prefix_cache = PrefixCache.build(chosen.prefix_cache)
         self._adopted: dict[str, Head] = {}
         self.adapter: Adapter | None = None
         self.visual: BlipViT = MODELS.build(visual)
@@ -80,14 +70,15 @@ class VisionLanguageModel(BaseModel):
             self.role(role)
         for tower in (self.visual, self.text, self.decoder and self.decoder.bert):
             if tower is not None:
-                tower.grad_checkpointing = tower.grad_checkpointing or grad_checkpointing
+                recompute = tower.grad_checkpointing or chosen.grad_checkpointing
+                tower.grad_checkpointing = recompute
         self._give_execution()
-        self.train_heads = train_heads
+        self.train_heads = chosen.train_heads
         if adapter is not None:
             self.adapter = MODELS.build(adapter, default_args={"places": self.places()})
             self.register_load_state_dict_pre_hook(_read_former_names)
-        self.train_backbone = train_backbone
-        self.pretrained = pretrained
+        self.train_backbone = chosen.train_backbone
+        self.pretrained = chosen.pretrained
         # Items that the last loss was a mean over on this rank, where it has one term; by these
         # accumulated steps are weighed.
         self.loss_items: int | torch.Tensor | None = None

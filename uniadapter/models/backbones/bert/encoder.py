@@ -14,6 +14,7 @@ from ...sites import LayerSites, Slot, TokenSlot
 from ..base import Begun, check_states, run_layer
 from .embeddings import BertEmbeddings
 from .layer import BertLayer
+from .options import BertOptions
 
 
 class _Encoder(nn.Module):
@@ -41,21 +42,14 @@ class BertModel(nn.Module):
         num_heads (int): Defaults to 12.
         intermediate_size (int): Width of the feed-forward networks. Defaults to 3072.
         encoder_width (int): Width W of the states cross-attention reads. Defaults to 768.
-        max_positions (int): Longest sequence in tokens. Defaults to 512.
-        eps (float): LayerNorm epsilon. Defaults to 1e-12.
-        dropout (float): Dropout of the hidden states. Defaults to 0.1, as BLIP.
-        attention_dropout (float): Dropout of attention probabilities. Defaults to 0.1, as BLIP.
-        grad_checkpointing (bool): Recompute each layer in the backward pass. Defaults to False.
-        type_vocab_size (int): Rows of the table of token types, 2 in ALBEF. Defaults to 0: none.
-        fusion_layer (int): First layer, from 0, that reads media, 6 in ALBEF. Defaults to 0: all
-            of them do, and all run texts alone as well.
-        layer_offset (int): What its layers' numbers begin with where adapters are looked up: 6 for
-            ALBEF's decoder, whose layers are the encoder's from there on. Defaults to 0.
+        **options: Those of :class:`BertOptions`.
 
     Raises:
         ValueError: If ``hidden_size`` is no multiple of ``num_heads``, or ``fusion_layer`` is no
             layer.
     """
+
+    Options = BertOptions
 
     def __init__(
         self,
@@ -65,16 +59,11 @@ class BertModel(nn.Module):
         num_heads: int = 12,
         intermediate_size: int = 3072,
         encoder_width: int = 768,
-        max_positions: int = 512,
-        eps: float = 1e-12,
-        dropout: float = 0.1,
-        attention_dropout: float = 0.1,
-        grad_checkpointing: bool = False,
-        type_vocab_size: int = 0,
-        fusion_layer: int = 0,
-        layer_offset: int = 0,
+        **options: Any,
     ) -> None:
         super().__init__()
+        chosen = BertOptions(**options)
+        eps, fusion_layer = chosen.eps, chosen.fusion_layer
         if hidden_size % num_heads:
             raise ValueError(
                 f"text.hidden_size={hidden_size} is no multiple of text.num_heads={num_heads}."
@@ -88,13 +77,18 @@ class BertModel(nn.Module):
         self.hidden_size = hidden_size
         self.num_layers = num_layers
         self.encoder_width = encoder_width
-        self.grad_checkpointing = grad_checkpointing
+        self.grad_checkpointing = chosen.grad_checkpointing
         self.fusion_layer = fusion_layer
         # Fused texts have run through the text layers already: they are not marked and begin anew.
         self.takes_states = fusion_layer > 0
-        self.layer_offset = layer_offset
+        self.layer_offset = chosen.layer_offset
         self.embeddings = BertEmbeddings(
-            vocab_size, hidden_size, max_positions, eps, dropout, type_vocab_size
+            vocab_size,
+            hidden_size,
+            chosen.max_positions,
+            eps,
+            chosen.dropout,
+            chosen.type_vocab_size,
         )
         roles = [("text",)] * fusion_layer + [("fusion",)] * (num_layers - fusion_layer)
         self.encoder = _Encoder(
@@ -105,8 +99,8 @@ class BertModel(nn.Module):
                     intermediate_size,
                     encoder_width,
                     eps,
-                    dropout,
-                    attention_dropout,
+                    chosen.dropout,
+                    chosen.attention_dropout,
                     roles[i] if fusion_layer else ("text", "fusion"),
                 )
                 for i in range(num_layers)
