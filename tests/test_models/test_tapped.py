@@ -16,6 +16,7 @@ from tests.test_models.test_adapters import contract_models
 from uniadapter.models import AdaptedBackbone, Adapter
 from uniadapter.models.adapters.unipt import SideNet
 from uniadapter.models.execution import Words
+from uniadapter.models.generation import generate
 from uniadapter.models.taps import Call, Recorder, Taps, in_form_of
 from uniadapter.registry import MODELS
 
@@ -196,6 +197,54 @@ def test_a_gallery_is_ranked_by_what_the_side_networks_say(fast):
     want = model.match(*texts, tokens[:1].expand(3, -1, -1, -1))[:, 1]
     assert_close(got, want, atol=1e-5, rtol=1e-5)
     assert got.std() > 0
+
+
+class Shifted(Adapter):
+    """A decoder's states, and something of the layer before the last and of what is read."""
+
+    tapped = ("decoder",)
+
+    def __init__(self, places: Any) -> None:
+        super().__init__(places, {})
+        self.shift, self.read = (nn.Linear(size, size) for size in places.widths("decoder"))
+
+    def run(self, role: str, tower: Any, call: Call) -> torch.Tensor:
+        taps, read = call.taps(), call.reads()
+        # A running mean: a word's state hangs on all words before it.
+        counts = torch.arange(1, taps.out.shape[1] + 1)[:, None]
+        means = self.shift(taps.hidden[1]).cumsum(1) / counts
+        return taps.out + means + self.read(read.states.mean(1, keepdim=True))
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+@torch.no_grad()
+def test_a_decoder_writes_what_its_side_network_says(beams, tmp_path):
+    contract_models.write_vocab(tmp_path / "vocab.txt")
+    generation = {"num_beams": beams, "max_length": 9, "min_length": 1}
+    model = contract_models.caption(
+        {"type": Shifted}, tmp_path, generation=generation, prompt="a"
+    ).eval()
+    tokens = model.encode_frames(tiny_batch()["pixels"]).flatten(1, 2)
+    decoder, prompt = model.role("decoder"), torch.tensor([model.prompt_ids()]).expand(3, -1)
+    memory, eos = decoder.memory(tokens), model.tokenizer.sep_token_id
+    found = generate(decoder, prompt, memory, model.generation, eos)
+    whole = Words(found)
+    got = decoder.logits(whole, memory)[0]
+    # Word by word the same as the text at once, whatever stands behind a word.
+    past, steps = None, []
+    for i in range(found.shape[1]):
+        logits, past = decoder.logits(Words(found[:, i : i + 1]), memory, past)
+        steps.append(logits)
+    assert_close(torch.cat(steps, 1), got, atol=1e-5, rtol=1e-5)
+    with model.adapter_disabled():
+        bare = model.role("decoder")
+        assert not torch.allclose(bare.logits(whole, bare.memory(tokens))[0], got, atol=1e-3)
+    if beams == 1:
+        begin = prompt.shape[1]
+        for row, words in enumerate(found.tolist()):
+            end = words.index(eos) if eos in words[begin:] else len(words)
+            for i in range(begin + 1, end):
+                assert got[row, i - 1].argmax() == words[i]
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from torch import nn
 from uniadapter.utils.modes import evaluating
 
 from .adapters.base import Adapter
-from .backbones.base import Begun
+from .backbones.base import Begun, Past
 from .execution import PaddedRows, Want, Words
 from .fast import EVERY_TOKEN
 from .fast.prefix_cache import PrefixCache
@@ -136,6 +136,29 @@ class TappedRole:
         """See :class:`~uniadapter.models.backbones.base.Fusion`."""
         later: Any = begun.rows
         return self.fuse(later.words, memory, want, later.states)
+
+    def logits(
+        self,
+        words: Words,
+        memory: Any,
+        past: Past | None = None,
+        wanted: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, Past]:
+        """See :class:`~uniadapter.models.backbones.base.Decoder`.
+
+        A side network may look at all states before a word, so that each word is a run of the whole
+        text: what is kept of the words before it is themselves.
+        """
+        ids, mask = words
+        if past is not None:
+            ids = torch.cat((past[0][0], ids), 1)
+
+        def run() -> torch.Tensor:
+            return self.tower.states(Words(ids, mask), memory)
+
+        states = self._led(self._call(run, mask, reads=lambda: Read(*memory.read())), "all")
+        new = states[:, -words.ids.shape[1] :]
+        return self.tower.predict(new, wanted), [(ids, ids)]
 
     def _call(self, run: Callable[[], torch.Tensor], *args: Any, **options: Any) -> Call:
         layers: list[nn.Module] = self.tower.role_layers(self.role)

@@ -159,9 +159,8 @@ TOYS = tutorial_classes()
 
 def beside(model: Model) -> dict[str, Any]:
     """The toy that reads taps; a question's own states are read by the fusion alone."""
-    roles = (
-        ("visual", "fusion") if model.build is models.albef_vqa else ("visual", "text", "fusion")
-    )
+    alone = () if model.build is models.albef_vqa else ("text",)
+    roles = ("visual", "fusion", "decoder", *alone)
     return {"type": TOYS["Beside"], "rank": 4, "roles": roles}
 
 

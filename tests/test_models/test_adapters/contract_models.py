@@ -14,6 +14,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModel
 from tests.helpers import VOCAB_SIZE, tiny_retrieval_cfg, write_vocab
 from tests.model_helpers import one_seed, outputs, seeded_model, tiny_batch, tiny_pretrain_cfg
 from uniadapter.models import AdaptedBackbone
+from uniadapter.models.execution import Words
 from uniadapter.structures import MultimodalSample
 from uniadapter.utils.compat import mmpretrain_models
 
@@ -178,12 +179,17 @@ def retrieval_outputs(model: Any) -> Outputs:
     return {"visual": found[:3], "text": found[3:5], "fusion": found[5:]}
 
 
+def _written(model: Any, batch: dict[str, Any], tokens: torch.Tensor) -> torch.Tensor:
+    """Logits of texts that read visual tokens (B, N, M, D)."""
+    decoder, words = model.role("decoder"), Words(batch["input_ids"], batch["attention_mask"])
+    return decoder.logits(words, decoder.memory(tokens.flatten(1, 2)))[0]
+
+
 def pretrain_outputs(model: Any) -> Outputs:
     """As for retrieval, and the decoder's logits."""
     batch, found = tiny_batch(), retrieval_outputs(model)
     with torch.no_grad():
-        cross = model.decoder.memory(found["visual"][0].flatten(1, 2))
-        logits, _ = model.decoder(batch["input_ids"], batch["attention_mask"], cross)
+        logits = _written(model, batch, found["visual"][0])
     return {**found, "decoder": [logits]}
 
 
@@ -213,8 +219,7 @@ def caption_outputs(model: Any) -> Outputs:
     batch = tiny_batch()
     with torch.no_grad():
         tokens = model.encode_frames(batch["pixels"])
-        cross = model.decoder.memory(tokens.flatten(1, 2))
-        logits, _ = model.decoder(batch["input_ids"], batch["attention_mask"], cross)
+        logits = _written(model, batch, tokens)
     return {"visual": [tokens], "decoder": [logits]}
 
 

@@ -195,6 +195,14 @@ class Fusion(Reader, Protocol):
 class Decoder(Reader, Protocol):
     """Texts that are predicted word by word while they read states."""
 
+    def states(self, words: Words, memory: PairMemory) -> torch.Tensor:
+        """States (P, L, D) behind the last layer, of which :meth:`predict` makes logits."""
+        ...
+
+    def predict(self, states: torch.Tensor, wanted: torch.Tensor | None = None) -> torch.Tensor:
+        """Logits (P, L, V) of states (P, L, D), or (N, V) of the wanted (P, L) positions."""
+        ...
+
     def logits(
         self,
         words: Words,

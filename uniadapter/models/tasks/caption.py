@@ -134,7 +134,7 @@ class CaptionModel(GenerativeModel):
         words = self.decoder_words(captions, self.max_text_len, tokens.device, prompt)
         memory = self.role("decoder").memory(tokens)
         self.loss_items = (words[2][:, 1:] != -100).sum()
-        loss = decoder_loss(self.decoder, words, memory, self.label_smoothing, "mean")
+        loss = decoder_loss(self.role("decoder"), words, memory, self.label_smoothing, "mean")
         return {"loss_lm": loss}
 
     @torch.no_grad()
@@ -150,7 +150,7 @@ class CaptionModel(GenerativeModel):
         prompt = torch.tensor([self.prompt_ids()], device=tokens.device).expand(len(tokens), -1)
         eos, pad = self.tokenizer.sep_token_id, self.tokenizer.pad_token_id
         memory = self.role("decoder").memory(tokens)
-        rows = generate(self.decoder, prompt, memory, self.generation, eos, pad)
+        rows = generate(self.role("decoder"), prompt, memory, self.generation, eos, pad)
         # Ids, not letters, are cut: the prompt's text may come back with other blanks.
         keep = torch.cat((rows[:, :1], rows[:, prompt.shape[1] :]), dim=1)
         return self.read_words(keep)

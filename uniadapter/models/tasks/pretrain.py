@@ -58,5 +58,5 @@ class BlipPretrainModel(RetrievalModel):
         labels = ids.masked_fill(attention_mask == 0, -100)
         memory = self.role("decoder").memory(tokens.flatten(1, 2))
         words = (ids, attention_mask, labels)
-        losses["loss_lm"] = decoder_loss(self.decoder, words, memory, self.label_smoothing)
+        losses["loss_lm"] = decoder_loss(self.role("decoder"), words, memory, self.label_smoothing)
         return losses

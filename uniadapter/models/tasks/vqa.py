@@ -230,7 +230,7 @@ class VQAModel(GenerativeModel):
             flat, self.max_answer_len, states.device, end_marks=self.end_marks
         )
         memory = self.role("decoder").memory(states, mask, owner)
-        loss = decoder_loss(self.decoder, words, memory, self.label_smoothing, "sum")
+        loss = decoder_loss(self.role("decoder"), words, memory, self.label_smoothing, "sum")
         share = loss.new_tensor([weight for shares in weights for weight in shares])
         self.loss_items = len(answers)
         return {"loss_lm": self.answer_head.loss(loss, share, len(answers))}
@@ -254,7 +254,7 @@ class VQAModel(GenerativeModel):
             prompt = torch.full((len(states), 1), self.dec_token_id, device=states.device)
             eos, pad = self.tokenizer.sep_token_id, self.tokenizer.pad_token_id
             return self.read_words(
-                generate(self.decoder, prompt, memory, self.generation, eos, pad)
+                generate(self.role("decoder"), prompt, memory, self.generation, eos, pad)
             )
         if self.answer_list is None:
             raise ValueError(

@@ -52,6 +52,10 @@ class BertDecoder(nn.Module):
         """How it runs."""
         return self.bert.execution
 
+    @execution.setter
+    def execution(self, execution: Execution) -> None:
+        self.bert.execution = execution
+
     def memory(
         self,
         states: torch.Tensor,
@@ -116,9 +120,19 @@ class BertDecoder(nn.Module):
         length, device = input_ids.shape[1], input_ids.device
         rows = CausalRows(length, attention_mask, past, device, keep=wanted is None)
         hidden = self.bert(input_ids, attention_mask, memory, rows=rows)
+        return self.predict(hidden, wanted), rows.present
+
+    def states(self, words: Words, memory: PairMemory) -> torch.Tensor:
+        """The decoder role; see :class:`~uniadapter.models.backbones.base.Decoder`."""
+        self.bert.check(*words)
+        rows = CausalRows(words.ids.shape[1], words.mask, None, words.ids.device, keep=False)
+        return self.bert(*words, memory, rows=rows)
+
+    def predict(self, states: torch.Tensor, wanted: torch.Tensor | None = None) -> torch.Tensor:
+        """The decoder role; see :class:`~uniadapter.models.backbones.base.Decoder`."""
         if wanted is None:
-            return self._words(hidden), rows.present
-        return self.execution.logits(self._words, hidden, wanted), rows.present
+            return self._words(states)
+        return self.execution.logits(self._words, states, wanted)
 
     def _words(self, hidden: torch.Tensor) -> torch.Tensor:
         """Logits (..., V) of states (..., D)."""
