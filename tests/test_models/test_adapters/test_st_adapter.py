@@ -115,12 +115,12 @@ def test_half_precision_writes_every_gradient():
     with torch.no_grad():
         for parameter in unit.parameters():
             parameter.normal_(std=0.3)
-    for _ in range(100):
+    kinds = (torch.float32, torch.bfloat16)
+    for _ in range(30):
         unit.zero_grad()
         with torch.autocast("cpu", torch.bfloat16):
-            out = unit(torch.randn(6, 5, 8), grid)
-        kinds = (torch.float32, torch.bfloat16)
-        held = [torch.full((n,), float("nan"), dtype=k) for n in (4, 12, 24, 48, 96) for k in kinds]
+            out = unit(torch.randn(4, 5, 8), grid)
+        held = [torch.full((n,), float("nan"), dtype=k) for n in range(1, 300) for k in kinds]
         del held
         out.float().pow(2).sum().backward()
         assert unit.conv.weight.grad.isfinite().all()
