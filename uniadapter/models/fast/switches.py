@@ -17,8 +17,8 @@ class FastPaths:
             last layer (features of both towers, matching).
         fold_texts (bool): Re-rank with a medium's keys and values projected once, its texts packed
             without padding along the query axis. False: a copy of the medium for every text.
-        first_layer_once (bool): Compute each text's self-attention of the first layer once for the
-            whole evaluation; it does not depend on the medium.
+        first_layer_once (bool): Compute what a text runs through before it reads a medium once for
+            the whole evaluation: the first layer's self-attention, on ALBEF the text layers too.
         pack_texts (bool): Where texts are encoded or matched in training, and questions always, run
             them behind each other without padding; with ``share_kv`` the texts of one medium share
             one attention, without copies of its keys and values.
