@@ -101,13 +101,16 @@ class PaddedRows:
 
     def attend(self, attention: Any, x: torch.Tensor, index: int) -> torch.Tensor:
         """Self-attention of layer ``index``: the tokens that ask attend to all of their text."""
-        query, key, value = (
-            attention.heads(part(x)) for part in (attention.query, attention.key, attention.value)
-        )
-        return attention.attend(query, key, value, self.mask)
+        query = attention.heads(self.apart(attention.query(self.asking(x))))
+        key, value = self.seen(attention, x, index)
+        return self.together(attention.attend(query, key, value, self.mask))
+
+    def seen(self, attention: Any, x: torch.Tensor, index: int) -> KeyValue:
+        """Keys and values of all tokens, text by text, for the self-attention of a layer."""
+        return attention.heads(attention.key(x)), attention.heads(attention.value(x))
 
     def apart(self, x: torch.Tensor) -> torch.Tensor:
-        """Tokens that ask, text by text: (T, L, D), for an attention to what each text reads."""
+        """Tokens that ask, text by text: (T, L, D), as attention takes them."""
         return x
 
     def together(self, x: torch.Tensor) -> torch.Tensor:
@@ -148,18 +151,16 @@ class CausalRows(PaddedRows):
         self.past, self.keep = past, keep
         self.present: list[KeyValue] = []
 
-    def attend(self, attention: Any, x: torch.Tensor, index: int) -> torch.Tensor:
-        """See the base class."""
-        query, key, value = (
-            attention.heads(part(x)) for part in (attention.query, attention.key, attention.value)
-        )
+    def seen(self, attention: Any, x: torch.Tensor, index: int) -> KeyValue:
+        """Those of earlier tokens and the new ones; see the base class."""
+        key, value = super().seen(attention, x, index)
         if self.past is not None:
             key = torch.cat((self.past[index][0], key), dim=2)
             value = torch.cat((self.past[index][1], value), dim=2)
         # A layer that is recomputed in the backward pass comes by once more.
         if self.keep and index == len(self.present):
             self.present.append((key, value))
-        return attention.attend(query, key, value, self.mask)
+        return key, value
 
 
 class PairMemory:

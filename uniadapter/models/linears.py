@@ -26,6 +26,14 @@ def adapted(module: nn.Module) -> bool:
     return any(_USES in vars(part) or _SHIFTS in vars(part) for part in module.modules())
 
 
+def intact(*modules: nn.Module) -> bool:
+    """Whether linear layers compute what their own tensors say and no more.
+
+    A method or another library (peft's LoRA) may have put something in their place.
+    """
+    return all(type(module) is nn.Linear for module in modules)
+
+
 class _Use:
     """What a method does with the output of some rows of a matrix."""
 

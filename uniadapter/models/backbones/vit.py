@@ -13,6 +13,7 @@ from uniadapter.registry import MODELS
 from uniadapter.utils.compat import mmpretrain_models
 
 from ..execution import Want
+from ..linears import intact
 from ..sites import Grid, KeySlot, LayerSites, Slot, TokenSlot
 from .base import run_layer
 from .image_size import check_pixels, check_sides
@@ -78,8 +79,7 @@ class BlipAttention(_Attention):  # type: ignore[misc, valid-type]
         """
         width, split = self.embed_dims, (-1, (self.num_heads, self.head_dims))
         first = want == "first"
-        # Another module in the place of the projection (peft's LoRA) has more than a weight.
-        if first and type(self.qkv) is nn.Linear:
+        if first and intact(self.qkv):
             weight, bias = self.qkv.weight, self.qkv.bias
             query = F.linear(x[:, :1], weight[:width], bias[:width])
             parts = [query, *F.linear(x, weight[width:], bias[width:]).split(width, dim=-1)]

@@ -14,11 +14,11 @@ from copy import copy
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from ..execution import Factor, KeyValue, PaddedRows, PairMemory
+from ..linears import intact
 from .packing import PackedRows
 
 # Logits (heads x queries x states) that weighted attention holds at once: on a CPU what stays in
@@ -51,11 +51,6 @@ def _constant(projection: Any, states: torch.Tensor) -> torch.Tensor:
 
 def _zero(states: torch.Tensor) -> torch.Tensor:
     return states.new_zeros(1, 1, states.shape[-1])
-
-
-def intact(*modules: nn.Module) -> bool:
-    """Whether linear layers are what they were built as: a fast path may use their tensors."""
-    return all(type(module) is nn.Linear for module in modules)
 
 
 class SharedMemory(PairMemory):

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from ..execution import PaddedRows, Want, visible
+from ..execution import KeyValue, PaddedRows, Want, visible
 
 
 class _Pick(torch.autograd.Function):
@@ -198,11 +198,6 @@ class _OnlyFirst(PaddedRows):
     def asking(self, x: torch.Tensor) -> torch.Tensor:
         return x[:, :1]
 
-    def attend(self, attention: Any, x: torch.Tensor, index: int) -> torch.Tensor:
-        query = attention.heads(attention.query(self.asking(x)))
-        key, value = attention.heads(attention.key(x)), attention.heads(attention.value(x))
-        return attention.attend(query, key, value, self.mask)
-
 
 class PackedRows(PaddedRows):
     """Texts behind each other without their padding: layers see one row (1, T, D).
@@ -227,6 +222,7 @@ class PackedRows(PaddedRows):
         asks: Packing | None = None,
     ) -> None:
         super().__init__()
+        self.mask = packing.mask[:, None, None]
         self.packing, self.width, self.first, self.reads = packing, width, first, reads
         self.asks = packing if asks is None else asks
         self._known: dict[str, tuple[torch.Tensor, Any]] = {}
@@ -251,16 +247,10 @@ class PackedRows(PaddedRows):
         """See the base class."""
         return x if self.asks is self.packing else x[:, self.packing.first]
 
-    def attend(self, attention: Any, x: torch.Tensor, index: int) -> torch.Tensor:
+    def seen(self, attention: Any, x: torch.Tensor, index: int) -> KeyValue:
         """See the base class."""
-        query, key, value = attention.query(self.asking(x)), attention.key(x), attention.value(x)
-        out = attention.attend(
-            attention.heads(self.apart(query)),
-            attention.heads(self.packing.unpack(key)),
-            attention.heads(self.packing.unpack(value)),
-            self.packing.mask[:, None, None],
-        )
-        return self.together(out)
+        key, value = (self.packing.unpack(part(x)) for part in (attention.key, attention.value))
+        return attention.heads(key), attention.heads(value)
 
     def apart(self, x: torch.Tensor) -> torch.Tensor:
         """See the base class."""
