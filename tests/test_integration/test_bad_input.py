@@ -241,3 +241,21 @@ def test_a_tokenizer_file_of_another_kind(reader: str, kind: str, token_files: d
     with pytest.raises(ValueError, match=re.escape(str(path))) as error:
         TOKENIZERS.build({"type": reader, option: str(path)})
     assert remedy in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["ClipText", "Beit3Text", "BertModel"])
+def test_a_tokenizer_of_another_backbone(kind: str, folder: Path):
+    """Its ids fit into the table of words, and stand for other words."""
+    tokenizer = {"vocab_file": str(folder / "vocab.txt")}
+    cfg = {
+        **tiny_retrieval_cfg(
+            text={**models.TEXT, "type": kind, "vocab_size": VOCAB_SIZE + 1},
+            contrast={"type": "BatchContrastHead"},
+            **{"matching": None, "queue_size": None, "pfa": None, "adapter": None},
+        ),
+        "data_preprocessor": {"type": "MultimodalDataPreprocessor", "tokenizer": tokenizer},
+    }
+    with pytest.raises(ValueError, match=r"text\.vocab_size=.*name the tokenizer of that backbone"):
+        build_model(cfg)
+    cfg["text"]["vocab_size"] = VOCAB_SIZE
+    build_model(cfg)

@@ -53,7 +53,8 @@ class TextTokenizer(ABC):
         if size > rows or (exact and size != rows):
             raise ValueError(
                 f"text.vocab_size={rows}, but the tokenizer of data_preprocessor has {size} words "
-                "(marks such as [DEC] and [ENC] included): make them agree."
+                "(marks such as [DEC] and [ENC] included): make them agree, or name the tokenizer "
+                "of that backbone in model.data_preprocessor.tokenizer."
             )
 
     def encode(self, text: str, max_length: int | None = None) -> list[int]:

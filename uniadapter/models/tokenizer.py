@@ -72,6 +72,10 @@ class BertTokenizer(TextTokenizer):
         """``[DEC]``, or ``[CLS]`` where there is none."""
         return self.dec_token_id
 
+    def check_rows(self, rows: int, exact: bool) -> None:
+        """As the base class, and always exactly: a table has a row a line, or is another's."""
+        super().check_rows(rows, exact=True)
+
     def pieces(self, text: str) -> list[int]:
         """Ids of a text's word pieces."""
         return self._backend.encode(without_surrogates(text), add_special_tokens=False).ids
