@@ -199,7 +199,9 @@ class PrefixCache:
             f"numbers of {self.dtype}.",
         )
 
-    def _keys(self, visual: Staged, images: torch.Tensor, layers: int, every: bool) -> list[str]:
+    def _keys(
+        self, visual: Staged, images: torch.Tensor, layers: int, every: bool = False
+    ) -> list[str]:
         """Names of the entries: digests of the circumstances and of each frame's own bytes."""
         device = images.device.type
         autocast = torch.is_autocast_enabled(device)
