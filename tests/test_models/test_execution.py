@@ -266,7 +266,11 @@ def test_the_model_gives_its_execution_to_its_parts() -> None:
         model = tiny_model(fast=fast)
         assert isinstance(model.execution, kind)
         assert model.text.execution is model.contrast.execution is model.execution
-    assert type(tiny_model(fast=False).execution) is Execution
+    model = tiny_model(fast=False)
+    assert type(model.execution) is Execution
+    model.fast = FastPaths(share_kv=False)
+    assert isinstance(model.execution, FastExecution)
+    assert model.text.execution is model.contrast.execution is model.execution
 
 
 def test_the_plain_model_is_read_without_a_fast_path() -> None:

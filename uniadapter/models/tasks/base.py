@@ -59,7 +59,7 @@ class VisionLanguageModel(BaseModel):
             # By this registry: MMEngine's own finds it only where the default scope is set.
             data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor=data_preprocessor)
-        self.fast = FastPaths.build(chosen.fast)
+        self._fast = FastPaths.build(chosen.fast)
         self._prefix_cache = PrefixCache.build(chosen.prefix_cache)
         self._adopted: dict[str, Head] = {}
         self.adapter: Adapter | None = None
@@ -87,6 +87,16 @@ class VisionLanguageModel(BaseModel):
         self.frozen_fingerprint: str | None = None
 
     @property
+    def fast(self) -> FastPaths:
+        """Which fast paths the model takes."""
+        return self._fast
+
+    @fast.setter
+    def fast(self, switches: FastPaths) -> None:
+        self._fast = switches
+        self._give_execution()
+
+    @property
     def prefix_cache(self) -> PrefixCache | None:
         """Where tokens of frozen visual layers are kept."""
         return self._prefix_cache
@@ -98,7 +108,7 @@ class VisionLanguageModel(BaseModel):
 
     def _give_execution(self) -> None:
         """Make the execution, and give it to towers and heads."""
-        self.execution = execution_of(self.fast, self._prefix_cache)
+        self.execution = execution_of(self._fast, self._prefix_cache)
         writer = None if self.decoder is None else self.decoder.bert
         for part in (self.text, writer, *self._adopted.values()):
             if part is not None:
