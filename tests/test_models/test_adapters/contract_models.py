@@ -238,13 +238,16 @@ def words_loss(model: Any) -> torch.Tensor:
     return model(**tiny_batch(), data_samples=samples, mode="loss")["loss_lm"]
 
 
-def _run(model: Any) -> torch.Tensor:
+def _run(model: Any, whole: bool = False) -> torch.Tensor:
     pixels = tiny_batch()["pixels"][:, 0]
     if model.recompute and torch.is_grad_enabled():
         out = checkpoint(model, pixels, use_reentrant=False)
     else:
         out = model(pixels)
-    return out[-1] if isinstance(out, tuple) else out.last_hidden_state
+    if isinstance(out, tuple):
+        return out[-1]
+    states, pooled = out.last_hidden_state, getattr(out, "pooler_output", None) if whole else None
+    return states if pooled is None else torch.cat((states, pooled[:, None]), 1)
 
 
 def backbone_outputs(model: Any) -> Outputs:
@@ -255,5 +258,6 @@ def backbone_outputs(model: Any) -> Outputs:
 
 def backbone_loss(model: Any) -> torch.Tensor:
     """Something that depends on all of it."""
-    out = _run(model)
+    # Of all that it returns, as some norms are of the pooled state alone.
+    out = _run(model, whole=True)
     return (out * torch.linspace(-3, 3, out.numel()).view_as(out)).pow(2).mean()

@@ -19,7 +19,8 @@ class BitFit(MergingAdapter):
 
     What is trained is the difference to the frozen bias, so that the towers keep their weights.
     Weight decay draws towards the frozen bias then, where the original's draws towards zero. A
-    language-model head on a decoder is no part of the towers.
+    language-model head on a decoder is no part of the towers. A bias of what nobody reads, such as
+    the norm of a pooled state, gets no gradient.
 
     Args:
         places (Places): The model's sites and towers.
