@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-BACKBONE = "configs/pretrain/blip_tiny.safetensors"
 COLUMNS = ("t2v/R1", "t2v/R5", "t2v/R10")
 REPORT_SECONDS = 30
 
@@ -82,6 +81,13 @@ def parameters(config: str, trained: bool) -> tuple[int, int]:
     return (counts["trainable"] if trained else 0), counts["total"]
 
 
+def backbone_of(config: str) -> str:
+    """The file of the pre-trained backbone of ``config``, relative to the repository."""
+    from uniadapter.utils.config import load_config
+
+    return load_config(str(ROOT / config)).model.pretrained
+
+
 def train_and_test(
     config: str,
     folder: Path,
@@ -111,11 +117,12 @@ def train_and_test(
     for stale in (log, metrics):
         stale.unlink(missing_ok=True)
     start = time.monotonic()
-    checkpoint = BACKBONE
     if trained:
         train = ["tools/train.py", config, "--work-dir", str(folder), "--no-validate"]
         run([*train, *_overrides(options)], log, threads)
         checkpoint = (folder / "last_checkpoint").read_text(encoding="utf-8").strip()
+    else:
+        checkpoint = backbone_of(config)
     middle = time.monotonic()
     test = ["tools/test.py", config, checkpoint, "--work-dir", str(folder), "--out", str(metrics)]
     run([*test, *_overrides([*options, *test_options])], log, threads)

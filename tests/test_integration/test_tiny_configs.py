@@ -20,8 +20,8 @@ from uniadapter.models.adapters.state import count_parameters
 from uniadapter.utils.config import load_config
 
 TINY = sorted((ROOT / "configs" / "tiny").glob("*.py"))
-BACKBONE = ROOT / "configs" / "pretrain" / "blip_tiny.safetensors"
-PRETRAIN = ROOT / "configs" / "pretrain" / "blip_tiny.py"
+PRETRAIN = sorted((ROOT / "configs" / "pretrain").glob("*.py"))
+FIGURES = yaml.safe_load((ROOT / "configs/pretrain/metafile.yml").read_text())["Models"]
 SMALL = {"train-videos": 8, "test-videos": 6, "stills": 12}
 
 
@@ -44,13 +44,18 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.parametrize("path", [*TINY, PRETRAIN], ids=lambda path: path.stem)
+def stem(path: Path) -> str:
+    return path.stem
+
+
+@pytest.mark.parametrize("path", [*TINY, *PRETRAIN], ids=stem)
 def test_config_builds_and_takes_the_committed_backbone(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
-    model = build_model(load_config(str(path)).model.to_dict())
-    state = load_file(BACKBONE)
+    cfg = load_config(str(path)).model.to_dict()
+    model = build_model(cfg)
+    state = load_file(cfg["pretrained"] or path.with_suffix(".safetensors"))
     own = model.state_dict()
     for prefix in (*model.towers(), *model.heads()):
         expected = {name for name in own if name.startswith(f"{prefix}.")}
@@ -58,11 +63,47 @@ def test_config_builds_and_takes_the_committed_backbone(
         assert all(own[name].shape == state[name].shape for name in expected)
 
 
-def test_the_committed_backbone_is_the_one_of_the_metafile() -> None:
-    models = yaml.safe_load((PRETRAIN.parent / "metafile.yml").read_text())["Models"]
-    entry = next(model for model in models if model["Weights"].endswith(BACKBONE.name))
-    assert hashlib.sha256(BACKBONE.read_bytes()).hexdigest() == entry["SHA256"]
-    assert BACKBONE.stat().st_size < 10 * 2**20
+@pytest.mark.parametrize("path", PRETRAIN, ids=stem)
+def test_the_committed_backbone_is_the_one_of_the_metafile(path: Path) -> None:
+    (entry,) = (model for model in FIGURES if model["Name"] == path.stem)
+    weights = path.with_suffix(".safetensors")
+    assert entry["Config"] == str(path.relative_to(ROOT))
+    assert entry["Weights"] == str(weights.relative_to(ROOT))
+    assert hashlib.sha256(weights.read_bytes()).hexdigest() == entry["SHA256"]
+    assert weights.stat().st_size < (10 if path.stem == "blip_tiny" else 4) * 2**20
+    state = load_file(weights)
+    assert entry["Metadata"]["Parameters"]["total"] == sum(t.numel() for t in state.values())
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole twin of Flickr30K, which is quickly drawn."""
+    tool = load_tool("make_toy_world", ROOT / "tools/dataset_converters/make_toy_world.py")
+    out = tmp_path_factory.mktemp("photos") / "world"
+    few = ["--stills", "0", "--train-videos", "1", "--test-videos", "1"]
+    tool.main(["--out", str(out), *few, "--parts", "flickr30k"])
+    return out / "flickr30k"
+
+
+@pytest.mark.parametrize("name", ["beit3", "clip"])
+def test_zero_shot_figures_come_out_again(
+    name: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    test = load_tool("tools_test", ROOT / "tools" / "test.py")
+    config = f"configs/tiny/flickr30k_{name}_zero_shot.py"
+    weights = f"configs/pretrain/{name}_tiny.safetensors"
+    out = tmp_path / "metrics.json"
+    data = f"test_dataloader.dataset.data_root={photos}/"
+    folder = ["--work-dir", str(tmp_path), "--out", str(out)]
+    test.main([config, weights, *folder, "--cfg-options", data])
+    found = json.loads(out.read_text())
+    models = yaml.safe_load((ROOT / "configs/tiny/metafile.yml").read_text())["Models"]
+    (entry,) = (model for model in models if model["Config"] == config)
+    for measure, value in entry["Results"][0]["Metrics"].items():
+        # Another machine's rounding may exchange a rank or two.
+        assert found[measure.replace(" R@", "/R")] == pytest.approx(value, abs=1.0)
+    assert found["t2i/R10"] > 3 * 100 * 10 / 250
 
 
 def test_what_each_row_of_the_quickstart_trains(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,8 +155,9 @@ def test_a_row_of_the_quickstart_trains_tests_and_draws(
     assert (folder / "queries.png").is_file()
 
 
+@pytest.mark.parametrize("path", PRETRAIN, ids=stem)
 def test_a_step_of_pretraining_on_the_stills(
-    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
     train = load_tool("tools_train", ROOT / "tools" / "train.py")
@@ -127,11 +169,12 @@ def test_a_step_of_pretraining_on_the_stills(
         "train_dataloader.dataset.indices=4",
         f"train_dataloader.dataset.data_root={stills}",
     ]
-    train.main(
-        [str(PRETRAIN), "--no-validate", "--work-dir", str(tmp_path), "--cfg-options", *options]
-    )
+    train.main([str(path), "--no-validate", "--work-dir", str(tmp_path), "--cfg-options", *options])
     checkpoint = (tmp_path / "last_checkpoint").read_text().strip()
     publish.publish(checkpoint, tmp_path / "backbone.safetensors")
-    published, committed = load_file(tmp_path / "backbone.safetensors"), load_file(BACKBONE)
+    published, committed = (
+        load_file(tmp_path / "backbone.safetensors"),
+        load_file(path.with_suffix(".safetensors")),
+    )
     assert {k: v.shape for k, v in published.items()} == {k: v.shape for k, v in committed.items()}
     assert all(torch.isfinite(value).all() for value in published.values())

@@ -18,6 +18,7 @@ from uniadapter.utils.config import load_config
 
 PARTS = {"didemo": "didemo", "coco": "coco", "flickr30k": "flickr30k", "coco_caption": "coco"}
 PARTS |= {"vqav2": "vqav2", "msrvttqa": "msrvtt_qa"}
+PARTS |= {f"flickr30k_{name}": "flickr30k" for name in ("blip_large", "albef", "beit3", "clip")}
 METHODS = ("r32", "linear_probe", "full_finetune")
 
 

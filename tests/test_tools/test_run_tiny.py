@@ -37,9 +37,11 @@ def result(**changes: Any) -> dict[str, Any]:
     }
 
 
-def test_all_seven_benchmarks_have_their_methods(tool: ModuleType) -> None:
+def test_all_seven_benchmarks_and_other_backbones_have_their_methods(tool: ModuleType) -> None:
     jobs = tool.jobs_of(list(tool.BENCHMARKS), list(tool.METHODS))
-    assert len(tool.BENCHMARKS) == 7
+    backbones = {name for name, benchmark in tool.BENCHMARKS.items() if benchmark.backbone}
+    assert len(tool.BENCHMARKS) - len(backbones) == 7
+    assert backbones == {f"flickr30k_{name}" for name in ("blip_large", "albef", "beit3", "clip")}
     for name in tool.BENCHMARKS:
         methods = {job.method for job in jobs if job.benchmark == name}
         # A model that never saw an answer has no zero-shot answers.
@@ -73,6 +75,18 @@ def test_the_table_is_put_between_the_marks_of_a_page(tool: ModuleType, tmp_path
     # What is not there is named.
     assert "vqav2_full_finetune" in text
     assert "coco_caption_r32" not in text
+    # The other table is not touched, nor is it missed.
+    backbones = f"{tool.BACKBONES_BEGIN}\nkept\n{tool.BACKBONES_END}\n"
+    page.write_text(f"{tool.BEGIN}\n{tool.END}\n{backbones}")
+    tool.write_table([result()], page)
+    assert page.read_text().endswith(f"\n{backbones}")
+    metrics = dict.fromkeys(tool.IMAGES.values(), 1.0)
+    clip = result(benchmark="flickr30k_clip", config="configs/tiny/flickr30k_clip_r32.py")
+    before = page.read_text().split(tool.BACKBONES_BEGIN)[0]
+    tool.write_table([{**clip, "metrics": metrics}], page)
+    assert page.read_text().startswith(before)
+    assert "kept" not in page.read_text()
+    assert "| Flickr30K, CLIP | " in page.read_text()
     page.write_text(f"{tool.END} {tool.BEGIN}")
     with pytest.raises(ValueError, match=r"page\.md must hold the lines"):
         tool.write_table([result()], page)

@@ -1,12 +1,13 @@
-"""Train and test the twins of all seven benchmarks on the embedded data; write one table.
+"""Train and test the twins of all benchmarks and backbones on the embedded data; write tables.
 
     python tools/analysis_tools/run_tiny.py
     python tools/analysis_tools/run_tiny.py --only didemo coco --methods r32 --threads 1
 
 Every row is what a user would type (tools/train.py, then tools/test.py); the figures are those that
 the test wrote as JSON. Finished rows are kept in WORK_DIR/CONFIG/result.json and not run again
-unless their config, the backbone or the data changed. The table holds every row whose result is of
-the present config and data; a row that failed is reported, left out, and makes the exit code 1.
+unless their config, the backbone or the data changed. There are two tables, of the benchmarks on
+the small BLIP and of Flickr30K on the other small backbones; they hold every row whose result is of
+the present config and data. A row that failed is reported, left out, and makes the exit code 1.
 """
 
 from __future__ import annotations
@@ -22,10 +23,13 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from tools.quickstart import BACKBONE, ROOT, parameters, run, train_and_test
+from tools.quickstart import ROOT, backbone_of, parameters, run, train_and_test
 
+#: Marks of the two tables in a page.
 BEGIN = "<!-- results: written by tools/analysis_tools/run_tiny.py -->"
 END = "<!-- end of results -->"
+BACKBONES_BEGIN = "<!-- results of backbones: written by tools/analysis_tools/run_tiny.py -->"
+BACKBONES_END = "<!-- end of results of backbones -->"
 METHODS = {
     "zero_shot": "zero-shot",
     "linear_probe": "linear probe",
@@ -38,21 +42,24 @@ IMAGES = {f"{way} R@{n}": f"{way}/R{n}" for way in ("t2i", "i2t") for n in (1, 5
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One of the paper's benchmarks on the embedded data.
+    """One of the paper's benchmarks on the embedded data, or one of them on another backbone.
 
     Attributes:
         title: Its name in the table.
         parts: Parts of the world it needs; the first one is the root of its data.
         measures: Names in the table and in the metrics of the test.
         answers: Whether the model needs the list of answers beside the data.
+        backbone: Whether it is the twin of a backbone other than BLIP-base.
     """
 
     title: str
     parts: tuple[str, ...]
     measures: dict[str, str]
     answers: bool = False
+    backbone: bool = False
 
 
+_BACKBONES = {"blip_large": "BLIP-Large", "albef": "ALBEF", "beit3": "BEiT-3", "clip": "CLIP"}
 BENCHMARKS = {
     "msrvtt": Benchmark("MSR-VTT", ("msrvtt",), T2V),
     "didemo": Benchmark("DiDeMo", ("didemo",), T2V),
@@ -61,6 +68,10 @@ BENCHMARKS = {
     "msrvttqa": Benchmark("MSRVTT-QA", ("msrvtt_qa", "msrvtt"), {"accuracy": "accuracy"}, True),
     "vqav2": Benchmark("VQAv2", ("vqav2", "coco"), {"accuracy": "accuracy"}, True),
     "coco_caption": Benchmark("COCO caption", ("coco",), {"BLEU-4": "Bleu_4", "CIDEr": "CIDEr"}),
+    **{
+        f"flickr30k_{name}": Benchmark(f"Flickr30K, {title}", ("flickr30k",), IMAGES, backbone=True)
+        for name, title in _BACKBONES.items()
+    },
 }
 
 
@@ -79,7 +90,7 @@ class Job:
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="All embedded benchmarks, one table.")
+    parser = argparse.ArgumentParser(description="All embedded benchmarks and backbones.")
     parser.add_argument("--only", nargs="+", choices=list(BENCHMARKS), default=list(BENCHMARKS))
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--jobs", type=int, default=1, help="rows that run at the same time")
@@ -129,7 +140,7 @@ def fingerprint(job: Job, world: Path, epochs: int | None) -> str:
     cfg = load_config(str(ROOT / job.config))
     digest = hashlib.sha256(cfg.dump().encode())
     digest.update(json.dumps(options_of(job, world, epochs)).encode())
-    digest.update((ROOT / BACKBONE).read_bytes())
+    digest.update((ROOT / backbone_of(job.config)).read_bytes())
     for part in BENCHMARKS[job.benchmark].parts:
         facts = world / ("world.json" if part == "msrvtt" else f"{part}/part.json")
         digest.update(facts.read_bytes())
@@ -217,30 +228,52 @@ def table(results: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def with_count(results: Sequence[dict[str, Any]], backbones: bool) -> str:
+    """A table and what it does not hold.
+
+    Args:
+        results: Results of all rows.
+        backbones: Whether it is the table of backbones.
+    """
+    chosen = [r for r in results if BENCHMARKS[r["benchmark"]].backbone == backbones]
+    seconds = sum(result["train_seconds"] + result["test_seconds"] for result in chosen)
+    jobs = jobs_of([n for n, b in BENCHMARKS.items() if b.backbone == backbones], list(METHODS))
+    text = f"{table(chosen)}\n\n{len(chosen)} of {len(jobs)} rows, "
+    text += f"{seconds / 60:.0f} minutes in all."
+    done = {result["config"] for result in chosen}
+    missing = [Path(job.config).stem for job in jobs if job.config not in done]
+    return text + (f" Not run: {', '.join(missing)}." if missing else "")
+
+
 def write_table(results: Sequence[dict[str, Any]], path: Path) -> None:
     """Write Markdown to ``path``, between the marks if it is a page that has them.
 
+    A table of which there is no result stays as it is.
+
     Raises:
-        ValueError: When the page has only one of the marks, or one of them twice.
+        ValueError: When the page has only one of two marks, or one of them twice.
     """
-    seconds = sum(result["train_seconds"] + result["test_seconds"] for result in results)
-    jobs = jobs_of(list(BENCHMARKS), list(METHODS))
-    text = f"{table(results)}\n\n{len(results)} of {len(jobs)} rows, "
-    text += f"{seconds / 60:.0f} minutes in all."
-    done = {result["config"] for result in results}
-    missing = [Path(job.config).stem for job in jobs if job.config not in done]
-    if missing:
-        text += f" Not run: {', '.join(missing)}."
     page = path.read_text(encoding="utf-8") if path.is_file() else ""
-    if BEGIN in page or END in page:
-        if page.count(BEGIN) != 1 or page.count(END) != 1 or page.index(END) < page.index(BEGIN):
-            raise ValueError(f"{path} must hold the lines {BEGIN!r} and {END!r} once each.")
-        before, after = page.split(BEGIN)[0], page.split(END)[1]
-        page = f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
-    else:
-        page = text + "\n"
+    tables = {False: (BEGIN, END), True: (BACKBONES_BEGIN, BACKBONES_END)}
+    marked = any(mark in page for marks in tables.values() for mark in marks)
+    parts = []
+    for backbones, marks in tables.items():
+        if not any(BENCHMARKS[r["benchmark"]].backbone == backbones for r in results):
+            continue
+        parts.append(with_count(results, backbones))
+        if marked:
+            page = _between(page, marks, parts[-1], path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
+    path.write_text(page if marked else "\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def _between(page: str, marks: tuple[str, str], text: str, path: Path) -> str:
+    """The page with ``text`` between its marks."""
+    begin, end = marks
+    if page.count(begin) != 1 or page.count(end) != 1 or page.index(end) < page.index(begin):
+        raise ValueError(f"{path} must hold the lines {begin!r} and {end!r} once each.")
+    before, after = page.split(begin)[0], page.split(end)[1]
+    return f"{before}{begin}\n\n{text}\n\n{end}{after}"
 
 
 def draw_world(args: argparse.Namespace, world: Path, work_dir: Path) -> None:

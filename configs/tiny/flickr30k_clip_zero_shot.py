@@ -1,0 +1,4 @@
+# python tools/test.py configs/tiny/flickr30k_clip_zero_shot.py configs/pretrain/clip_tiny.safetensors
+# The frozen backbone as it was pre-trained on stills; no row of the paper (docs/embedded_data.md has ours).
+_base_ = './flickr30k_clip_r32.py'
+model = dict(adapter=None)

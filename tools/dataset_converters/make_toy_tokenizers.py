@@ -1,0 +1,98 @@
+"""Write the tokenizers of the small CLIP and the small BEiT-3, of the words of the embedded data.
+
+    python tools/dataset_converters/make_toy_tokenizers.py --out configs/tiny
+
+writes ``clip_tokenizer.json`` (byte pairs, as CLIP's) and ``beit3_tokenizer.json`` (sentencepiece's
+pieces, as BEiT-3's). Every word of the vocabulary is one piece; any other is spelled. The same
+words give the same files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from string import ascii_letters
+from types import SimpleNamespace
+from typing import Any
+
+from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers.models import BPE
+from tokenizers.trainers import BpeTrainer
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from toy_world.language import vocabulary
+
+from tools.model_converters.convert_sentencepiece import build_tokenizer
+from uniadapter.models.clip_tokenizer import END, START
+from uniadapter.utils.safe_io import atomic_write
+
+_SUFFIX = "</w>"
+_MORE_PIECES = 10_000
+
+
+def words() -> list[str]:
+    """The words of the world that are longer than a letter, without pieces of words."""
+    return [word for word in vocabulary() if len(word) > 1 and word[0] != "#" and word[0] != "["]
+
+
+def clip_tokenizer() -> dict[str, Any]:
+    """CLIP's ``tokenizer.json``: all bytes, inside a word and at its end, and merges.
+
+    Returns:
+        dict: What :class:`uniadapter.ClipTokenizer` reads of the file.
+    """
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    pieces = [*alphabet, *(f"{letter}{_SUFFIX}" for letter in alphabet)]
+    trained = Tokenizer(BPE(end_of_word_suffix=_SUFFIX))
+    trained.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    # Special tokens are numbered as they come here, and ties go by number; the last letters of
+    # words would be numbered as they are met, in an order that changes from run to run.
+    options = {"end_of_word_suffix": _SUFFIX, "show_progress": False, "special_tokens": pieces}
+    trained.train_from_iterator(words(), BpeTrainer(vocab_size=_MORE_PIECES, **options))
+    merges = json.loads(trained.to_str())["model"]["merges"]
+    merges = [merge.split(" ") if isinstance(merge, str) else merge for merge in merges]
+    pieces += [left + right for left, right in merges]
+    # Two ways may lead to one piece.
+    vocab = {piece: index for index, piece in enumerate(dict.fromkeys([*pieces, START, END]))}
+    model = {"type": "BPE", "end_of_word_suffix": _SUFFIX, "vocab": vocab, "merges": merges}
+    return {"model": model}
+
+
+def beit3_tokenizer() -> Tokenizer:
+    """BEiT-3's ``tokenizer.json``, of a sentencepiece model with a piece a word.
+
+    Letters cost so much that a word of the world is never spelled.
+    """
+    others = [piece for piece in vocabulary() if len(piece) == 1 and not piece.isalpha()]
+    spelled = ["\u2581", *ascii_letters, *others]
+    rows = [("\u2581" + word, -1.0) for word in ("a", *words())]
+    rows += [(piece, -20.0) for piece in spelled]
+    pieces = [(token, 0.0) for token in ("<unk>", "<s>", "</s>")] + rows
+    model = SimpleNamespace(
+        pieces=[SimpleNamespace(piece=piece, score=score) for piece, score in pieces],
+        trainer_spec=SimpleNamespace(model_type=1),
+        normalizer_spec=SimpleNamespace(
+            precompiled_charsmap=b"", remove_extra_whitespaces=True, add_dummy_prefix=True
+        ),
+    )
+    return build_tokenizer(model)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Write both files."""
+    parser = argparse.ArgumentParser(description="Tokenizers of the embedded data.")
+    parser.add_argument("--out", default="configs/tiny", help="folder of the files")
+    out = Path(parser.parse_args(argv).out)
+    out.mkdir(parents=True, exist_ok=True)
+    beit3 = json.loads(beit3_tokenizer().to_str())
+    for name, content in (("clip", clip_tokenizer()), ("beit3", beit3)):
+        text = json.dumps(content, ensure_ascii=False) + "\n"
+        atomic_write(out / f"{name}_tokenizer.json", text.encode())
+        print(out / f"{name}_tokenizer.json")
+
+
+if __name__ == "__main__":
+    main()
