@@ -121,4 +121,4 @@ def test_questions_are_cleaned(raw: str, clean: str) -> None:
 def test_no_room_for_a_word() -> None:
     with pytest.raises(ValueError, match="max_words must be at least 1"):
         CleanQuestion(max_words=0)
-    assert repr(CleanQuestion(4)) == "CleanQuestion(max_words=4)"
+    assert repr(CleanQuestion(4)) == "CleanQuestion(max_words=4, style='blip')"
