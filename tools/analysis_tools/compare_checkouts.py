@@ -89,7 +89,7 @@ def rerank(case: str, steps: int) -> dict[str, float]:
     cfg = load_config(config, {})
     cfg.model.queue_size = 1
     torch.manual_seed(0)
-    model = build_model(cfg).eval()
+    model: Any = build_model(cfg.model.to_dict()).eval()
     width, side = model.text.hidden_size, cfg.model.visual.get("img_size", 224) // 16
     tokens = torch.randn(frames, side * side + 1, width)
     # As long as MSR-VTT's captions are, 5 to 19 tokens.
@@ -144,7 +144,11 @@ def compare(case: str, args: argparse.Namespace) -> dict[str, Any]:
         for checkout in (other, HERE, HERE, other):
             result = run(checkout, case, args)
             found[checkout].append(result)
-            print(f"{case}: {result['seconds_per_step']:.2f} s in {checkout}", file=sys.stderr)
+            print(
+                f"{case}: {result['seconds_per_step']:.2f} s, {result['peak_gib']:.2f} GiB in "
+                f"{checkout}",
+                file=sys.stderr,
+            )
     row: dict[str, Any] = {"case": case}
     for name, key in (("seconds", "seconds_per_step"), ("gib", "peak_gib")):
         for side, checkout in (("before", other), ("now", HERE)):
@@ -174,10 +178,15 @@ def main(argv: list[str] | None = None) -> None:
     if args.worker is not None:
         print(json.dumps(rerank(args.worker, args.steps)))
         return
+    rows = []
     try:
-        print(as_table([compare(case, args) for case in args.cases]))
+        for case in args.cases:
+            rows.append(compare(case, args))
+            # A long run shows what it has, should it be stopped.
+            print(as_table(rows[-1:]), file=sys.stderr)
     except RuntimeError as error:
         sys.exit(f"error: {error}")
+    print(as_table(rows))
 
 
 if __name__ == "__main__":
