@@ -262,15 +262,34 @@ def test_what_a_step_remembers_ends_with_it() -> None:
 
 
 def test_the_model_gives_its_execution_to_its_parts() -> None:
-    for fast, kind in ((False, Execution), (True, FastExecution), ({"share_kv": True}, Execution)):
+    # A dict takes those that it does not name.
+    none_but_one = {field.name: field.name == "share_kv" for field in fields(FastPaths)}
+    none = dict.fromkeys(none_but_one, False)
+    cases = ((False, Execution), (none, Execution), (none_but_one, FastExecution))
+    for fast, kind in (*cases, (True, FastExecution), ({"share_kv": False}, FastExecution)):
         model = tiny_model(fast=fast)
-        assert isinstance(model.execution, kind)
+        assert type(model.execution) is kind
         assert model.text.execution is model.contrast.execution is model.execution
     model = tiny_model(fast=False)
     assert type(model.execution) is Execution
     model.fast = FastPaths(share_kv=False)
     assert isinstance(model.execution, FastExecution)
     assert model.text.execution is model.contrast.execution is model.execution
+
+
+def test_a_tower_that_takes_anothers_place_runs_as_it_did() -> None:
+    model, other = (tiny_model(adapter=None).eval() for _ in range(2))
+    text = other.text
+    assert text.execution is not model.execution
+    model.text = text
+    assert text.execution is model.execution
+    batch = tiny_batch()
+    ids, mask = batch["input_ids"], batch["attention_mask"]
+    with torch.no_grad():
+        tokens = model.encode_visual(batch["pixels"])[0][0]
+        got = model.score_texts(tokens, ids, mask)
+        model.fast = FastPaths.build(False)
+        assert_close(got, model.score_texts(tokens, ids, mask), atol=1e-5, rtol=1e-4)
 
 
 def test_the_plain_model_is_read_without_a_fast_path() -> None:

@@ -146,11 +146,11 @@ class Slot:
         return to if term is None else to + term
 
 
-class KeySlot(Slot):
-    """A place in front of the keys and values of an attention, for others that are always seen.
+class OwnSlot(Slot):
+    """A slot whose use is called with nothing: it brings what others attend to.
 
-    A use is called with nothing and returns keys and values, each (l, dim). What a token attends
-    to is no longer its row's tokens alone, so fast paths that lay rows otherwise step aside.
+    What a token attends to is then no longer its row's tokens alone, so fast paths that lay rows
+    otherwise step aside.
     """
 
     def fill(
@@ -163,6 +163,18 @@ class KeySlot(Slot):
     ) -> None:
         """As :meth:`Slot.fill`; there is nothing to read."""
         super().fill(use, name, reads, local, grid)
+
+    def own(self) -> Any:
+        """What the active use brings, or None where there is none."""
+        filling = self._fillings.get(self.active) if self.enabled else None
+        return None if filling is None else filling.use()
+
+
+class KeySlot(OwnSlot):
+    """A place in front of the keys and values of an attention, for others that are always seen.
+
+    A use returns keys and values, each (l, dim).
+    """
 
     def extend(
         self, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None
@@ -177,17 +189,15 @@ class KeySlot(Slot):
         Returns:
             tuple: The same with l + S in the place of S.
         """
-        filling = self._fillings.get(self.active) if self.enabled else None
-        if filling is None:
+        brought = self.own()
+        if brought is None:
             return key, value, mask
         batch, heads = key.shape[:2]
         key, value = (
             torch.cat(
                 (own.unflatten(-1, (heads, -1)).transpose(0, 1).expand(batch, -1, -1, -1), x), 2
             )
-            for own, x in zip(
-                (part.to(key.dtype) for part in filling.use()), (key, value), strict=True
-            )
+            for own, x in zip((part.to(key.dtype) for part in brought), (key, value), strict=True)
         )
         if mask is not None:
             seen = mask.new_ones(*mask.shape[:-1], key.shape[2] - mask.shape[-1])
@@ -195,28 +205,11 @@ class KeySlot(Slot):
         return key, value, mask
 
 
-class TokenSlot(Slot):
+class TokenSlot(OwnSlot):
     """A place behind the first token of a run, for tokens that are dropped behind its last layer.
 
-    A use is called with nothing and returns tokens (n, dim). Every other token attends to them, so
-    fast paths that lay rows otherwise step aside.
+    A use returns tokens (n, dim), which every other token attends to.
     """
-
-    def fill(
-        self,
-        use: Use,
-        name: str = "default",
-        reads: str = "output",
-        local: bool = False,
-        grid: bool = False,
-    ) -> None:
-        """As :meth:`Slot.fill`; there is nothing to read."""
-        super().fill(use, name, reads, local, grid)
-
-    def own(self) -> torch.Tensor | None:
-        """The active use's tokens (n, dim), or None where there are none."""
-        filling = self._fillings.get(self.active) if self.enabled else None
-        return None if filling is None else filling.use()
 
     def extend(self, x: torch.Tensor) -> torch.Tensor:
         """Tokens (B, n + L, dim) of (B, L, dim), which is returned itself where there are none."""

@@ -106,6 +106,12 @@ class VisionLanguageModel(BaseModel):
         self._prefix_cache = cache
         self._give_execution()
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; a tower that takes another's place runs as that one did."""
+        super().__setattr__(name, value)
+        if name in ("text", "decoder") and "execution" in vars(self):
+            self._give_execution()
+
     def _give_execution(self) -> None:
         """Make the execution, and give it to towers and heads."""
         self.execution = execution_of(self._fast, self._prefix_cache)
