@@ -66,6 +66,16 @@ def check_choice(value: object, choices: Iterable[object], key: str) -> None:
         raise ValueError(f"{key}={value!r} is unknown: choose from {choices}.")
 
 
+def check_int(value: object, least: int, key: str) -> None:
+    """Raise ValueError unless ``value`` is an int of at least ``least``."""
+    if not isinstance(value, int) or value < least:
+        raise ValueError(f"{key}={value!r} must be an int >= {least}.")
+
+
+# Options that name some of a set, in whatever order.
+_SETS = ("roles", "sites", "targets")
+
+
 class Adapter(nn.Module):
     """Base class of adapters.
 
@@ -87,6 +97,9 @@ class Adapter(nn.Module):
 
     #: Whether taps are read with the towers' dropout on while the model trains.
     tower_dropout: bool = False
+
+    #: Layers that an option ``layers`` chooses from, of a method that has one.
+    depth: int | None = None
 
     def __init__(self, places: Places, options: dict[str, Any]) -> None:
         super().__init__()
@@ -114,7 +127,9 @@ class Adapter(nn.Module):
     def normalise(self, option: str, value: Any) -> Any:
         """The form in which an option is compared with that of a file.
 
-        A subclass overrides it for options that can be written in several ways.
+        ``layers`` as their numbers where :attr:`depth` is set, and ``roles``, ``sites`` and
+        ``targets`` in one order; no roles are all. A subclass overrides it for other options that
+        can be written in several ways.
 
         Args:
             option (str): Name of the option.
@@ -126,7 +141,12 @@ class Adapter(nn.Module):
         Raises:
             ValueError: If the value is none of the option's.
         """
-        return json.loads(json.dumps(to_plain(value)))
+        value = json.loads(json.dumps(to_plain(value)))
+        if option == "layers" and self.depth is not None:
+            return parse_layers(value, self.depth, "adapter.layers")
+        if option == "roles" and value is None:
+            value = self.places.roles()
+        return sorted(value) if option in _SETS and isinstance(value, list | tuple) else value
 
     def former_names(self) -> dict[str, str]:
         """Names of parameters by what files of earlier versions call them, where that differs.

@@ -16,7 +16,7 @@ from uniadapter.registry import MODELS
 
 from ..linears import Shifts
 from ..sites import Places, Slot
-from .base import Adapter, check_choice, parse_layers
+from .base import Adapter, check_choice, check_int, parse_layers
 
 ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "relu": F.relu,
@@ -201,11 +201,6 @@ class BottleneckAdapter(Adapter):
             self.norms = Shifts(places.towers, ("weight", "bias"), nn.LayerNorm)
             places.switches.append(self.norms)
 
-    def normalise(self, option: str, value: Any) -> Any:
-        """Layers as their numbers; see :meth:`Adapter.normalise`."""
-        value = super().normalise(option, value)
-        return parse_layers(value, self._depth, "adapter.layers") if option == "layers" else value
-
     def _check(self) -> None:
         options = self.options
         check_choice(options["reads"], ("output", "input"), "adapter.reads")
@@ -216,8 +211,7 @@ class BottleneckAdapter(Adapter):
                 check_choice(value, choices, f"adapter.{key}")
             if not options[key] or len(set(options[key])) != len(options[key]):
                 raise ValueError(f"adapter.{key}={options[key]}: name at least one, each once.")
-        if not isinstance(options["bottleneck"], int) or options["bottleneck"] < 1:
-            raise ValueError(f"adapter.bottleneck={options['bottleneck']!r} must be an int >= 1.")
+        check_int(options["bottleneck"], 1, "adapter.bottleneck")
         if not 0 <= options["dropout"] < 1:
             raise ValueError(f"adapter.dropout={options['dropout']} must be in [0, 1).")
 
@@ -235,8 +229,8 @@ class BottleneckAdapter(Adapter):
                     f"{role!r}, of which this model has none: it has {sorted(self.places.slots)}. "
                     "Name other sites, or only the roles that have them."
                 )
-        self._depth = 1 + max(chain(*found.values()))
-        numbers = parse_layers(self.options["layers"], self._depth, "adapter.layers")
+        self.depth = 1 + max(chain(*found.values()))
+        numbers = parse_layers(self.options["layers"], self.depth, "adapter.layers")
         return {
             key: {index: slot for index, slot in slots.items() if index in numbers}
             for key, slots in found.items()

@@ -14,7 +14,7 @@ from uniadapter.registry import MODELS
 
 from ..sites import Places
 from ..taps import Call, Read, Taps
-from .base import Adapter, check_choice, parse_layers
+from .base import Adapter, check_choice, check_int, parse_layers
 
 
 class _Attention(nn.Module):
@@ -146,8 +146,7 @@ class LadderOptions:
 
     def __post_init__(self) -> None:
         for key in ("reduction", "num_heads"):
-            if not isinstance(getattr(self, key), int) or getattr(self, key) < 1:
-                raise ValueError(f"adapter.{key}={getattr(self, key)!r} must be an int >= 1.")
+            check_int(getattr(self, key), 1, f"adapter.{key}")
         if not self.temperature > 0:
             raise ValueError(f"adapter.temperature={self.temperature} must be above 0.")
         for key in ("roles", "layers"):
@@ -185,8 +184,8 @@ class Ladder(Adapter):
             raise ValueError(f"adapter.roles={roles}: name at least one, each once.")
         super().__init__(places, {**asdict(chosen), "roles": roles})
         self.tapped = tuple(role for role in able if role in roles)
-        self._depth = max(len(places.widths(role)) for role in roles)
-        numbers = parse_layers(chosen.layers, self._depth, "adapter.layers")
+        self.depth = max(len(places.widths(role)) for role in roles)
+        numbers = parse_layers(chosen.layers, self.depth, "adapter.layers")
         self.sides = nn.ModuleDict()
         for role in self.tapped:
             widths = places.widths(role)
@@ -198,11 +197,6 @@ class Ladder(Adapter):
             reads = places.need("fusion.kv", "Ladder")[0].dim if role == "fusion" else 0
             own = [index for index in numbers if index < len(widths)]
             self.sides[role] = SideTower(widths, own, chosen, reads)
-
-    def normalise(self, option: str, value: Any) -> Any:
-        """Layers as their numbers; see :meth:`Adapter.normalise`."""
-        value = super().normalise(option, value)
-        return parse_layers(value, self._depth, "adapter.layers") if option == "layers" else value
 
     def run(self, role: str, tower: Any, call: Call) -> torch.Tensor:
         """See :meth:`Adapter.run`."""

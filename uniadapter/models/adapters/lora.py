@@ -14,7 +14,7 @@ from uniadapter.registry import MODELS
 
 from ..linears import LinearSite
 from ..sites import Places
-from .base import Adapter, check_choice, parse_layers
+from .base import Adapter, check_choice, check_int, parse_layers
 from .merging import MergingAdapter
 
 TARGETS = ("q", "k", "v", "o", "fc1", "fc2")
@@ -26,7 +26,7 @@ def matrices(
     roles: Iterable[str] | None,
     layers: Iterable[int] | str | None,
     method: str,
-) -> dict[str, LinearSite]:
+) -> tuple[dict[str, LinearSite], int]:
     """The matrices that a method on linear layers fills, each once.
 
     Args:
@@ -37,8 +37,8 @@ def matrices(
         method (str): Whose, for errors.
 
     Returns:
-        dict[str, LinearSite]: By ``<layer>_<role>_<name>``, the layer from 0; a matrix of two
-        roles under the first one's name.
+        tuple: By ``<layer>_<role>_<name>``, the layer from 0; a matrix of two roles under the first
+        one's name. And the number of layers that there are to choose from.
 
     Raises:
         ValueError: If an option is outside its set, or the model has none of the matrices.
@@ -68,7 +68,7 @@ def matrices(
     for (role, name), found in wanted.items():
         for index in sorted(numbers & set(found)):
             names.setdefault(found[index], f"{index}_{role}_{name}")
-    return {name: site for site, name in names.items()}
+    return {name: site for site, name in names.items()}, depth
 
 
 class LinearAdapter(MergingAdapter):
@@ -83,7 +83,7 @@ class LinearAdapter(MergingAdapter):
     def __init__(self, places: Places, options: dict[str, Any]) -> None:
         super().__init__(places, options)
         targets, roles, layers = (options[name] for name in ("targets", "roles", "layers"))
-        self._sites = matrices(places, targets, roles, layers, self.method)
+        self._sites, self.depth = matrices(places, targets, roles, layers, self.method)
 
     def weights(self) -> dict[str, torch.Tensor]:
         """See :meth:`MergingAdapter.weights`."""
@@ -168,8 +168,7 @@ class LoRA(LinearAdapter):
         roles: Iterable[str] | None = None,
         layers: Iterable[int] | str | None = None,
     ) -> None:
-        if not isinstance(rank, int) or rank < 1:
-            raise ValueError(f"adapter.rank={rank!r} must be an int >= 1.")
+        check_int(rank, 1, "adapter.rank")
         if not 0 <= dropout < 1:
             raise ValueError(f"adapter.dropout={dropout} must be in [0, 1).")
         alpha = float(rank if alpha is None else alpha)

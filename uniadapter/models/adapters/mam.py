@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from uniadapter.registry import MODELS
 
 from ..sites import Places, Slot
-from .base import Adapter, check_choice, parse_layers
+from .base import Adapter, check_choice, check_int, parse_layers
 from .bottleneck import Bottleneck
 
 
@@ -84,8 +84,7 @@ class MAMOptions:
 
     def __post_init__(self) -> None:
         for key, least in (("prefix", 1), ("hidden", 0), ("bottleneck", 1)):
-            if not isinstance(getattr(self, key), int) or getattr(self, key) < least:
-                raise ValueError(f"adapter.{key}={getattr(self, key)!r} must be an int >= {least}.")
+            check_int(getattr(self, key), least, f"adapter.{key}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"adapter.dropout={self.dropout} must be in [0, 1).")
         for key in ("roles", "layers"):
@@ -125,18 +124,13 @@ class MAM(Adapter):
         found = {
             role: places.need(f"{role}.keys", "MAM") for role in places.roles() if role in roles
         }
-        self._depth = 1 + max(index for slots in found.values() for index in slots)
-        self._numbers = parse_layers(chosen.layers, self._depth, "adapter.layers")
+        self.depth = 1 + max(index for slots in found.values() for index in slots)
+        self._numbers = parse_layers(chosen.layers, self.depth, "adapter.layers")
         self.prefixes, self.layers = nn.ModuleDict(), nn.ModuleDict()
         for role in found:
             for site in ("keys", "cross_keys"):
                 self._prefix(role, site)
             self._bottlenecks(role)
-
-    def normalise(self, option: str, value: Any) -> Any:
-        """Layers as their numbers; see :meth:`Adapter.normalise`."""
-        value = super().normalise(option, value)
-        return parse_layers(value, self._depth, "adapter.layers") if option == "layers" else value
 
     def _chosen(self, address: str) -> dict[int, Slot]:
         slots = self.places.of(address)

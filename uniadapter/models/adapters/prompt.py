@@ -11,7 +11,7 @@ from torch import nn
 from uniadapter.registry import MODELS
 
 from ..sites import Places
-from .base import Adapter
+from .base import Adapter, check_int
 
 
 def _whole(table: nn.ParameterDict, role: str) -> torch.Tensor:
@@ -42,8 +42,7 @@ class Prompt(Adapter):
     def __init__(self, places: Places, text: int = 16, visual: int = 10) -> None:
         numbers = {"text": text, "visual": visual}
         for key, number in numbers.items():
-            if not isinstance(number, int) or number < 0:
-                raise ValueError(f"adapter.{key}={number!r} must be an int >= 0.")
+            check_int(number, 0, f"adapter.{key}")
         super().__init__(places, numbers)
         self.prompts = nn.ParameterDict()
         for role in (role for role in places.roles() if role != "decoder"):

@@ -11,7 +11,7 @@ from torch import nn
 from uniadapter.registry import MODELS
 
 from ..sites import Grid, Places
-from .base import Adapter, check_choice, parse_layers
+from .base import Adapter, check_choice, check_int, parse_layers
 from .bottleneck import ACTIVATIONS, Bottleneck
 
 
@@ -105,8 +105,8 @@ class STAdapter(Adapter):
         }
         super().__init__(places, options)
         self._check()
-        self._depth = 1 + max(places.need("visual.mid", "STAdapter"))
-        numbers = parse_layers(layers, self._depth, "adapter.layers")
+        self.depth = 1 + max(places.need("visual.mid", "STAdapter"))
+        numbers = parse_layers(layers, self.depth, "adapter.layers")
         groups: dict[int, Any] = {index: nn.ModuleDict() for index in numbers}
         self.layers = nn.ModuleDict({str(index): group for index, group in groups.items()})
         for site in options["sites"]:
@@ -134,13 +134,7 @@ class STAdapter(Adapter):
         if len(kernel) != 3 or any(size < 1 or size % 2 == 0 for size in kernel):
             raise ValueError(f"adapter.kernel={kernel} must be three odd numbers.")
         check_choice(options["activation"], ACTIVATIONS, "adapter.activation")
-        if not isinstance(options["bottleneck"], int) or options["bottleneck"] < 1:
-            raise ValueError(f"adapter.bottleneck={options['bottleneck']!r} must be an int >= 1.")
-
-    def normalise(self, option: str, value: Any) -> Any:
-        """Layers as their numbers; see :meth:`Adapter.normalise`."""
-        value = super().normalise(option, value)
-        return parse_layers(value, self._depth, "adapter.layers") if option == "layers" else value
+        check_int(options["bottleneck"], 1, "adapter.bottleneck")
 
     def components(self) -> dict[str, list[nn.Parameter]]:
         """Parameters of the visual tower's units (``adapter``) and of the others (``parallel``)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .base import check_choice
+from .base import check_choice, check_int
 
 TOWERS = ("visual", "text", "cross")
 SHARING = ("none", "down", "up", "down+up")
@@ -81,9 +81,7 @@ class UniAdapterOptions:
                 "where adapter.kv_rank is above 0."
             )
         for key, least in (("bottleneck", 1), ("kv_rank", 0)):
-            value = getattr(self, key)
-            if not isinstance(value, int) or value < least:
-                raise ValueError(f"adapter.{key}={value!r} must be an int >= {least}.")
+            check_int(getattr(self, key), least, f"adapter.{key}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"adapter.dropout={self.dropout} must be in [0, 1).")
 

@@ -12,7 +12,7 @@ from uniadapter.registry import MODELS
 
 from ...sites import Places
 from ...taps import Call, Taps
-from ..base import Adapter, check_choice, parse_layers
+from ..base import Adapter, check_choice, check_int, parse_layers
 from .presets import PRESETS
 from .side import SideNet
 
@@ -103,8 +103,8 @@ class UniPT(Adapter):
         check_choice(confidence, ("gate", "uniform"), "adapter.confidence")
         check_choice(start, STARTS, "adapter.start")
         for name, size in (("side_dim", side_dim), ("reduction", reduction)):
-            if size is not None and (not isinstance(size, int) or size < 1):
-                raise ValueError(f"adapter.{name}={size!r} must be an int >= 1.")
+            if size is not None:
+                check_int(size, 1, f"adapter.{name}")
         roles = places.roles()
         self.embedded = tuple(role for role in roles if role in places.embeddings)
         if side_dim is not None and not self.embedded:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..base import check_choice
+from ..base import check_choice, check_int
 from .parts import NORMS
 
 ORDERS = ("linear-norm", "act-linear")
@@ -98,8 +98,8 @@ def _check(options: dict[str, Any]) -> None:
     sizes = {f"in_dims[{i}]": width for i, width in enumerate(options["in_dims"])}
     sizes.update({name: options[name] for name in ("guide_dim", "side_dim", "out_dim")})
     for name, size in sizes.items():
-        if (name, size) != ("out_dim", None) and (not isinstance(size, int) or size < 1):
-            raise ValueError(f"{name}={size!r} must be an int >= 1.")
+        if (name, size) != ("out_dim", None):
+            check_int(size, 1, name)
     if not options["in_dims"]:
         raise ValueError("in_dims=[]: name the width of one tap at least.")
     if not options["eps"] > 0:
