@@ -45,6 +45,7 @@ class Variant:
         img_size (int, optional): Side in pixels. None: the config's.
         text_length (int, optional): Tokens of every text. None: lengths that resemble MSR-VTT's,
             12 on average.
+        answers (int): Answers of a question.
         seed (int): Of weights and inputs.
     """
 
@@ -59,6 +60,7 @@ class Variant:
     frames: int = 8
     img_size: int | None = None
     text_length: int | None = None
+    answers: int = ANSWERS
     seed: int = 0
 
     def as_dict(self) -> dict[str, Any]:
@@ -115,12 +117,13 @@ def random_batch(cfg: Config, variant: Variant, model: Any) -> dict[str, Any]:
 def _samples(tokenizer: Any, variant: Variant, lengths: torch.Tensor) -> list[MultimodalSample]:
     captions = random_captions(tokenizer, lengths.tolist(), variant.seed)
     answers = random_captions(
-        tokenizer, [ANSWER_TOKENS] * (ANSWERS * variant.batch_size), variant.seed
+        tokenizer, [ANSWER_TOKENS] * (variant.answers * variant.batch_size), variant.seed
     )
     samples = []
     for row, caption in enumerate(captions):
-        own = answers[ANSWERS * row : ANSWERS * (row + 1)]
-        info = {"text": caption, "answers": own, "answer_weights": [1 / ANSWERS] * ANSWERS}
+        own = answers[variant.answers * row : variant.answers * (row + 1)]
+        weights = [1 / variant.answers] * variant.answers
+        info = {"text": caption, "answers": own, "answer_weights": weights}
         samples.append(MultimodalSample(metainfo={**info, "skipped": False}))
     return samples
 

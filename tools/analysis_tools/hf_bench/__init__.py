@@ -1,0 +1,1 @@
+"""Parts of ``compare_transformers.py``: the same model in transformers, two rows, their profile."""
