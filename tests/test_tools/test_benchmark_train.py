@@ -75,7 +75,7 @@ def test_wrong_input_is_refused(config, tmp_path, capsys):
         run_one(str(path), "--precision", "fp32")
     with pytest.raises(SystemExit):
         tool.parse_args([])
-    assert "name either a config or --rows" in capsys.readouterr().err
+    assert "name either a config or --rows or --methods" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         tool.parse_args([config, "--frozen-bf16"])
     assert "--frozen-bf16 needs --precision bf16" in capsys.readouterr().err

@@ -3,6 +3,8 @@
     python tools/analysis_tools/benchmark_train.py CONFIG           # one config, each precision
     python tools/analysis_tools/benchmark_train.py --rows --threads 2
                                                   # the rows of docs/performance.md, by ratio
+    python tools/analysis_tools/benchmark_train.py --methods --threads 2
+                                                  # every method beside full fine-tuning
 
 A step is all that training does: losses, backward pass, optimizer, averages and queue. With
 ``--mode predict`` forward passes of the test are timed instead.
@@ -22,6 +24,8 @@ from mmengine.config import DictAction
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from train_bench.measure import measure_alone, measure_apart
+from train_bench.methods import METHODS, TASKS, measure_methods
+from train_bench.methods import as_table as methods_as_table
 from train_bench.profile import as_table as profile_as_table
 from train_bench.profile import profile_row
 from train_bench.rows import ROWS, SHARE, cases, finished_row, measure_case
@@ -43,6 +47,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("config", nargs="?", help="config file of any task")
     names = [row.name for row in ROWS]
     parser.add_argument("--rows", nargs="*", choices=names, help="compare (default: all rows)")
+    parser.add_argument(
+        "--methods",
+        nargs="*",
+        choices=[method.name for method in METHODS],
+        help="cost of methods relative to full fine-tuning (default: all)",
+    )
+    parser.add_argument(
+        "--tasks", nargs="+", choices=list(TASKS), default=list(TASKS), help="of --methods"
+    )
     parser.add_argument(
         "--profile",
         action="store_true",
@@ -76,12 +89,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="override config values, e.g. model.adapter.bottleneck=128",
     )
     args = parser.parse_args(argv)
-    if sum(choice is not None for choice in (args.config, args.rows, args.variant)) != 1:
-        parser.error("name either a config or --rows")
+    choices = (args.config, args.rows, args.methods, args.variant)
+    if sum(choice is not None for choice in choices) != 1:
+        parser.error("name either a config or --rows or --methods")
     if args.profile and args.rows is None:
         parser.error("--profile needs --rows")
-    if args.compile and args.rows is not None:
-        parser.error("--compile needs a config: the rows are not compiled")
+    if args.compile and args.config is None:
+        parser.error("--compile needs a config: rows and methods are not compiled")
     for name in ("batch_size", "frames", "text_length", "steps", "img_size", "threads"):
         value = getattr(args, name)
         if value is not None and value < 1:
@@ -141,6 +155,14 @@ def measure_rows(args: argparse.Namespace) -> list[dict[str, Any]]:
     return [finished_row(row, results[row.case]) for row in chosen]
 
 
+def print_methods(args: argparse.Namespace) -> None:
+    """Measure the chosen methods and print what they cost."""
+    names = args.methods or [method.name for method in METHODS]
+    steps = (args.steps, args.warmup, args.threads)
+    results = measure_methods(names, args.tasks, args.cfg_options or {}, args.img_size, steps)
+    print(json.dumps(results) if args.json else methods_as_table(results))
+
+
 def as_table(rows: list[dict[str, Any]]) -> str:
     """Lay out the results of one config as a text table."""
     first = rows[0]
@@ -169,6 +191,9 @@ def main(argv: list[str] | None = None) -> None:
         if args.variant is not None:
             variant = Variant(**json.loads(args.variant))
             print(json.dumps(measure_alone(variant, args.steps, args.warmup)))
+            return
+        if args.methods is not None:
+            print_methods(args)
             return
         results = measure_rows(args) if args.rows is not None else measure_config(args)
     except (FileNotFoundError, ValueError, RuntimeError) as error:
