@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from functools import cache
+from itertools import pairwise
 from typing import Any, cast
 
 import torch
@@ -49,16 +50,22 @@ class _AdaptedLinear:
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         out = super().forward(x)  # type: ignore[misc]
-        parts, done = [], 0
-        for rows, use in self.linear_uses.items():
-            if not use.enabled:
-                continue
-            if rows is None:
-                return use.use(x, out)
-            first, stop = rows
-            parts += [out[..., done:first], use.use(x, out[..., first:stop])]
-            done = stop
-        return torch.cat((*parts, out[..., done:]), dim=-1) if parts else out
+        active = {rows: use for rows, use in self.linear_uses.items() if use.enabled}
+        whole = active.pop(None, None)
+        if whole is not None:
+            return whole.use(x, out)
+        if not active:
+            return out
+        edges = sorted({0, out.shape[-1], *(edge for rows in active for edge in rows or ())})
+        spans = list(pairwise(edges))
+        # Split at once: the gradient of a slice is as wide as all rows, and mostly zeros. Unsafe is
+        # to use what was split once more; a method may change its part in place, as peft's do.
+        parts = torch.unsafe_split_with_sizes(out, [stop - first for first, stop in spans], dim=-1)
+        changed = [
+            active[span].use(x, part) if span in active else part
+            for span, part in zip(spans, parts, strict=True)
+        ]
+        return torch.cat(changed, dim=-1)
 
 
 @cache
