@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.helpers import ROOT
+from uniadapter.visualization.report import RIGHT, WRONG
 
 TOOL = ROOT / "tools" / "visualization" / "draw_rankings.py"
 
@@ -50,11 +51,11 @@ def test_the_right_video_has_a_green_frame(tool: ModuleType, ranking: Path, tmp_
     out = tmp_path / "pictures" / "queries.png"
     tool.main([str(ranking), str(out), "--queries", "9", "--frames", "2", "--height", "32"])
     sheet = np.asarray(Image.open(out).convert("RGB"))
-    green = (sheet == np.array(tool.RIGHT)).all(-1)
-    first, second = green[: len(green) // 2], green[len(green) // 2 :]
-    # Right at once in the first row, in second place in the second.
-    assert np.argwhere(first)[:, 1].max() < sheet.shape[1] / 2
-    assert np.argwhere(second)[:, 1].min() > sheet.shape[1] / 2
+    green, grey = ((sheet == np.array(color)).all(-1) for color in (RIGHT, WRONG))
+    rows = np.flatnonzero(green.any(1))
+    # Right at once in the first query, in second place in the last.
+    assert green[rows[0]].nonzero()[0].max() < grey[rows[0]].nonzero()[0].min()
+    assert green[rows[-1]].nonzero()[0].min() > grey[rows[-1]].nonzero()[0].max()
 
 
 def test_bad_input_is_named(tool: ModuleType, ranking: Path, tmp_path: Path) -> None:

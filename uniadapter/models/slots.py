@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -144,6 +145,28 @@ class Slot:
         """
         term = self.term(*seen, grid=grid)
         return to if term is None else to + term
+
+    @contextmanager
+    def wrapped(self, around: Callable[[Use | None], Use]) -> Iterator[None]:
+        """Inside the context another use acts in the place of the active one, to look at it.
+
+        Args:
+            around (Callable): Makes that use of the active one, or of None in an empty slot. What
+                reads, and how, stays as it is.
+        """
+        name = self.active
+        filling = self._fillings.get(name)
+        if filling is None:
+            self.fill(around(None), name)
+        else:
+            self._fillings[name] = replace(filling, use=around(filling.use))
+        try:
+            yield
+        finally:
+            if filling is None:
+                self.clear(name)
+            else:
+                self._fillings[name] = filling
 
 
 class OwnSlot(Slot):

@@ -1,1 +1,1 @@
-"""Place of the package's visualizers; so far MMEngine's own serve (tools/visualization/ draws)."""
+"""Pictures and reports of what is handed in; the commands are in tools/visualization/."""

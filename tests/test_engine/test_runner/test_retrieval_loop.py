@@ -105,6 +105,9 @@ def test_dump_lists_the_best_media_of_every_text(tmp_path: Path) -> None:
     assert ranking["media"][2] == {"id": "video2", "path": "videos/2.mp4"}
     assert ranking["positives"] == [p[0] for p in positives(split)[0]]
     assert ranking["skipped"] == []
+    right = t2v.gather(1, torch.tensor(ranking["positives"])[:, None])
+    # What is as good as the right one counts as ahead of it.
+    assert ranking["ranks"] == (t2v >= right).sum(1).tolist()
     for scores, top in zip(t2v, ranking["top"], strict=True):
         best = scores.topk(3)
         assert [medium for medium, _ in top] == best.indices.tolist()

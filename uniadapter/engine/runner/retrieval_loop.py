@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 from uniadapter.evaluation.functional import (
     OUTSIDE_SHORTLIST,
     PairTable,
+    ranks_of_best_positives,
     score_blocks,
     similarity_rows,
 )
@@ -250,6 +251,7 @@ class RetrievalTestLoop(_RetrievalLoop, TestLoop):
         self.options = RetrievalTestOptions(**options)
         self._check_options()
         self._top: list[list[tuple[int, float]]] = []
+        self._ranks: list[int] = []
 
     def _see_block(self, gallery: Gallery, direction: int, scores: Tensor) -> None:
         if self.options.dump is None or direction != 0:
@@ -259,9 +261,12 @@ class RetrievalTestLoop(_RetrievalLoop, TestLoop):
         values, media = (part[:, :_DUMPED_MEDIA].tolist() for part in best)
         for row in map(zip, media, values):
             self._top.append([pair for pair in row if pair[1] > OUTSIDE_SHORTLIST])
+        start = len(self._ranks)
+        right = gallery.text_media[start : start + len(scores), None].tolist()
+        self._ranks += ranks_of_best_positives(scores, right).tolist()
 
     def _evaluate(self, gallery: Gallery) -> None:
-        self._top = []
+        self._top, self._ranks = [], []
         super()._evaluate(gallery)
         if self.options.dump is None or not is_main_process():
             return
@@ -270,6 +275,7 @@ class RetrievalTestLoop(_RetrievalLoop, TestLoop):
             "media": [{"id": medium.name, "path": medium.path} for medium in gallery.media],
             "positives": gallery.text_media.tolist(),
             "top": self._top,
+            "ranks": self._ranks,
             "skipped": [medium.path for medium in gallery.skipped],
         }
         atomic_write(self.options.dump, json.dumps(ranking, ensure_ascii=False, indent=1).encode())

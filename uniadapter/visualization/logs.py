@@ -1,0 +1,121 @@
+"""What a training has logged: the lines of MMEngine's ``vis_data`` as curves over iterations."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+_NO_VALUES = ("step", "iter", "epoch", "time", "data_time", "memory")
+
+
+@dataclass
+class Curve:
+    """Values of one key of a run, and the iterations that they belong to."""
+
+    iterations: list[int] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+
+
+def log_files(run: str | Path) -> list[Path]:
+    """The logs of a run, the oldest first.
+
+    Args:
+        run (str | Path): A folder that ``tools/train.py`` has written, one of its dated folders, or
+            a file of ``vis_data``.
+
+    Raises:
+        FileNotFoundError: If there is no such file or folder, or no log in it.
+    """
+    path = Path(run)
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise FileNotFoundError(f"{path} does not exist: name a run's folder (work_dirs/CONFIG).")
+    # Every start of a training has a dated folder with the same lines in two files.
+    found = sorted(path.glob("**/vis_data/scalars.json"), key=lambda f: f.parent.parent.name)
+    if not found and path.name == "vis_data":
+        found = sorted(path.glob("scalars.json"))
+    if not found:
+        raise FileNotFoundError(
+            f"{path} has no vis_data/scalars.json: it is no folder of a training, or none of its "
+            "iterations was logged (default_hooks.logger.interval)."
+        )
+    return found
+
+
+def _lines_of(path: Path) -> list[dict[str, Any]]:
+    rows = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    found = []
+    for number, row in enumerate(rows, 1):
+        if not row.strip():
+            continue
+        try:
+            line = json.loads(row)
+        except json.JSONDecodeError as error:
+            if number == len(rows):
+                # A training that was killed while it wrote.
+                break
+            raise ValueError(f"{path}, line {number} is no JSON: {error}") from error
+        if not isinstance(line, dict):
+            raise ValueError(
+                f"{path}, line {number} is no JSON object: it is no log of MMEngine's."
+            )
+        found.append(line)
+    return found
+
+
+def read_curves(run: str | Path) -> dict[str, Curve]:
+    """Losses, learning rates and metrics of a run by their names in the log.
+
+    A training that was resumed has several logs: what a later one has computed again takes the
+    place of what was there. A validation belongs to the last logged iteration before it.
+
+    Args:
+        run (str | Path): See :func:`log_files`.
+
+    Returns:
+        dict: Curves by key.
+
+    Raises:
+        FileNotFoundError: See :func:`log_files`.
+        ValueError: If a file is no log, or no iteration of a training is in it.
+    """
+    curves: dict[str, Curve] = {}
+    files, trained = log_files(run), False
+    for path in files:
+        lines = _lines_of(path)
+        starts = [int(line["iter"]) for line in lines if isinstance(line.get("iter"), int)]
+        if not starts:
+            # A test's figures, in a folder of their own.
+            continue
+        trained = True
+        for curve in curves.values():
+            _cut(curve, starts[0])
+        _append(curves, lines)
+    if not trained:
+        raise ValueError(
+            f"{', '.join(map(str, files))}: no iteration of a training was logged "
+            "(default_hooks.logger.interval iterations make a line)."
+        )
+    return {key: curve for key, curve in curves.items() if curve.values}
+
+
+def _cut(curve: Curve, start: int) -> None:
+    kept = sum(iteration < start for iteration in curve.iterations)
+    del curve.iterations[kept:], curve.values[kept:]
+
+
+def _append(curves: dict[str, Curve], lines: Iterable[dict[str, Any]]) -> None:
+    at = 0
+    for line in lines:
+        at = line.get("iter", at)
+        for key, value in line.items():
+            if key in _NO_VALUES or isinstance(value, bool) or not isinstance(value, int | float):
+                continue
+            curve = curves.setdefault(key, Curve())
+            curve.iterations.append(at)
+            curve.values.append(float(value) if math.isfinite(value) else math.nan)
