@@ -38,7 +38,7 @@ def _describe(model: Any) -> dict[str, Any]:
 def save_adapter(
     model: nn.Module, folder: str | Path, values: Mapping[str, torch.Tensor] | None = None
 ) -> Path:
-    """Write the trained tensors and a JSON that says what they are.
+    """Write the trained tensors, statistics of batch norms among them, and a JSON about them.
 
     Args:
         model (VisionLanguageModel): The model.
@@ -63,7 +63,7 @@ def save_adapter(
         **_describe(model),
         "backbone_sha256": backbone_fingerprint(model),
         "frozen_heads_sha256": heads_fingerprint(model),
-        "parameters": sum(tensor.numel() for tensor in state.values()),
+        "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "extras": model.adapter_extras(),  # type: ignore[operator]
     }
     atomic_write(folder / WEIGHTS_NAME, save(state))

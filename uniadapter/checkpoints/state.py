@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 #: Beginnings of the names of what training alone needs: averages, queue and counter of steps.
 TRAINING_STATE = ("ema.", "queue.", "step")
@@ -18,7 +19,7 @@ def digest_frozen(parts: Mapping[str, nn.Module]) -> str:
     """SHA-256 over what is not trained of modules, but for position embeddings."""
     digest = hashlib.sha256()
     for prefix, part in sorted(parts.items()):
-        trained = {name for name, p in part.named_parameters() if p.requires_grad}
+        trained = set(trained_state_dict(part))
         for name, tensor in sorted(part.state_dict().items()):
             if name == "pos_embed" or name in trained:
                 continue
@@ -47,15 +48,32 @@ def weight_names(model: Any) -> set[str]:
 
 
 def trained_state_dict(model: nn.Module) -> dict[str, torch.Tensor]:
-    """The trained tensors by their canonical name, tied ones once, detached."""
-    return {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
+    """What training changes by its canonical name, tied tensors once, detached.
+
+    The trained parameters, and the statistics of batch norms that are trained.
+    """
+    found = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
+    return {**found, **_statistics(model)}
+
+
+def _statistics(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Running statistics of the batch norms that have a trained parameter."""
+    found = {}
+    for path, module in model.named_modules():
+        if not isinstance(module, _BatchNorm) or not any(
+            p.requires_grad for p in module.parameters(recurse=False)
+        ):
+            continue
+        found.update({f"{path}.{n}": b for n, b in module.named_buffers(recurse=False)})
+    return found
 
 
 def backbone_fingerprint(model: nn.Module) -> str:
     """SHA-256 over the towers' tensors, independent of device and of the image size.
 
     Position embeddings of the visual tower are left out: they are interpolated to the image size.
-    So is what is trained of the towers (a language-model head): training must not change it.
+    So is what is trained of the towers (a language-model head, statistics of trained batch norms):
+    training must not change it.
 
     Args:
         model (VisionLanguageModel): The model.

@@ -19,9 +19,12 @@ from .backbones import (
     Beit3Vision,
     BertDecoder,
     BertModel,
+    BertText,
     BlipViT,
     ClipText,
     ClipVisual,
+    ConvTower,
+    ResNetVisual,
 )
 from .build import build_model
 from .clip_tokenizer import ClipTokenizer
@@ -33,8 +36,9 @@ from .heads import (
     LanguageModelHead,
     MatchingHead,
     MomentumContrastHead,
+    PooledHingeHead,
 )
-from .necks import FrameAwareAttention, MeanPooling
+from .necks import FrameAwareAttention, GeneralizedPooling, MeanPooling, TokenMeanPooling
 from .sentencepiece_tokenizer import SentencePieceTokenizer
 from .tasks import (
     BlipPretrainModel,
@@ -42,6 +46,7 @@ from .tasks import (
     RetrievalModel,
     VisionLanguageModel,
     VQAModel,
+    VseModel,
 )
 from .tokenizer import BertTokenizer
 
@@ -55,6 +60,7 @@ __all__ = [
     "Beit3Vision",
     "BertDecoder",
     "BertModel",
+    "BertText",
     "BertTokenizer",
     "BitFit",
     "BlipPretrainModel",
@@ -64,7 +70,9 @@ __all__ = [
     "ClipText",
     "ClipTokenizer",
     "ClipVisual",
+    "ConvTower",
     "FrameAwareAttention",
+    "GeneralizedPooling",
     "HingeContrastHead",
     "LanguageModelHead",
     "Ladder",
@@ -74,13 +82,17 @@ __all__ = [
     "MomentumContrastHead",
     "MultimodalDataPreprocessor",
     "PeftAdapter",
+    "PooledHingeHead",
     "Prompt",
+    "ResNetVisual",
     "RetrievalModel",
     "STAdapter",
     "SentencePieceTokenizer",
+    "TokenMeanPooling",
     "UniAdapter",
     "UniPT",
     "VQAModel",
     "VisionLanguageModel",
+    "VseModel",
     "build_model",
 ]

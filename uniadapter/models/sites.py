@@ -94,6 +94,9 @@ class Places:
         enabled (bool): Whether the adapter acts; see :func:`disabled`.
         embeddings (dict): Widths of what the task compares, by role.
         frozen (set): Roles whose states nothing reads but what is frozen.
+        pooled (dict): Widths of what the task pools from all tokens of a role and compares. What
+            takes the place of the role's run may give tokens of that width.
+        maps (set): Roles whose layers leave maps (B, C, H, W) behind, each of a size of its own.
     """
 
     slots: dict[str, dict[int, Slot]] = field(default_factory=dict)
@@ -103,6 +106,8 @@ class Places:
     enabled: bool = True
     embeddings: dict[str, int] = field(default_factory=dict)
     frozen: set[str] = field(default_factory=set)
+    pooled: dict[str, int] = field(default_factory=dict)
+    maps: set[str] = field(default_factory=set)
 
     def add(self, role: str, layers: Iterable[tuple[int, LayerSites]]) -> None:
         """Add the sites of a role.

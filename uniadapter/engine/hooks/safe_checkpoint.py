@@ -17,7 +17,11 @@ from torch import nn
 
 from uniadapter.checkpoints.adapter import save_adapter
 from uniadapter.checkpoints.former_names import drop_obsolete, rename_checkpoint
-from uniadapter.checkpoints.state import backbone_fingerprint, check_fingerprint
+from uniadapter.checkpoints.state import (
+    backbone_fingerprint,
+    check_fingerprint,
+    trained_state_dict,
+)
 from uniadapter.engine.runner.finite import check_losses, check_weights
 from uniadapter.engine.runner.optimizer_state import match_optimizer, optimizer_names
 from uniadapter.engine.runner.position import restore_gradients, take_position
@@ -190,8 +194,7 @@ class SafeCheckpointHook(CheckpointHook):
         """
         model = _unwrap(runner.model)
         # Another hook may have put averages in the place of the weights: export what is saved.
-        trained = [name for name, p in model.named_parameters() if p.requires_grad]
-        self._saved = {name: checkpoint["state_dict"][name] for name in trained}
+        self._saved = {name: checkpoint["state_dict"][name] for name in trained_state_dict(model)}
         left_out = _restored_by_pretrained(model)
         checkpoint["meta"]["left_out"] = left_out
         if hasattr(model, "adapter_extras"):

@@ -95,6 +95,10 @@ class Adapter(nn.Module):
     #: projects it stays frozen.
     embedded: tuple[str, ...] = ()
 
+    #: Those among :attr:`tapped` whose states come in the width that the task pools and compares
+    #: (``places.pooled``), so that the task projects them no more.
+    pooled: tuple[str, ...] = ()
+
     #: Whether taps are read with the towers' dropout on while the model trains.
     tower_dropout: bool = False
 

@@ -2,10 +2,12 @@
 
 from .adapted import AdaptedBackbone
 from .beit3 import Beit3Text, Beit3Vision
-from .bert import BertDecoder, BertModel
+from .bert import BertDecoder, BertModel, BertText
 from .charts import Chart, Place
 from .clip import ClipText, ClipVisual
+from .conv import ConvTower
 from .hosted import HostedTower
+from .resnet import ResNetVisual
 from .vit import BlipViT
 
 __all__ = [
@@ -14,10 +16,13 @@ __all__ = [
     "Beit3Vision",
     "BertDecoder",
     "BertModel",
+    "BertText",
     "BlipViT",
     "Chart",
     "ClipText",
     "ClipVisual",
+    "ConvTower",
     "HostedTower",
     "Place",
+    "ResNetVisual",
 ]

@@ -77,6 +77,8 @@ class AdaptedBackbone(BaseModule):
         found = source.sites()
         self._places.add(role, found)
         hosted = None if self._tower is None else self._tower.chart
+        if hosted is not None and hosted.channels_first:
+            self._places.maps.add(role)
         numbers = [index for index, _ in found]
         self._places.add_linears(role, linear_sites(self.backbone, role, numbers, hosted))
         self._places.towers["backbone"] = self.backbone

@@ -6,6 +6,7 @@ from .contrast import BatchContrastHead, ContrastHead, MomentumContrastHead
 from .hinge import HingeContrastHead
 from .itc import FeatureQueue, contrastive_loss
 from .matching import MatchBatch, MatchingHead, Pairs, draw_negatives, draw_pairs
+from .pooled import PooledHingeHead
 from .words import LanguageModelHead, decoder_loss, language_model_loss
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "MatchingHead",
     "MomentumContrastHead",
     "Pairs",
+    "PooledHingeHead",
     "contrastive_loss",
     "decoder_loss",
     "draw_negatives",

@@ -1,6 +1,6 @@
-"""Parts without parameters between towers and heads: how frames become a video."""
+"""Parts between towers and heads: how frames become a video, and tokens an embedding."""
 
 from .frame_attention import FrameAwareAttention
-from .pooling import MeanPooling
+from .pooling import GeneralizedPooling, MeanPooling, TokenMeanPooling
 
-__all__ = ["FrameAwareAttention", "MeanPooling"]
+__all__ = ["FrameAwareAttention", "GeneralizedPooling", "MeanPooling", "TokenMeanPooling"]

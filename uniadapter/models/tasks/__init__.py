@@ -5,6 +5,7 @@ from .caption import CaptionModel
 from .pretrain import BlipPretrainModel
 from .retrieval import RetrievalModel
 from .vqa import VQAModel
+from .vse import VseModel
 
 __all__ = [
     "BlipPretrainModel",
@@ -12,4 +13,5 @@ __all__ = [
     "RetrievalModel",
     "VQAModel",
     "VisionLanguageModel",
+    "VseModel",
 ]

@@ -159,6 +159,8 @@ class VisionLanguageModel(BaseModel):
         for role in self.roles():
             tower = self._player(role)
             places.add(role, found := tower.sites(role))
+            if getattr(tower, "maps", False):
+                places.maps.add(role)
             body: Any = decoder if role == "decoder" else tower
             places.add_linears(role, linear_sites(body, role, [index for index, _ in found]))
             if role in ("fusion", "decoder"):

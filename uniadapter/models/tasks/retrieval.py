@@ -50,6 +50,8 @@ class RetrievalModel(EmbeddingTerms, MatchingModel):
 
     text: BertModel
     keyword_options = HEAD_OPTIONS
+    #: Whether the visual tower's first token stands for the whole image.
+    reads_first = True
 
     def __init__(
         self,
@@ -67,6 +69,11 @@ class RetrievalModel(EmbeddingTerms, MatchingModel):
         self.matches = "matching" in heads
         self.embed_dim = option_value(heads["contrast"], "embed_dim")
         super().__init__(visual=visual, text=text, adapter=adapter, **kwargs)
+        if self.reads_first and not getattr(self.visual, "class_token", True):
+            raise ValueError(
+                f"{type(self.visual).__name__} has no token that stands for an image: set "
+                "model.type='VseModel', which pools all of them."
+            )
         if self.matches and self.text.encoder_width != self.visual.embed_dims:
             raise ValueError(
                 f"text.encoder_width={self.text.encoder_width} must be the visual tower's width "
@@ -76,11 +83,9 @@ class RetrievalModel(EmbeddingTerms, MatchingModel):
             pfa, self.visual.embed_dims, self.text.hidden_size, self.matches
         )
         self.pooling = MeanPooling()
-        text_dim = {"text_dim": self.text.hidden_size}
-        widths = {"contrast": {"visual_dim": self.visual.embed_dims, **text_dim}}
+        arguments = self.head_arguments()
         for role, config in heads.items():
-            head = MODELS.build(config, default_args=widths.get(role, text_dim))
-            self.adopt_head(role, head)
+            self.adopt_head(role, MODELS.build(config, default_args=arguments[role]))
         self.dec_token_id, self.enc_token_id = self._special_ids()
         self.finish()
         head = self.contrast
@@ -116,6 +121,12 @@ class RetrievalModel(EmbeddingTerms, MatchingModel):
         """Images, texts, and, with a matching head, texts that read images."""
         written = ("decoder",) if self.decoder is not None else ()
         return ("visual", "text", *(("fusion",) if self.matches else ()), *written)
+
+    def head_arguments(self) -> dict[str, dict[str, Any]]:
+        """What each head is told of the model when it is built."""
+        text_dim = {"text_dim": self.text.hidden_size}
+        contrast = {"visual_dim": self.visual.embed_dims, **text_dim}
+        return {"contrast": contrast, "matching": text_dim}
 
     def places(self) -> Places:
         """As the base class, with the embeddings."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -39,6 +39,9 @@ class Beside(SideNet):
             taps (Taps): The states of the run.
         """
         states = [taps.hidden[index] for index in self.chosen]
+        if self.reduce is not None:
+            # Maps, the last stage's own in the place of its tokens.
+            return self([*states, taps.hidden[-1]])
         if self.guide == "last":
             return self([*states, guide], mask=taps.mask)
         index = self.residual == "index" and taps.place is not None
@@ -53,19 +56,25 @@ class UniPT(Adapter):
       is the frozen projected embedding z of a frame or a text, R_i the token that stands for it,
       and ``U(relu(F))`` is added to z. The projections stay frozen, else z would move under the
       side network.
+    - Where a task compares what it pools from all tokens (VSE-infinity's): in place of both towers'
+      states, which come in the width that is compared. The VSE form, guided by the last layer.
     - In place of the states of texts that have read a medium (matching, questions), or, where a
       model has none and compares nothing, of the visual tower's (captions, other backbones): the
       CLIP-ViL form, guided by what the tower gave. In front of a frozen decoder its gradients go
       through that decoder, and no further.
 
+    Beside a convolution network, whose layers are stages and leave maps, the form is that of VSE's
+    image side: maps are brought to the last one's grid first, and norms are batch norms.
+
     Args:
         places (Places): The model's sites.
         side_dim (int, optional): Side width h beside embeddings. Defaults to None: the embedding's.
-        reduction (int): In place of states the side width is their width / ``reduction``. Defaults
+        reduction (int): In place of states the side width is the output's / ``reduction``. Defaults
             to 2.
-        taps (list[int] | str, optional): Layers that are read, such as ``'0,2-12'``, 0 being the
-            embedding; in place of states the last one is the guide and does not count. Defaults to
-            None: all.
+        taps (list[int] | str | dict, optional): Layers that are read, such as ``'0,2-12'``, 0 being
+            the embedding; in place of states the last one is the guide and does not count. A dict
+            has them by role, such as ``dict(text='0,4,8')``, all of a role that it lacks. A
+            convolution network has its stages from 1. Defaults to None: all.
         confidence (str): ``'gate'``, or ``'uniform'``: all taps count alike. A single tap has no
             gate.
         identity (bool): Add the residual R_i. Defaults to True; False is an ablation.
@@ -84,7 +93,7 @@ class UniPT(Adapter):
         places: Places,
         side_dim: int | None = None,
         reduction: int = 2,
-        taps: Iterable[int] | str | None = None,
+        taps: Iterable[int] | str | Mapping[str, Iterable[int] | str | None] | None = None,
         confidence: str = "gate",
         identity: bool = True,
         start: str = "auto",
@@ -93,7 +102,7 @@ class UniPT(Adapter):
         options = {
             "side_dim": side_dim,
             "reduction": reduction,
-            "taps": taps if taps is None or isinstance(taps, str) else list(taps),
+            "taps": _plain(taps),
             "confidence": confidence,
             "identity": identity,
             "start": start,
@@ -112,10 +121,16 @@ class UniPT(Adapter):
                 f"adapter.side_dim={side_dim} is the width beside embeddings, of which this model "
                 "has none: set adapter.reduction."
             )
-        replaced = [role for role in roles if role == "fusion"]
+        self.pooled = tuple(role for role in roles if role in places.pooled)
+        replaced = [*self.pooled, *(role for role in roles if role == "fusion")]
         if not (replaced or self.embedded):
             replaced = roles[:1]
         self.tapped = (*self.embedded, *replaced)
+        if isinstance(taps, Mapping) and set(taps) - set(self.tapped):
+            raise ValueError(
+                f"adapter.taps={self.options['taps']!r}: the roles that are read are "
+                f"{list(self.tapped)}."
+            )
         self.tower_dropout = tower_dropout
         # Taps of an embedded role's run, until its term is asked for.
         self._left: dict[str, Taps] = {}
@@ -127,11 +142,11 @@ class UniPT(Adapter):
 
     def _beside_embedding(self, role: str) -> Beside:
         """The CLIP4Clip form; the head adds the term to its embedding."""
-        dim, widths = self.places.embeddings[role], self.places.widths(role)
-        chosen = parse_layers(self.options["taps"], len(widths), "adapter.taps", lowest=0)
+        dim = self.places.embeddings[role]
+        chosen = self._chosen(role, self.options["taps"])
         options = {
             **PRESETS["clip4clip_image"],
-            **self._common(chosen, widths),
+            **self._common(role, chosen),
             "guide_dim": dim,
             "out_dim": dim,
             "side_dim": self.options["side_dim"] or dim,
@@ -143,28 +158,34 @@ class UniPT(Adapter):
         return Beside(chosen, **options)
 
     def _in_place(self, role: str) -> Beside:
-        """The CLIP-ViL form; what the last layer gave is the guide, not a tap."""
+        """The CLIP-ViL or VSE form; what the last layer gave is the guide, not a tap."""
         widths = self.places.widths(role)
-        chosen = parse_layers(self.options["taps"], len(widths), "adapter.taps", lowest=0)
-        chosen = [tap for tap in chosen if tap < len(widths)]
+        width = self.places.pooled.get(role, widths[-1])
+        chosen = [tap for tap in self._chosen(role, self.options["taps"]) if tap < len(widths)]
         if not chosen:
             raise ValueError(
                 f"adapter.taps={self.options['taps']!r} leaves no tap beside the guide, the last "
-                "layer: name one of the layers before."
+                f"layer of {role}: name one of the layers before."
             )
-        side_dim, rest = divmod(widths[-1], self.options["reduction"])
+        side_dim, rest = divmod(width, self.options["reduction"])
         if rest:
             raise ValueError(
                 f"adapter.reduction={self.options['reduction']} does not divide the width "
-                f"{widths[-1]} of the states."
+                f"{width} of the states."
             )
         start = self.options["start"]
         keeps = start == "frozen" or (start == "auto" and role in self.places.frozen)
+        if keeps and width != widths[-1]:
+            raise ValueError(
+                f"adapter.start={start!r} adds to the frozen states of {role}, {widths[-1]} wide, "
+                f"and those that are compared are {width} wide: leave it at 'auto'."
+            )
+        form = "vse_text" if role in self.places.pooled else "clip_vil"
         options = {
-            **PRESETS["clip_vil"],
-            **self._common(chosen, widths),
+            **PRESETS["vse_image" if role in self.places.maps else form],
+            **self._common(role, chosen),
             "guide_dim": widths[-1],
-            "out_dim": widths[-1],
+            "out_dim": width,
             "side_dim": side_dim,
             "residual": "identity" if self.options["identity"] else "none",
             "out_residual": keeps,
@@ -172,7 +193,14 @@ class UniPT(Adapter):
         }
         return Beside(chosen, **options)
 
-    def _common(self, chosen: list[int], widths: list[int]) -> dict[str, Any]:
+    def _chosen(self, role: str, taps: Any) -> list[int]:
+        """Numbers of the taps of a role, 0 being the embedding, which stages of maps have not."""
+        taps = taps.get(role) if isinstance(taps, Mapping) else taps
+        lowest, depth = int(role in self.places.maps), len(self.places.widths(role))
+        return [tap + lowest for tap in parse_layers(taps, depth, "adapter.taps", lowest)]
+
+    def _common(self, role: str, chosen: list[int]) -> dict[str, Any]:
+        widths = self.places.widths(role)
         states = [widths[0], *widths]
         return {
             "in_dims": [states[tap] for tap in chosen],
@@ -197,6 +225,12 @@ class UniPT(Adapter):
         """Taps as their numbers; see :meth:`Adapter.normalise`."""
         value = super().normalise(option, value)
         if option == "taps":
-            depths = [len(self.places.widths(role)) for role in self.tapped]
-            return [parse_layers(value, depth, "adapter.taps", lowest=0) for depth in depths]
+            return [self._chosen(role, value) for role in self.tapped]
         return value
+
+
+def _plain(taps: Any) -> Any:
+    """Taps as a file keeps them."""
+    if isinstance(taps, Mapping):
+        return {role: _plain(chosen) for role, chosen in taps.items()}
+    return taps if taps is None or isinstance(taps, str) else list(taps)

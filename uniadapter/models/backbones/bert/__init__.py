@@ -2,5 +2,6 @@
 
 from .decoder import BertDecoder
 from .encoder import BertModel
+from .text import BertText
 
-__all__ = ["BertDecoder", "BertModel"]
+__all__ = ["BertDecoder", "BertModel", "BertText"]

@@ -68,7 +68,7 @@ class BertModel(nn.Module):
             raise ValueError(
                 f"text.hidden_size={hidden_size} is no multiple of text.num_heads={num_heads}."
             )
-        if not 0 <= fusion_layer < num_layers:
+        if not 0 <= fusion_layer < num_layers + ("fusion" not in self.roles):
             raise ValueError(
                 f"text.fusion_layer={fusion_layer} must be one of the layers, 0 to "
                 f"{num_layers - 1}: those before it run texts alone."
