@@ -1,0 +1,1 @@
+"""Parts of run.py: the rows of the paper's tables on the embedded data, run and shown."""

@@ -1,0 +1,144 @@
+"""Every row of the paper's tables on the embedded data: train, test, write tables and figures.
+
+    python tools/study/run.py                                # all rows, three seeds; resumes
+    python tools/study/run.py --rows 'retrieval/sharing_*' --seeds 0 1 2 --jobs 2
+    python tools/study/run.py --stage rates --shard 0/8      # one of 8 machines or array jobs ...
+    python tools/study/run.py --stage rows --shard 0/8       # ... once all rates are there
+    python tools/study/run.py --print retrieval/lora_r512 > lora.py
+    python tools/study/run.py list                           # rows, and what is finished
+    python tools/study/run.py tables                         # docs/study.md, from the results
+    python tools/study/run.py figures                        # docs/images/study_*.png
+
+A result is a small JSON file in docs/study/results, bound to its config and the data; a trial that
+has a valid one is not run again. Each trial is a process with one thread. A row that fails is
+reported, the others go on, and the exit code is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import torch
+
+from tools.study.frames import preload
+from tools.study.plan import Job, plan, share
+from tools.study.pool import Failure, run_jobs
+from tools.study.results import Store
+from tools.study.rows import ROWS, Row, find, matching
+from tools.study.train import train_and_test
+from tools.study.trials import RATES, ROOT, Setting, Trial, config_of, read_facts
+
+ACTIONS = ("run", "list", "tables", "figures")
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="The paper's tables on the embedded data.")
+    parser.add_argument("action", nargs="?", choices=ACTIONS, default="run")
+    parser.add_argument(
+        "--rows", nargs="+", metavar="PATTERN", help="rows, such as 'retrieval/*' (all)"
+    )
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--jobs", type=int, default=1, help="trials at the same time")
+    parser.add_argument(
+        "--stage", choices=("all", "rates", "rows"), default="all", help="rates: only their choice"
+    )
+    parser.add_argument("--shard", metavar="I/N", help="part I of N of the trials, from 0")
+    parser.add_argument("--print", metavar="ROW", help="print the config of a row and stop")
+    parser.add_argument("--rate", type=float, help="learning rate of --print (its family's)")
+    parser.add_argument("--steps", type=int, help="training steps instead of the budget's")
+    parser.add_argument("--world", default="data/toy_world", help="folder of the embedded data")
+    parser.add_argument("--results", default="docs/study/results", help="folder of the results")
+    parser.add_argument("--work-dir", default="work_dirs/study", help="folder of the logs")
+    args = parser.parse_args(argv)
+    if args.jobs < 1 or (args.steps is not None and args.steps < 1):
+        parser.error("--jobs and --steps must be at least 1")
+    if min(args.seeds) < 0 or len(set(args.seeds)) != len(args.seeds):
+        parser.error("--seeds: different numbers from 0")
+    return args
+
+
+def chosen_rows(args: argparse.Namespace) -> list[Row]:
+    """The rows of the command line, in the order of the study."""
+    if not args.rows:
+        return list(ROWS)
+    found = {row for pattern in args.rows for row in matching(pattern)}
+    return [row for row in ROWS if row in found]
+
+
+def chosen_jobs(args: argparse.Namespace) -> list[Job]:
+    """What the command line asks for.
+
+    Raises:
+        ValueError: If there is no such part.
+    """
+    jobs = plan(chosen_rows(args), args.seeds)
+    if args.stage != "all":
+        jobs = [job for job in jobs if (job.rate is not None) == (args.stage == "rates")]
+    if args.shard is None:
+        return jobs
+    index, _, count = args.shard.partition("/")
+    if not (index.isdecimal() and count.isdecimal()):
+        raise ValueError(f"--shard {args.shard}: a part is written I/N, such as 0/8.")
+    return share(jobs, int(index), int(count))
+
+
+def run(args: argparse.Namespace, store: Store) -> list[Failure]:
+    """Run the jobs; the clips are decoded once, for all of them."""
+    jobs = chosen_jobs(args)
+    read_facts(store.setting.world / "world.json")
+    torch.set_num_threads(1)
+    size = preload(store.setting.world / "msrvtt/videos", 48)
+    print(f"{len(jobs)} trials, {size / 2**20:.0f} MiB of clips", flush=True)
+    return run_jobs(jobs, store, train_and_test, args.jobs, (ROOT / args.work_dir).resolve())
+
+
+def print_config(args: argparse.Namespace, store: Store) -> None:
+    """Print a row's config with the first of the seeds."""
+    row = find(args.print)
+    rate = args.rate or store.chosen_rate(row)
+    if rate is None:
+        raise ValueError(f"{row.key}: its family's rate is not chosen yet, name one with --rate.")
+    cfg = config_of(Trial(row, args.seeds[0], rate), store.setting)
+    print(f"# Made by `python tools/study/run.py --print {row.key}`.\n{cfg.dump()}")
+
+
+def print_list(args: argparse.Namespace, store: Store) -> None:
+    """Print the rows with the seeds that are finished, and the rates."""
+    for row in chosen_rows(args):
+        done = ", ".join(map(str, store.of_row(row, args.seeds))) or "none"
+        rate = store.chosen_rate(row)
+        tried = len(store.rate_results(row))
+        chosen = f"lr {rate:g}" if rate is not None else f"{tried} of {len(RATES)} rates tried"
+        print(f"{row.key:45} {row.family:14} {chosen:22} seeds done: {done}")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Do what the command line says."""
+    args = parse_args(argv)
+    store = Store(
+        (ROOT / args.results).resolve(), Setting((ROOT / args.world).resolve(), args.steps)
+    )
+    try:
+        if args.print:
+            print_config(args, store)
+        elif args.action == "list":
+            print_list(args, store)
+        else:
+            failures = run(args, store)
+            if failures:
+                lines = "\n".join(f"  {one.job}: {one.reason}" for one in failures)
+                sys.exit(f"error: {len(failures)} trials have no result:\n{lines}")
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped: finished trials are kept, the same command goes on with the others")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,218 @@
+"""A trial: a row, a seed and a learning rate; its config and what its result depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from tools.study.rows import Row
+from tools.study.scale import apply
+from uniadapter.utils.config import load_config
+
+ROOT = Path(__file__).resolve().parents[2]
+#: Every family of methods tries these and no others.
+RATES = (3e-4, 1e-3, 3e-3, 1e-2)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What all rows of a task get.
+
+    Attributes:
+        base: Config of the small UniAdapter on the task.
+        steps: Training steps.
+        batch: Samples a step.
+        frames: Frames of a clip, in training and in tests.
+        warmup: Steps in which the rate rises linearly; a cosine to 0 follows.
+        points: Tests on the held-out split during training, of rows with a curve.
+        measure: The measure on the held-out split that chooses learning rates.
+        data: Files that say what the data are, in the world's folder.
+    """
+
+    base: str
+    steps: int
+    batch: int
+    frames: int
+    warmup: int
+    points: int
+    measure: str
+    data: tuple[str, ...]
+
+
+BUDGETS = {
+    "retrieval": Budget(
+        base="configs/tiny/msrvtt_r32.py",
+        steps=200,
+        batch=16,
+        frames=4,
+        warmup=20,
+        points=5,
+        measure="t2v/RMean",
+        data=("world.json",),
+    ),
+    "videoqa": Budget(
+        base="configs/tiny/msrvttqa_r32.py",
+        steps=250,
+        batch=16,
+        frames=4,
+        warmup=25,
+        points=5,
+        measure="accuracy",
+        data=("world.json", "msrvtt_qa/part.json"),
+    ),
+}
+#: Of the training videos, the share that is held out to choose learning rates; MSRVTT-QA's twin
+#: comes with such a split, of the same videos.
+HELD_OUT = 0.1
+_SHORTLIST = 32
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A row with a seed and a learning rate."""
+
+    row: Row
+    seed: int
+    rate: float
+
+    def file(self, results: Path) -> Path:
+        """Where its result is written."""
+        return results / self.row.task / self.row.name / f"seed{self.seed}_lr{self.rate:g}.json"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a user may change for all trials.
+
+    Attributes:
+        world: Folder of the embedded data.
+        steps: Training steps instead of the budget's.
+    """
+
+    world: Path = ROOT / "data/toy_world"
+    steps: int | None = None
+
+    def budget(self, task: str) -> Budget:
+        """The budget of a task."""
+        budget = BUDGETS[task]
+        if self.steps is None:
+            return budget
+        warmup = min(budget.warmup, self.steps // 2)
+        points = min(budget.points, self.steps)
+        return replace(budget, steps=self.steps, warmup=warmup, points=points)
+
+
+def config_of(trial: Trial, setting: Setting) -> Config:
+    """The config of a trial, which tools/train.py and tools/test.py run as well.
+
+    Raises:
+        FileNotFoundError: When the data is not there.
+    """
+    budget = setting.budget(trial.row.task)
+    cfg = _base(budget.base)
+    apply(cfg.model, _leaf_model(trial.row.leaf))
+    cfg.optim_wrapper.optimizer.lr = trial.rate
+    cfg.optim_wrapper.clip_grad = dict(max_norm=1.0)
+    cfg.param_scheduler = _schedule(budget)
+    each = budget.steps // budget.points if trial.row.curve else budget.steps
+    cfg.train_cfg = dict(by_epoch=False, max_iters=budget.steps, val_interval=each)
+    cfg.log_processor = dict(by_epoch=False)
+    cfg.randomness = dict(seed=trial.seed)
+    cfg.default_hooks.checkpoint.update(by_epoch=False, interval=budget.steps)
+    cfg.train_dataloader.batch_size = budget.batch
+    for split in ("train", "val", "test"):
+        cfg[f"{split}_dataloader"].dataset.pipeline[0].num_frames = budget.frames
+    _SPLITS[trial.row.task](cfg, setting.world)
+    return cfg
+
+
+@cache
+def _read(path: str) -> Config:
+    return load_config(str(ROOT / path))
+
+
+def _base(path: str) -> Config:
+    return Config(_read(path).to_dict())
+
+
+def _leaf_model(leaf: str) -> dict[str, Any]:
+    return _read(f"configs/{leaf}.py").to_dict()["model"]
+
+
+def _schedule(budget: Budget) -> list[dict[str, Any]]:
+    warmup, steps = budget.warmup, budget.steps
+    cosine = dict(
+        type="CosineAnnealingLR", eta_min=0.0, by_epoch=False, begin=warmup, T_max=steps - warmup
+    )
+    rise = dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=warmup)
+    return [rise, cosine] if warmup else [cosine]
+
+
+def _split_retrieval(cfg: Config, world: Path) -> None:
+    """Hold out the last training videos; averages and soft targets as fast as the training."""
+    options = read_facts(world / "world.json")["options"]
+    videos, captions = options["train_videos"], options["captions"]
+    kept = videos - max(1, round(videos * HELD_OUT))
+    train = cfg.train_dataloader.dataset
+    cfg.val_dataloader = _copy(cfg.val_dataloader)
+    val = cfg.val_dataloader.dataset
+    val.update(ann_file=train.ann_file, split_file=train.split_file)
+    # A training item is a caption, a test item a video with all of its captions.
+    train.indices, val.indices = kept * captions, list(range(kept, videos))
+    for split in ("train", "val", "test"):
+        cfg[f"{split}_dataloader"].dataset.data_root = f"{_shown(world)}/msrvtt/"
+    cfg.val_cfg.k_test = min(_SHORTLIST, videos - kept)
+    cfg.test_cfg.k_test = min(_SHORTLIST, options["test_videos"])
+    cfg.model.momentum = 0.95
+    cfg.custom_hooks = [dict(type="AlphaRampHook", epochs=0.1)]
+
+
+def _split_videoqa(cfg: Config, world: Path) -> None:
+    for split in ("train", "val", "test"):
+        cfg[f"{split}_dataloader"].dataset.data_root = f"{_shown(world)}/msrvtt_qa/"
+    cfg.model.answer_list = f"{_shown(world)}/msrvtt_qa/answer_list.json"
+
+
+_SPLITS = {"retrieval": _split_retrieval, "videoqa": _split_videoqa}
+
+
+def _copy(node: Any) -> Any:
+    return Config(dict(it=node.to_dict())).it
+
+
+def _shown(world: Path) -> str:
+    """The world's folder as the configs of the repository name it, where it is in there."""
+    return str(world.relative_to(ROOT)) if world.is_relative_to(ROOT) else str(world)
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """A JSON file of the data.
+
+    Raises:
+        FileNotFoundError: When it is not there; the message says how to draw the data.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} does not exist: `python tools/dataset_converters/make_toy_world.py --parts "
+            "msrvtt_qa` draws the embedded data."
+        )
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def fingerprints(cfg: Config, task: str, setting: Setting) -> dict[str, str]:
+    """What a result depends on: the config, and the data with the backbone.
+
+    Where the data lie, and what only speeds a run up, does not count.
+    """
+    text = json.dumps(cfg.to_dict(), sort_keys=True).replace(_shown(setting.world), "WORLD")
+    data = hashlib.sha256((ROOT / cfg.model.pretrained).read_bytes())
+    for name in setting.budget(task).data:
+        facts = read_facts(setting.world / name)
+        data.update(json.dumps(facts, sort_keys=True).encode())
+    return {"config": hashlib.sha256(text.encode()).hexdigest(), "data": data.hexdigest()}
