@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pprint import pformat
 
 import pytest
 
 from tests.helpers import load_tool, run_tool, tiny_retrieval_cfg
+from uniadapter.models.fast import FastPaths
 
 tool = load_tool("analysis_tools/benchmark_train.py")
 # Importable once the tool has put its folder on the path.
@@ -192,3 +194,32 @@ def test_a_profile_needs_rows(capsys):
     with pytest.raises(SystemExit):
         tool.main(["--rows", "image", "--compile"])
     assert "--compile needs a config" in capsys.readouterr().err
+
+
+def test_fast_paths_are_switched_one_by_one(config, monkeypatch, capsys):
+    ran = []
+
+    def alone(variant, steps, warmup, threads, shares):
+        ran.append(variant)
+        return tool.measure_alone(variant, steps, warmup, shares and len(ran) == 1)
+
+    monkeypatch.setattr("train_bench.switches.measure_apart", alone)
+    monkeypatch.setattr(tool.torch, "compile", lambda call: call)
+    tool.main([config, *SIZES, "--warmup", "0", "--switches", "--compile", "--precision", "fp32"])
+    names = [field.name for field in fields(FastPaths)]
+    choices = [variant.options["model.fast"] for variant in ran]
+    assert choices == [True, *({name: False} for name in names), False, True, True]
+    assert [variant.compiled for variant in ran] == [False] * (len(names) + 2) + [True, False]
+    table = capsys.readouterr().out.splitlines()
+    assert table[0].startswith("cpu, ")
+    assert len(table) == 4 + len(names) + 4
+    assert table[4].startswith("| fp32 | all fast paths | ")
+    # A CPU waits for nothing.
+    assert table[4].split(" | ")[6] == "-"
+    assert table[4].split(" | ")[7].endswith("% |")
+
+
+def test_a_gpu_that_is_not_there_is_refused(config, monkeypatch):
+    monkeypatch.setattr(tool.torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit, match="torch finds no CUDA device here"):
+        tool.main([config, *SIZES, "--precision", "fp32", "--device", "cuda"])

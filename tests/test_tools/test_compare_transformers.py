@@ -10,7 +10,7 @@ from tests.helpers import load_tool
 TOOL = load_tool("analysis_tools/compare_transformers.py")
 # Importable once the tool has put its folder on the path.
 from hf_bench.rerank import measure_rerank  # noqa: E402
-from hf_bench.training import make_trainers, measure_training, profile_training  # noqa: E402
+from hf_bench.training import make_alone, make_trainers, measure_training, profile_training  # noqa: E402
 
 IMAGE, VIDEO = "configs/tiny/coco_r32.py", "configs/tiny/msrvtt_r32.py"
 QUESTION = "configs/tiny/vqav2_r32.py"
@@ -36,6 +36,14 @@ def test_both_train_the_same() -> None:
     row = measure_training(_step("--rank", "4", "--batch-size", "3"), rounds=1, warmup=0)
     assert row["loss_ours"] == pytest.approx(row["loss_theirs"], rel=1e-5)
     assert row["trainable"]["ours"] == row["trainable"]["theirs"]
+
+
+@pytest.mark.parametrize("side", TOOL.SIDES)
+def test_one_side_stands_alone(side: str) -> None:
+    step = _step("--rank", "4", "--batch-size", "3")
+    both, alone = make_trainers(step)[side], make_alone(step, side)
+    assert [p.shape for p in alone.trained] == [p.shape for p in both.trained]
+    alone.step()
 
 
 def test_the_gradients_agree() -> None:

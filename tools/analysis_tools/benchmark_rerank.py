@@ -4,7 +4,8 @@
 
 Weights, captions and pixels are random, of BLIP-base's and MSR-VTT's sizes. Every row has both
 ways' median seconds, their ratio, the largest difference of their scores and, where operations can
-be counted, the share of the machine's own matrix-product rate.
+be counted, the share of the machine's own matrix-product rate. Where torch finds a GPU, both run
+there, as the test loop does; ``CUDA_VISIBLE_DEVICES= `` in front of the command keeps them off it.
 """
 
 from __future__ import annotations

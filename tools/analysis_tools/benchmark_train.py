@@ -3,6 +3,8 @@
     python tools/analysis_tools/benchmark_train.py CONFIG           # one config, each precision
     python tools/analysis_tools/benchmark_train.py --rows --threads 2
                                                   # the rows of docs/performance.md, by ratio
+    python tools/analysis_tools/benchmark_train.py CONFIG --switches --device cuda
+                                                  # with and without each fast path
     python tools/analysis_tools/benchmark_train.py --methods --threads 2
                                                   # every method beside full fine-tuning
 
@@ -30,6 +32,8 @@ from train_bench.profile import as_table as profile_as_table
 from train_bench.profile import profile_row
 from train_bench.rows import ROWS, SHARE, cases, finished_row, measure_case
 from train_bench.rows import as_table as rows_as_table
+from train_bench.switches import as_table as switches_as_table
+from train_bench.switches import measure_switches
 from train_bench.variant import MODES, Variant
 
 from uniadapter.engine.launch import return_freed_memory
@@ -73,6 +77,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         action="store_true",
         help="with torch.compile, as CompileHook; needs a C++ compiler",
     )
+    parser.add_argument("--device", default="cpu", help="cpu (default), cuda or cuda:1")
+    parser.add_argument(
+        "--switches",
+        action="store_true",
+        help="with a config: each fast path off, all of them off, and torch.compile if --compile",
+    )
     parser.add_argument("--steps", type=int, default=3, help="measured steps")
     parser.add_argument("--warmup", type=int, default=1, help="steps before the measured ones")
     parser.add_argument("--threads", type=int, help="threads of torch (default: torch's own)")
@@ -81,6 +91,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--variant", help=argparse.SUPPRESS)
+    parser.add_argument("--shares", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument(
         "--cfg-options",
         nargs="+",
@@ -92,6 +103,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     choices = (args.config, args.rows, args.methods, args.variant)
     if sum(choice is not None for choice in choices) != 1:
         parser.error("name either a config or --rows or --methods")
+    if args.switches and args.config is None:
+        parser.error("--switches needs a config")
+    if args.device != "cpu" and args.config is None and args.variant is None:
+        parser.error("--device needs a config: rows and methods are the CPU's")
     if args.profile and args.rows is None:
         parser.error("--profile needs --rows")
     if args.compile and args.config is None:
@@ -125,6 +140,7 @@ def variant_of(args: argparse.Namespace) -> Variant:
         frames=args.frames,
         img_size=args.img_size,
         text_length=args.text_length,
+        device=args.device,
     )
 
 
@@ -163,6 +179,16 @@ def print_methods(args: argparse.Namespace) -> None:
     print(json.dumps(results) if args.json else methods_as_table(results))
 
 
+def print_switches(args: argparse.Namespace) -> None:
+    """Measure a config with and without each fast path and print the table."""
+    precisions = PRECISIONS if args.precision == "both" else (args.precision,)
+    variant = replace(variant_of(args), compiled=False)
+    rows = measure_switches(
+        variant, precisions, args.compile, (args.steps, args.warmup, args.threads)
+    )
+    print(json.dumps(rows) if args.json else switches_as_table(rows))
+
+
 def as_table(rows: list[dict[str, Any]]) -> str:
     """Lay out the results of one config as a text table."""
     first = rows[0]
@@ -170,7 +196,7 @@ def as_table(rows: list[dict[str, Any]]) -> str:
         f"{first['mode']}: {first['batch_size']} media x {first['frames']} frames x "
         f"{first['img_size']}, {first['text_length']} tokens a text, "
         f"{first['trainable']:,} trained parameters, "
-        f"{first['threads']} thread(s), torch {first['torch']}",
+        f"{first['device']}, {first['threads']} thread(s), torch {first['torch']}",
         f"{'precision':<10} {'s/step':>8} {'CPU s/step':>11} {'peak GiB':>9}",
     ]
     lines += [
@@ -190,10 +216,13 @@ def main(argv: list[str] | None = None) -> None:
     try:
         if args.variant is not None:
             variant = Variant(**json.loads(args.variant))
-            print(json.dumps(measure_alone(variant, args.steps, args.warmup)))
+            print(json.dumps(measure_alone(variant, args.steps, args.warmup, args.shares)))
             return
         if args.methods is not None:
             print_methods(args)
+            return
+        if args.switches:
+            print_switches(args)
             return
         results = measure_rows(args) if args.rows is not None else measure_config(args)
     except (FileNotFoundError, ValueError, RuntimeError) as error:

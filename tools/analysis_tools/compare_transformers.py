@@ -22,7 +22,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from hf_bench.rerank import measure_rerank
-from hf_bench.training import Step, make_trainers, measure_training, profile_training
+from hf_bench.training import Step, make_alone, measure_training, profile_training
 from train_bench.measure import peak_bytes
 
 from uniadapter.engine.launch import return_freed_memory
@@ -93,7 +93,7 @@ def peak_alone(args: argparse.Namespace, argv: list[str], side: str) -> dict[str
 
 def run_alone(args: argparse.Namespace) -> dict[str, float]:
     """Two training steps of one side in this process, which should be a fresh one."""
-    trainer = make_trainers(training_step(args), args.alone)[args.alone]
+    trainer = make_alone(training_step(args), args.alone)
     built = peak_bytes()
     for _ in range(2):
         trainer.step()

@@ -6,17 +6,20 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from mmengine.registry import DefaultScope
 from torch.profiler import ProfilerActivity, profile
 from train_bench.measure import counted, matmul_rate
 from train_bench.profile import PHASES, kind_of
 from train_bench.variant import ANSWER_TOKENS, Variant, random_batch
 
+from uniadapter.apis.model import build_model
 from uniadapter.registry import SCOPE
 
+from .twins import make_alone as make_their_model
 from .twins import make_twins
 
 LEARNING_RATE = 1e-4
@@ -122,43 +125,68 @@ def _answers(model: Any, batch: dict[str, Any]) -> torch.Tensor:
     return ids
 
 
-def make_trainers(step: Step, only: str | None = None) -> dict[str, Trainer]:
-    """Build both sides, or the one named, with one set of weights and one batch.
+def _their_trainer(theirs: Any, rank: int, inputs: dict[str, Any]) -> Trainer:
+    from peft import LoraConfig, get_peft_model
+
+    lora = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(THEIR_TARGETS))
+    wrapped = get_peft_model(theirs, lora)
+    # Ours is the sum over an answer's words, theirs the mean over all.
+    return Trainer(wrapped, lambda: wrapped(**inputs).loss * PREDICTED)
+
+
+def _our_trainer(ours: Any, batch: dict[str, Any]) -> Trainer:
+    return Trainer(ours, lambda: ours.parse_losses(ours(**batch, mode="loss"))[0])
+
+
+def make_trainers(step: Step) -> dict[str, Trainer]:
+    """Build both sides with one set of weights and one batch.
 
     Raises:
         ImportError: If transformers or peft is not installed.
     """
-    from mmengine.registry import DefaultScope
-    from peft import LoraConfig, get_peft_model
-
     variant = step.variant()
     cfg = variant.read_config()
     with DefaultScope.overwrite_default_scope(SCOPE):
         ours, theirs = make_twins(cfg, "BlipForQuestionAnswering", step.seed, step.dropout)
-    batch = random_batch(cfg, replace(variant, mode="loss"), ours)
+    batch = random_batch(cfg, variant, ours)
     answers = _answers(ours, batch)
-    trainers = {}
-    if only in (None, "theirs"):
-        wrapped = get_peft_model(
-            theirs,
-            LoraConfig(r=step.rank, lora_alpha=step.rank, target_modules=list(THEIR_TARGETS)),
-        )
-        words = batch["input_ids"].clone()
-        words[:, 0] = ours.enc_token_id
-        inputs = {
-            "input_ids": words,
-            "attention_mask": batch["attention_mask"],
-            "pixel_values": batch["pixels"][:, 0],
-            "decoder_input_ids": answers,
-            "decoder_attention_mask": torch.ones_like(answers),
-            "labels": answers,
-        }
-        # Ours is the sum over an answer's words, theirs the mean over all.
-        trainers["theirs"] = Trainer(wrapped, lambda: wrapped(**inputs).loss * PREDICTED)
-    if only in (None, "ours"):
-        run = {**batch, "mode": "loss"}
-        trainers["ours"] = Trainer(ours, lambda: ours.parse_losses(ours(**run))[0])
-    return trainers
+    words = batch["input_ids"].clone()
+    words[:, 0] = ours.enc_token_id
+    inputs = _their_inputs(words, batch["pixels"], answers)
+    return {
+        "theirs": _their_trainer(theirs, step.rank, inputs),
+        "ours": _our_trainer(ours, batch),
+    }
+
+
+def make_alone(step: Step, side: str) -> Trainer:
+    """Build one side, with weights of its own, so that its peak memory is its own too."""
+    variant = step.variant()
+    cfg = variant.read_config()
+    torch.manual_seed(step.seed)
+    with DefaultScope.overwrite_default_scope(SCOPE):
+        if side == "ours":
+            ours: Any = build_model(cfg.model.to_dict())
+            return _our_trainer(ours, random_batch(cfg, variant, ours))
+        theirs = make_their_model(cfg, "BlipForQuestionAnswering", step.seed, step.dropout)
+    size = theirs.config.vision_config.image_size
+    words = torch.randint(3, 100, (step.batch_size, step.text_length))
+    answers = torch.randint(3, 100, (step.batch_size, ANSWER_TOKENS))
+    pixels = torch.randn(step.batch_size, 1, 3, size, size)
+    return _their_trainer(theirs, step.rank, _their_inputs(words, pixels, answers))
+
+
+def _their_inputs(
+    words: torch.Tensor, pixels: torch.Tensor, answers: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    return {
+        "input_ids": words,
+        "attention_mask": torch.ones_like(words),
+        "pixel_values": pixels[:, 0],
+        "decoder_input_ids": answers,
+        "decoder_attention_mask": torch.ones_like(answers),
+        "labels": answers,
+    }
 
 
 def measure_training(step: Step, rounds: int, warmup: int) -> dict[str, Any]:
@@ -196,7 +224,7 @@ def profile_training(step: Step, name: str, steps: int, top: int) -> dict[str, A
         dict: ``seconds`` a step by phase and kind, and ``operations``: the ``top`` costliest of all
         phases as ``[phase, operation, shapes, calls, seconds a step]``.
     """
-    trainer = make_trainers(step, name)[name]
+    trainer = make_alone(step, name)
     trainer.step()
     seconds: dict[str, dict[str, float]] = {phase: {} for phase in PHASES}
     operations: dict[tuple[str, str, str], list[float]] = {}

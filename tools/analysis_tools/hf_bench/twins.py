@@ -62,6 +62,17 @@ def _embed(model: Any) -> int:
     return 256 if head is None else head.out_features
 
 
+def make_alone(cfg: Config, kind: str, seed: int, dropout: bool) -> Any:
+    """Transformers' model of the sizes of a config's, without building ours beside it."""
+    import transformers
+
+    with torch.device("meta"):
+        sizes: Any = build_model(cfg.model.to_dict())
+    torch.manual_seed(seed)
+    config = twin_config(sizes, dropout, float(getattr(sizes, "label_smoothing", 0.0)))
+    return getattr(transformers, kind)(config).eval()
+
+
 def make_twins(cfg: Config, kind: str, seed: int, dropout: bool) -> tuple[Any, Any]:
     """Build both, transformers' with random weights, ours converted from it.
 

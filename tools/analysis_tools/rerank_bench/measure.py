@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from mmengine.device import get_device
 from naive import NaiveModel, evaluate
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -31,6 +31,7 @@ from .operations import (
     begun_operations,
     evaluation_operations,
     naive_operations,
+    settled,
     useful_operations,
 )
 
@@ -108,9 +109,9 @@ class Measured:
 
 
 def _timed(call: Callable[[], Any]) -> tuple[float, Any]:
-    start = time.perf_counter()
+    start = settled()
     result = call()
-    return time.perf_counter() - start, result
+    return settled() - start, result
 
 
 def _fastest_chunk(score: Callable[[int, int], Any]) -> int:
@@ -127,7 +128,8 @@ def _longest(model: RetrievalModel) -> int:
 
 def _prepare(sizes: Sizes) -> tuple[RetrievalModel, RandomMedia, list[int]]:
     cfg = read_config(sizes.config, sizes.layers, sizes.pfa)
-    model = random_model(cfg, sizes.seed)
+    # Where the runner of the package's own loop puts it.
+    model = random_model(cfg, sizes.seed).to(get_device())
     lengths = caption_lengths(sizes.texts, sizes.seed)
     if sizes.full_texts:
         lengths = [MAX_LENGTH] * sizes.texts
@@ -150,7 +152,8 @@ def _batches(model: RetrievalModel, media: Dataset) -> Iterator[Tensor]:
 def _texts(model: RetrievalModel, media: RandomMedia) -> tuple[Tensor, Tensor]:
     """Ids and mask of all captions, media in order."""
     captions = [text for texts in media.captions for text in texts]
-    return model.data_preprocessor.tokenizer(captions, _longest(model))
+    ids, mask = model.data_preprocessor.tokenizer(captions, _longest(model))
+    return ids.to(get_device()), mask.to(get_device())
 
 
 class _NaiveRerank:
@@ -203,8 +206,8 @@ def measure_rerank(sizes: Sizes, precisions: list[str], repeats: int) -> Measure
     result.operations = sizes.media * useful_operations(model, result.tokens, lengths)
     result.operations += begun_operations(model, lengths)
     if "bf16" in precisions:
-        with torch.autocast("cpu", torch.bfloat16):
-            result.naive_bf16 = _NaiveRerank(model, media).score_all(count, chunk).float()
+        with torch.autocast(get_device(), torch.bfloat16):
+            result.naive_bf16 = _NaiveRerank(model, media).score_all(count, chunk).float().cpu()
     rows, columns = torch.arange(count), torch.arange(sizes.media)
     pairs = (rows.repeat(sizes.media), columns.repeat_interleave(count))
     with ExitStack() as stack:
@@ -218,11 +221,11 @@ def measure_rerank(sizes: Sizes, precisions: list[str], repeats: int) -> Measure
         for _ in range(repeats):
             spent, scores = _timed(partial(naive.score_all, count, chunk))
             result.naive_seconds.append(spent)
-            result.naive_scores = (scores,)
+            result.naive_scores = (scores.cpu(),)
             for precision, way in ways.items():
                 spent, table = _timed(way)
                 result.seconds.setdefault(precision, []).append(spent)
-                result.scores[precision] = (table.lookup(*pairs),)
+                result.scores[precision] = (table.lookup(*pairs).cpu(),)
     return result
 
 
@@ -258,7 +261,8 @@ def measure_evaluation(sizes: Sizes, precisions: list[str], repeats: int) -> Mea
             for precision in precisions
         }
         for _ in range(repeats):
-            spent, result.naive_scores = _timed(naive_way)
+            spent, scores = _timed(naive_way)
+            result.naive_scores = tuple(part.cpu() for part in scores)
             result.naive_seconds.append(spent)
             for precision, loop in loops.items():
                 spent, _ = _timed(loop.run)

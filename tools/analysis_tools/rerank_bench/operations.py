@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from mmengine.device import get_device
 from naive.model import TEXT_LENGTH
 
 
@@ -160,6 +161,13 @@ def evaluation_operations(
     return naive, useful
 
 
+def settled() -> float:
+    """The time, once a GPU has done what it was given."""
+    if get_device() == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
 def matmul_rate(dtype: torch.dtype, size: int = 3072, repeats: int = 5) -> float:
     """Operations a second of ``torch.mm`` of two square matrices: the best of some runs.
 
@@ -168,10 +176,11 @@ def matmul_rate(dtype: torch.dtype, size: int = 3072, repeats: int = 5) -> float
         size (int): Their side.
         repeats (int): Runs, behind one that is not counted.
     """
-    left, right = (torch.randn(size, size).to(dtype) for _ in range(2))
+    device = get_device()
+    left, right = (torch.randn(size, size).to(device, dtype) for _ in range(2))
     seconds = []
     for _ in range(repeats + 1):
-        start = time.perf_counter()
+        start = settled()
         torch.mm(left, right)
-        seconds.append(time.perf_counter() - start)
+        seconds.append(settled() - start)
     return 2 * size**3 / min(seconds[1:])

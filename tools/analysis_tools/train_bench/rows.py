@@ -115,7 +115,7 @@ def measure_case(
     seconds = time_in_turns(steppers, rounds, warmup)
     results: dict[str, dict[str, Any]] = {}
     for name, stepper in steppers.items():
-        rate = matmul_rate(stepper.variant.precision)
+        rate = matmul_rate(stepper.variant.precision, device=stepper.variant.device)
         results[name] = {
             "seconds": statistics.median(seconds[name]),
             "all_seconds": seconds[name],

@@ -46,6 +46,7 @@ class Variant:
         text_length (int, optional): Tokens of every text. None: lengths that resemble MSR-VTT's,
             12 on average.
         answers (int): Answers of a question.
+        device (str): ``'cpu'``, ``'cuda'`` or ``'cuda:1'``.
         seed (int): Of weights and inputs.
     """
 
@@ -61,6 +62,7 @@ class Variant:
     img_size: int | None = None
     text_length: int | None = None
     answers: int = ANSWERS
+    device: str = "cpu"
     seed: int = 0
 
     def as_dict(self) -> dict[str, Any]:
@@ -128,6 +130,29 @@ def _samples(tokenizer: Any, variant: Variant, lengths: torch.Tensor) -> list[Mu
     return samples
 
 
+def check_device(device: str) -> None:
+    """Refuse a CUDA device that is not there.
+
+    Raises:
+        ValueError: If torch finds none.
+    """
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(
+            f"--device {device}: torch finds no CUDA device here: leave --device out, or install "
+            "torch with CUDA and its driver."
+        )
+
+
+def synchronize(device: str) -> None:
+    """Wait until a CUDA device has done what it was given; a CPU is done at once."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+
+
+def _moved(value: Any, device: str) -> Any:
+    return value.to(device) if isinstance(value, torch.Tensor) else value
+
+
 class Stepper:
     """A variant that is built and can be run step by step.
 
@@ -138,12 +163,14 @@ class Stepper:
     def __init__(self, variant: Variant) -> None:
         self.variant = variant
         cfg = variant.read_config()
+        check_device(variant.device)
         torch.manual_seed(variant.seed)
-        self.model: Any = build_model(cfg.model.to_dict())
+        self.model: Any = build_model(cfg.model.to_dict()).to(variant.device)
         self.model.train(variant.mode == "loss")
         self.img_size = cfg.model.visual.get("img_size", 224)
         self.trainable = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
-        self.batch = random_batch(cfg, variant, self.model)
+        batch = random_batch(cfg, variant, self.model)
+        self.batch = {key: _moved(value, variant.device) for key, value in batch.items()}
         if getattr(self.model, "inference", None) == "rank" and self.model.answer_list is None:
             tokenizer = self.model.data_preprocessor.tokenizer
             words = random_captions(tokenizer, [ANSWER_TOKENS] * 4 * CANDIDATES, variant.seed)
@@ -162,7 +189,7 @@ class Stepper:
     def _autocast(self) -> AbstractContextManager:
         if self.variant.precision == "fp32":
             return nullcontext()
-        return torch.autocast("cpu", torch.bfloat16)
+        return torch.autocast(self.variant.device.split(":")[0], torch.bfloat16)
 
     def losses(self) -> dict[str, torch.Tensor]:
         """Losses of the batch, with the graph; they move averages and queue on."""
