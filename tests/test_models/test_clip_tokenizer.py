@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import gzip
 import html
 import json
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from uniadapter.models import ClipTokenizer, MultimodalDataPreprocessor
+from uniadapter.models.clip_merges import NAME
 
 LINES = [
     "a red ball moves over the grey ground",
@@ -134,3 +138,74 @@ def test_a_file_of_another_kind_is_one_clear_error(
     other = {**content["model"], "vocab": {"a": 0, "b": 1}, "merges": []}
     plain = {"model": other, "added_tokens": []}
     assert "special tokens" in refused(json.dumps(plain))
+
+
+def write_bpe(folder: Path, target: Path, compressed: bool) -> None:
+    """The original's form of a tokenizer: its merges behind a line of the version."""
+    lines = (folder / "merges.txt").read_text(encoding="utf-8").split("\n")[1:]
+    text = "\n".join(['"a file of merges#version: 0.2', *lines, ""]).encode()
+    target.write_bytes(gzip.compress(text) if compressed else text)
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_merges_alone_are_a_vocabulary(trained, tmp_path: Path, compressed: bool) -> None:
+    folder, _ = trained
+    write_bpe(folder, tmp_path / "merges.gz", compressed)
+    own = ClipTokenizer(bpe=str(tmp_path / "merges.gz"))
+    pairs = [line for line in (folder / "merges.txt").read_text("utf-8").split("\n")[1:] if line]
+    # Bytes in the original's order, printable ones first; those that end a word; merges; marks.
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    letters = [*map(chr, printable), *(chr(256 + i) for i in range(256 - len(printable)))]
+    words = [*letters, *(x + "</w>" for x in letters)]
+    words += [pair.replace(" ", "") for pair in pairs] + [START, END]
+    assert own.vocab_size == len(words)
+    theirs = ClipTokenizer(vocab=str(folder / "vocab.json"), merges=str(folder / "merges.txt"))
+    names = {index: word for word, index in json.loads((folder / "vocab.json").read_text()).items()}
+    for text in LINES[:5]:
+        assert [words[i] for i in own.pieces(text)] == [names[i] for i in theirs.pieces(text)]
+        assert own.decode(own.encode(text)) == theirs.decode(theirs.encode(text))
+
+
+def test_a_file_of_the_published_name_is_the_published_one(trained, tmp_path: Path) -> None:
+    write_bpe(trained[0], tmp_path / NAME, True)
+    with pytest.raises(ValueError, match="is not the published file.*open_clip_torch"):
+        ClipTokenizer(bpe=str(tmp_path / NAME))
+    missing = ClipTokenizer(bpe=str(tmp_path / "none.gz"))
+    assert missing.vocab_size is None
+    with pytest.raises(FileNotFoundError, match="open_clip_torch"):
+        missing.encode("a")
+
+
+@pytest.mark.parametrize(
+    ("data", "match"),
+    [
+        (gzip.compress(b"a b\n" * 99)[:-20], "is damaged"),
+        (b"\xff\xfe\x00", "is damaged"),
+        (b"a b\na b c\n", "a merge of two pieces"),
+        (b"a b\na b\n", "makes 'ab' again"),
+    ],
+)
+def test_damaged_merges(data: bytes, match: str, tmp_path: Path) -> None:
+    (tmp_path / "merges").write_bytes(data)
+    with pytest.raises(ValueError, match=match):
+        ClipTokenizer(bpe=str(tmp_path / "merges"))
+
+
+def test_one_way_of_naming_files() -> None:
+    for options in ({}, {"file": "a", "bpe": "b"}, {"vocab": "a"}, {"bpe": "a", "merges": "b"}):
+        with pytest.raises(ValueError, match="bpe"):
+            ClipTokenizer(**options)
+
+
+def test_repair_is_of_texts_beyond_ascii(trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, _ = trained
+    files = {"vocab": str(folder / "vocab.json"), "merges": str(folder / "merges.txt")}
+    plain, repairing = ClipTokenizer(**files), ClipTokenizer(**files, repair=True)
+    assert repairing.encode("The dog's toy, <b> 1/2!") == plain.encode("The dog's toy, <b> 1/2!")
+    monkeypatch.setitem(sys.modules, "ftfy", None)
+    with pytest.raises(ImportError, match="pip install ftfy"):
+        repairing.encode("cafÃ©")
+    module = ModuleType("ftfy")
+    module.fix_text = lambda text: text.encode("latin1").decode("utf-8")  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "ftfy", module)
+    assert repairing.encode("cafÃ©") == plain.encode("café")

@@ -1,4 +1,4 @@
-"""Convert checkpoints of BLIP, ALBEF, BEiT-3, CLIP, UniAdapter, mmpretrain and transformers."""
+"""Convert checkpoints of BLIP, ALBEF, BEiT-3, CLIP, UniAdapter, CLIP4Clip and other projects."""
 
 from __future__ import annotations
 

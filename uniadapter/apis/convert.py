@@ -9,6 +9,7 @@ from mmengine.config import Config
 
 from uniadapter.checkpoints import load_weights, read_state_dict, write
 from uniadapter.checkpoints.layouts import (
+    FLAT_TARGETS,
     SAFETENSORS_TARGETS,
     Report,
     export_state,
@@ -99,7 +100,8 @@ def convert_checkpoint(
             state, target, training, config.model.get("queue_size", 57600)
         )
         report = _join(report, written) if source is not None else written
-    write(dst, state, under=None if _is_safetensors(target) else "model")
+    key = "" if target in FLAT_TARGETS else "model"
+    write(dst, state, under=None if _is_safetensors(target) else key)
     return report
 
 

@@ -231,15 +231,15 @@ def write(path: str | Path, state: dict[str, torch.Tensor], under: str | None = 
     Args:
         path (str | Path): Where; the folder is made.
         state (dict[str, Tensor]): Tensors by name.
-        under (str, optional): Write a file of ``torch.save`` with the tensors under this key. None
-            writes safetensors.
+        under (str, optional): Write a file of ``torch.save`` with the tensors under this key, or,
+            for ``''``, under none. None writes safetensors.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         if under is not None:
-            torch.save({under: state}, temporary)
+            torch.save({under: state} if under else state, temporary)
         else:
             # safetensors makes files that only their owner can read, whatever the umask says.
             temporary.touch()

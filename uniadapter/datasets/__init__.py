@@ -12,6 +12,7 @@ from .karpathy import CaptionedImage
 from .media import MediaError
 from .msrvtt import MSRVTTRetrieval
 from .msrvtt_qa import MSRVTTQA
+from .msvd import MSVDRetrieval
 from .pretrain import StillCaptionDataset
 from .vqa import VQAv2
 
@@ -28,6 +29,7 @@ __all__ = [
     "KarpathyRetrieval",
     "MSRVTTQA",
     "MSRVTTRetrieval",
+    "MSVDRetrieval",
     "MediaError",
     "Question",
     "RetrievalJsonDataset",

@@ -38,7 +38,13 @@ from .heads import (
     MomentumContrastHead,
     PooledHingeHead,
 )
-from .necks import FrameAwareAttention, GeneralizedPooling, MeanPooling, TokenMeanPooling
+from .necks import (
+    FeaturePooling,
+    FrameAwareAttention,
+    GeneralizedPooling,
+    MeanPooling,
+    TokenMeanPooling,
+)
 from .sentencepiece_tokenizer import SentencePieceTokenizer
 from .tasks import (
     BlipPretrainModel,
@@ -71,6 +77,7 @@ __all__ = [
     "ClipTokenizer",
     "ClipVisual",
     "ConvTower",
+    "FeaturePooling",
     "FrameAwareAttention",
     "GeneralizedPooling",
     "HingeContrastHead",

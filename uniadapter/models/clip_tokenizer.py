@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html
 import json
+import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from torch import Tensor
 from ..registry import TOKENIZERS
 from ..utils.words import without_surrogates
 from .base_tokenizer import TextTokenizer
+from .clip_merges import NAME, read_merges, words_of_merges
 
 #: The last two words of the vocabulary.
 START, END = "<|startoftext|>", "<|endoftext|>"
@@ -24,6 +27,8 @@ _WORDS = (
 )
 _SOURCE = "copy it from the folder of a transformers CLIP model"
 _KEY = "model.data_preprocessor.tokenizer"
+# What ftfy leaves as it is; it resolves entities where no tag is in the text.
+_PLAIN = re.compile(r"[\t\n\x20-%'-~]*")
 
 
 @TOKENIZERS.register_module()
@@ -32,32 +37,44 @@ class ClipTokenizer(TextTokenizer):
 
     A text is cleaned as the original does: HTML entities are resolved (twice), blanks become one,
     letters lower case and composed (NFC). The original's repair of broken encodings (ftfy) is left
-    out, as transformers leaves it out. ``<|startoftext|>`` and ``<|endoftext|>``, which a text may
-    contain, are the last two words; padding has the id of the latter.
+    out, as transformers leaves it out, unless ``repair`` asks for it. ``<|startoftext|>`` and
+    ``<|endoftext|>``, which a text may contain, are the last two words; padding has the id of the
+    latter.
 
     Args:
         file: ``tokenizer.json`` of transformers.
         vocab: ``vocab.json`` of transformers, instead of ``file`` and beside ``merges``. A model is
             built, counted and converted without the files; the first text needs them.
         merges: ``merges.txt`` of transformers.
+        bpe: The original's file of merges instead, ``bpe_simple_vocab_16e6.txt.gz``, or one of its
+            form. One of that name is held against the published size and SHA-256.
+        repair: Repair texts first, as the original does. Needs the package ftfy for texts beyond
+            plain ASCII, which it leaves as they are. Defaults to False.
 
     Attributes:
         vocab_size: Number of ids, None while there is no file.
 
     Raises:
-        ValueError: When the files are none, or those of another kind of tokenizer, or neither
-            ``file`` nor ``vocab`` and ``merges`` are named.
+        ValueError: When the files are none, or those of another kind of tokenizer, or it is not
+            ``file``, ``vocab`` and ``merges``, or ``bpe`` that is named.
     """
 
     def __init__(
-        self, file: str | None = None, vocab: str | None = None, merges: str | None = None
+        self,
+        file: str | None = None,
+        vocab: str | None = None,
+        merges: str | None = None,
+        bpe: str | None = None,
+        repair: bool = False,
     ) -> None:
-        if (file is None) == (vocab is None) or (vocab is None) != (merges is None):
+        ways = [way for way in (file, bpe, vocab) if way is not None]
+        if len(ways) != 1 or (vocab is None) != (merges is None):
             raise ValueError(
                 f"{_KEY}: name either file (tokenizer.json) or both vocab (vocab.json) and merges "
-                f"(merges.txt), got {file=}, {vocab=}, {merges=}."
+                f"(merges.txt) or bpe ({NAME}), got {file=}, {vocab=}, {merges=}, {bpe=}."
             )
-        named = (file,) if file is not None else (vocab, merges)
+        self._is_bpe, self.repair = bpe is not None, repair
+        named = (vocab, merges) if vocab is not None else ways
         self.files = [Path(name) for name in named if name is not None]
         self._read: Tokenizer | None = None
         self.vocab_size: int | None = None
@@ -72,7 +89,8 @@ class ClipTokenizer(TextTokenizer):
             FileNotFoundError: When a file is missing.
         """
         if self._read is None:
-            self._read = _build(*_read_files(self.files), self.files[0])
+            read = _read_bpe(self.files[0]) if self._is_bpe else _read_files(self.files)
+            self._read = _build(*read, self.files[0])
             self.vocab_size = self._read.get_vocab_size(with_added_tokens=True)
         return self._read
 
@@ -97,7 +115,10 @@ class ClipTokenizer(TextTokenizer):
 
         Raises:
             FileNotFoundError: When there is no file.
+            ImportError: When a text is to be repaired and ftfy is missing.
         """
+        if self.repair and not _PLAIN.fullmatch(text):
+            text = _fix_text(text)
         clean = html.unescape(html.unescape(without_surrogates(text)))
         # An entity may stand for half of a surrogate pair as well.
         return self._backend.encode(without_surrogates(clean), add_special_tokens=False).ids
@@ -125,6 +146,28 @@ class ClipTokenizer(TextTokenizer):
                 token = "" if skip_special_tokens else token + _SUFFIX
             tokens.append(token)
         return self._backend.decoder.decode(tokens).replace(_SUFFIX, " ").strip()
+
+
+def _fix_text(text: str) -> str:
+    """What ftfy makes of a text."""
+    try:
+        import ftfy
+    except ImportError as error:
+        raise ImportError(
+            f"{_KEY}.repair=True repairs texts beyond plain ASCII, such as {text!r:.60}, by ftfy, "
+            "which is not installed: pip install ftfy, or set it to False."
+        ) from error
+    return str(ftfy.fix_text(text))
+
+
+def _read_bpe(path: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """Words with their ids, and merges in order, of the original's file."""
+    merges = _merges(path, read_merges(path))
+    made = Counter(first + second for first, second in merges)
+    repeated = next((word for word, times in made.items() if times > 1), None)
+    if repeated is not None:
+        raise ValueError(f"{path} makes {repeated!r} again, so that words would have no one id.")
+    return words_of_merges(merges, _SUFFIX, [START, END]), merges
 
 
 def _read_files(paths: Sequence[Path]) -> tuple[dict[str, int], list[tuple[str, str]]]:

@@ -28,9 +28,12 @@ class MultimodalDataPreprocessor(BaseDataPreprocessor):
             None, a :class:`BertTokenizer`.
         max_text_len: Tokens kept of a caption, the marks at its ends included.
         non_blocking: Copy to the device without waiting.
+        pad_frames: Frames of every medium of a batch: those that have fewer get frames of zeros
+            behind them, and the batch a ``frame_mask``. None: all media have the same number.
 
     Raises:
-        ValueError: For statistics that are not three numbers, or a std that is not positive.
+        ValueError: For statistics that are not three numbers, a std that is not positive, or a
+            number below 1.
     """
 
     mean: Tensor
@@ -43,6 +46,7 @@ class MultimodalDataPreprocessor(BaseDataPreprocessor):
         tokenizer: dict[str, Any] | None = None,
         max_text_len: int = 35,
         non_blocking: bool = False,
+        pad_frames: int | None = None,
     ) -> None:
         super().__init__(non_blocking=non_blocking)
         for name, values in (("mean", mean), ("std", std)):
@@ -57,6 +61,11 @@ class MultimodalDataPreprocessor(BaseDataPreprocessor):
                 "MultimodalDataPreprocessor: max_text_len must leave room for [CLS], a word and "
                 f"[SEP], got {max_text_len}."
             )
+        if pad_frames is not None and pad_frames < 1:
+            raise ValueError(
+                f"MultimodalDataPreprocessor: pad_frames must be at least 1, got {pad_frames}."
+            )
+        self.pad_frames = pad_frames
         self.register_buffer("mean", torch.tensor(mean).view(1, 1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 1, 3, 1, 1), persistent=False)
         self.tokenizer = TOKENIZERS.build({"type": "BertTokenizer", **(tokenizer or {})})
@@ -75,10 +84,12 @@ class MultimodalDataPreprocessor(BaseDataPreprocessor):
             of them: ``pixels`` (B, N, 3, H, W) float, ``input_ids`` and ``attention_mask`` (T, L)
             long, ``media_ids`` (B,) long, and ``data_samples``, all samples of the batch: those
             with ``skipped=True`` stand in it alone. When every sample was skipped B and T are 0.
+            With ``pad_frames`` N is that number, and ``frame_mask`` (B, N) long is 0 where a frame
+            is padding.
 
         Raises:
-            ValueError: When the samples differ in number or size of frames, or a ``media_id`` is
-                negative.
+            ValueError: When the samples differ in number or size of frames, one has more than
+                ``pad_frames``, or a ``media_id`` is negative.
         """
         samples: list[MultimodalSample] = list(data["data_samples"])
         kept = [pair for pair in zip(data["inputs"], samples, strict=True) if pair[0] is not None]
@@ -100,12 +111,19 @@ class MultimodalDataPreprocessor(BaseDataPreprocessor):
         pixels = self._stack(kept).to(self.device, non_blocking=bool(self._non_blocking))
         # Bytes cross to the device, a quarter of the floats they become there.
         batch["pixels"] = (pixels.float() - self.mean) / self.std
+        if self.pad_frames is not None and kept:
+            mask = self._real_frames([frames for frames, _ in kept])
+            batch["frame_mask"] = mask.to(self.device, non_blocking=bool(self._non_blocking))
+            # Zeros behind the normalisation.
+            batch["pixels"] = batch["pixels"] * batch["frame_mask"][:, :, None, None, None]
         batch["data_samples"] = samples
         return batch
 
     def _stack(self, kept: list[tuple[Tensor, MultimodalSample]]) -> Tensor:
         if not kept:
             return torch.zeros(0, 0, 3, 0, 0, dtype=torch.uint8)
+        if self.pad_frames is not None:
+            kept = [(self._padded(*pair), pair[1]) for pair in kept]
         shape = kept[0][0].shape
         for frames, sample in kept:
             if frames.shape != shape:
@@ -115,3 +133,18 @@ class MultimodalDataPreprocessor(BaseDataPreprocessor):
                     "with VideoResize or VideoRandomResizedCrop."
                 )
         return torch.stack([frames for frames, _ in kept])
+
+    def _padded(self, frames: Tensor, sample: MultimodalSample) -> Tensor:
+        """Frames (n, 3, H, W) with empty ones behind them, ``pad_frames`` in all."""
+        missing = (self.pad_frames or 0) - len(frames)
+        if missing < 0:
+            raise ValueError(
+                f"{sample.media_path}: {len(frames)} frames, but data_preprocessor.pad_frames="
+                f"{self.pad_frames}: let the pipeline load at most as many."
+            )
+        return torch.cat((frames, frames.new_zeros(missing, *frames.shape[1:])))
+
+    def _real_frames(self, media: Sequence[Tensor]) -> Tensor:
+        """(B, N), 1 for frames of media and 0 for those added to them."""
+        lengths = torch.tensor([len(frames) for frames in media], dtype=torch.long)
+        return (torch.arange(self.pad_frames or 0)[None] < lengths[:, None]).long()

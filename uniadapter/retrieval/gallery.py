@@ -221,7 +221,9 @@ class GalleryEncoder:
                 f"the data preprocessor gave {len(ids)} token sequences for {captions} captions; "
                 "in testing it must tokenise all texts of every sample, in order"
             )
-        tokens, feature, frame_features = self.model.encode_visual(inputs["pixels"])
+        # Of models that take padded frames.
+        padded = {k: inputs[k] for k in ("frame_mask",) if k in inputs}
+        tokens, feature, frame_features = self.model.encode_visual(inputs["pixels"], **padded)
         # While a GPU is at work on them.
         self.contents.extend(_digest(pixels) for pixels in data_batch["inputs"])
         if self.keep_tokens:

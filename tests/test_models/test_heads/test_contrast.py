@@ -157,6 +157,36 @@ def share(rank: int, world: int, want: dict[str, torch.Tensor]) -> None:
     for name, value in want.items():
         torch_dist.all_reduce(found[name])
         torch.testing.assert_close(found[name] / world, value, msg=name)
+    own_share(rank, world, want)
+
+
+def own_share(rank: int, world: int, want: dict[str, torch.Tensor]) -> None:
+    """Every rank has the loss of all pairs, and the ranks' gradients sum up to the whole one."""
+    head = batch_head()
+    head.gradients = "own"
+    loss = head.loss(*head(*rows_of(rank, world)))
+    loss.backward()
+    torch.testing.assert_close(loss.detach(), want["loss"])
+    for name in ("vision_proj.weight", "text_proj.weight"):
+        gradient = head.get_parameter(name).grad
+        torch_dist.all_reduce(gradient)
+        torch.testing.assert_close(gradient, want[name], msg=name)
+
+
+def test_gradients_of_own_features_alone():
+    torch.manual_seed(4)
+    one, other = BatchContrastHead(6, 8, 4), BatchContrastHead(6, 8, 4, gradients="own", eps=1e-6)
+    other.load_state_dict(one.state_dict())
+    results = []
+    for head in (one, other):
+        loss = head.loss(*head(*rows_of(0, 1)))
+        loss.backward()
+        results.append([loss.detach(), *(p.grad for p in head.parameters())])
+    torch.testing.assert_close(*results)
+    with pytest.raises(ValueError, match=r"contrast\.gradients"):
+        BatchContrastHead(6, 8, 4, gradients="some")
+    with pytest.raises(ValueError, match="eps"):
+        BatchContrastHead(6, 8, 4, eps=0.0)
 
 
 @pytest.mark.parametrize("world", [2, 3])

@@ -1,6 +1,7 @@
 """How other code bases name the same weights, one file each; reading and writing theirs."""
 
 from .convert import (
+    FLAT_TARGETS,
     SAFETENSORS_TARGETS,
     SOURCES,
     TARGETS,
@@ -11,6 +12,7 @@ from .convert import (
 from .keys import Report
 
 __all__ = [
+    "FLAT_TARGETS",
     "SAFETENSORS_TARGETS",
     "SOURCES",
     "TARGETS",

@@ -123,7 +123,8 @@ def split_fused(state: State) -> State:
     return found
 
 
-def _as_float32(state: State, notes: list[str]) -> State:
+def as_float32(state: State, notes: list[str]) -> State:
+    """Tensors as float32; a note says where some were of half precision."""
     if any(tensor.dtype == torch.float16 for tensor in state.values()):
         notes.append(_HALF)
     return {n: t.float() if t.is_floating_point() else t for n, t in state.items()}
@@ -169,7 +170,7 @@ def read_clip(path: str | Path, model: Any) -> tuple[State, list[str]]:
         content = read(path)
         state = content.tensors
         notes = [f"beside the weights, not used: {k} ({what})" for k, what in content.left.items()]
-    return split_fused(_as_float32(state, notes)), notes
+    return split_fused(as_float32(state, notes)), notes
 
 
 def _check_config(path: Path, model: Any) -> None:
@@ -225,7 +226,7 @@ def read_clip_folder(path: str | Path, model: Any) -> tuple[State, list[str]]:
     folder = path.parent if path.is_file() else path
     _check_config(folder / "config.json", model)
     file, notes = (path, []) if path.is_file() else find_weights(folder)
-    return _as_float32(read_weights(file), notes), notes
+    return as_float32(read_weights(file), notes), notes
 
 
 def export_clip(state: State, **_: Any) -> tuple[State, dict[str, str]]:

@@ -18,6 +18,7 @@ from .clip import (
     read_clip,
     read_clip_folder,
 )
+from .clip4clip import CLIP4CLIP, export_clip4clip, read_clip4clip
 from .fit import fit_to_model
 from .huggingface import HUGGINGFACE, read_huggingface
 from .keys import Layout, Report, State, map_keys
@@ -27,13 +28,17 @@ from .released import RELEASED, export_released
 
 SOURCES: dict[str, Layout] = {
     layout.name: layout
-    for layout in (OFFICIAL, RELEASED, HUGGINGFACE, MMPRETRAIN, ALBEF, BEIT3, CLIP, CLIP_FOLDER)
+    for layout in (
+        *(OFFICIAL, RELEASED, HUGGINGFACE, MMPRETRAIN, ALBEF, BEIT3, CLIP, CLIP_FOLDER),
+        CLIP4CLIP,
+    )
 }
 # Of layouts that are more than a file of tensors under their names.
 _READERS: dict[str, Callable[..., tuple[State, list[str]]]] = {
     "hf": read_huggingface,
     "clip": read_clip,
     "clip-hf": read_clip_folder,
+    "clip4clip": read_clip4clip,
 }
 _EXPORTS: dict[str, Callable[..., tuple[State, dict[str, str]]]] = {
     "blip": export_official,
@@ -42,10 +47,13 @@ _EXPORTS: dict[str, Callable[..., tuple[State, dict[str, str]]]] = {
     "beit3": export_beit3,
     "clip": export_clip,
     "clip-hf": export_clip_folder,
+    "clip4clip": export_clip4clip,
 }
 TARGETS = tuple(_EXPORTS)
 #: Targets whose own code reads safetensors.
 SAFETENSORS_TARGETS = ("clip-hf",)
+#: Targets whose own code reads a state dict that stands under no key.
+FLAT_TARGETS = ("clip4clip",)
 # Whose tensors no export leaves out; an adapter's and heads' are said in the report.
 _TOWERS = ("visual.", "text.", "decoder.")
 

@@ -35,6 +35,12 @@ def _note_grid(state: State, wanted: State, report: Report) -> None:
 
 def _remedy(differences: Differences, state: State) -> str:
     """What to do about them."""
+    if differences.unknown and any(name.startswith("adapter.sides.") for name in state):
+        return (
+            "The file has UniPT's side networks: the config needs "
+            "adapter=dict(type='UniPT', start='published') with all taps and the embedding's "
+            "width (configs/unipt/clip4clip_msrvtt.py)."
+        )
     if differences.unknown and any(name.startswith("adapter.") for name in state):
         return (
             "The file's config has other layers or options: the released checkpoints need "

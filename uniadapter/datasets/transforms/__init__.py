@@ -4,12 +4,12 @@ from .augment import VideoRandAugment
 from .backends import BACKENDS, open_media
 from .base_backend import InexactError, VideoBackend
 from .formatting import PackInputs
-from .loading import LoadVideo
+from .loading import LoadSeconds, LoadVideo
 from .pictures import FramesBackend, ImageBackend
 from .pyav import AvBackend
-from .sampling import sample_frames
+from .sampling import sample_frames, sample_seconds
 from .text import CleanCaption, CleanQuestion
-from .video import VideoFlip, VideoRandomResizedCrop, VideoResize
+from .video import VideoCentreCrop, VideoFlip, VideoRandomResizedCrop, VideoResize
 from .video_files import DecordBackend
 
 __all__ = [
@@ -21,13 +21,16 @@ __all__ = [
     "FramesBackend",
     "ImageBackend",
     "InexactError",
+    "LoadSeconds",
     "LoadVideo",
     "PackInputs",
     "VideoBackend",
+    "VideoCentreCrop",
     "VideoFlip",
     "VideoRandAugment",
     "VideoRandomResizedCrop",
     "VideoResize",
     "open_media",
     "sample_frames",
+    "sample_seconds",
 ]

@@ -28,6 +28,11 @@ class VideoBackend(ABC):
         if os.path.isfile(path) and os.path.getsize(path) == 0:
             raise MediaError(path, "the file is empty", "empty")
 
+    @property
+    def rate(self) -> float | None:
+        """Frames a second that the medium says it has; None where it says nothing."""
+        return None
+
     @abstractmethod
     def __len__(self) -> int:
         """Number of frames."""

@@ -102,6 +102,12 @@ def open_container(path: str) -> Any:
     )
 
 
+def frame_rate(stream: Any) -> float | None:
+    """Frames a second of a stream, as the program ``ffmpeg`` and OpenCV guess them."""
+    rate = stream.guessed_rate or stream.average_rate
+    return float(rate) if rate else None
+
+
 def main_stream(container: Any, path: str) -> Any:
     """Choose the video stream that the program ``ffmpeg`` would, set to one decoding thread.
 

@@ -13,7 +13,15 @@ import numpy as np
 from ..media import MediaError
 from .base_backend import VideoBackend, error_summary
 from .containers import check_boxes, check_is_file
-from .packets import Entry, import_av, main_stream, open_container, read_errors, read_index
+from .packets import (
+    Entry,
+    frame_rate,
+    import_av,
+    main_stream,
+    open_container,
+    read_errors,
+    read_index,
+)
 from .upright import turn_upright
 
 #: Decoded frames that are kept while a file is counted, so that it need not be decoded twice.
@@ -70,6 +78,11 @@ class AvBackend(VideoBackend):
 
     def __len__(self) -> int:
         return len(self._times)
+
+    @property
+    def rate(self) -> float | None:
+        """See :attr:`VideoBackend.rate`."""
+        return frame_rate(self._stream)
 
     def spans(self) -> np.ndarray:
         """(len, 2) float64: the seconds at which each frame comes and goes.

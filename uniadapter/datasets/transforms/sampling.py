@@ -7,6 +7,34 @@ import numpy as np
 SAMPLING_MODES = ("center", "random")
 
 
+def sample_seconds(length: int, rate: float, max_frames: int) -> np.ndarray:
+    """Pick the first frame of every second, and evenly among these where they are too many.
+
+    As CLIP4Clip: a second has ``int(rate)`` frames, whatever is behind the point, and of n seconds
+    the ``linspace(0, n - 1, max_frames)``-th are taken, cut to whole numbers.
+
+    Args:
+        length: Frames of the video, at least 1.
+        rate: Frames a second; below 1 every frame is a second.
+        max_frames: Most frames to pick, at least 1.
+
+    Returns:
+        (n,) int64 frame numbers, ascending, n at most ``max_frames``.
+
+    Raises:
+        ValueError: For a length or number below 1, or a rate that is not above 0.
+    """
+    if length < 1 or max_frames < 1 or not 0 < rate < float("inf"):
+        raise ValueError(
+            f"Sampling by seconds needs a frame and a rate: length = {length}, rate = {rate}, "
+            f"max_frames = {max_frames}."
+        )
+    seconds = np.arange(0, length, max(1, int(rate)), dtype=np.int64)
+    if len(seconds) <= max_frames:
+        return seconds
+    return seconds[np.linspace(0, len(seconds) - 1, num=max_frames, dtype=np.int64)]
+
+
 def sample_frames(length: int, num_frames: int, mode: str) -> np.ndarray:
     """Pick one frame from each of ``num_frames`` segments of equal length.
 

@@ -72,6 +72,38 @@ class VideoResize(BaseTransform):
 
 
 @TRANSFORMS.register_module()
+class VideoCentreCrop(BaseTransform):
+    """Bring the shorter side of all frames to a size, and cut the square in the middle, as CLIP.
+
+    Sizes and offsets are rounded as torchvision's ``Resize`` and ``CenterCrop`` round them.
+
+    Required and changed key: ``frames``, (N, H, W, 3) uint8.
+
+    Args:
+        size: Side of the square, in pixels.
+    """
+
+    def __init__(self, size: int) -> None:
+        if not isinstance(size, int):
+            raise ValueError(f"VideoCentreCrop: size must be one number of pixels, got {size!r}.")
+        self.size = _positive_size("VideoCentreCrop", size)[0]
+
+    def transform(self, results: dict) -> dict:
+        """Resize and crop ``frames``."""
+        frames, size = results["frames"], self.size
+        height, width = frames.shape[1:3]
+        short, long = min(height, width), int(size * max(height, width) / min(height, width))
+        wanted = (size, long) if height == short else (long, size)
+        frames = resize_frames(frames, wanted)
+        top, left = (round((side - size) / 2) for side in wanted)
+        results["frames"] = np.ascontiguousarray(frames[:, top : top + size, left : left + size])
+        return results
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(size={self.size})"
+
+
+@TRANSFORMS.register_module()
 class VideoRandomResizedCrop(BaseTransform):
     """Cut one random rectangle out of all frames and resize it.
 

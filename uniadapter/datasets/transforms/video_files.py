@@ -10,7 +10,7 @@ from ...utils.compat import import_decord
 from ..media import MediaError
 from .base_backend import InexactError, VideoBackend, error_summary
 from .containers import check_boxes, check_is_file, is_turned_oddly
-from .packets import main_stream, open_container, read_errors, read_index
+from .packets import frame_rate, main_stream, open_container, read_errors, read_index
 
 
 class DecordBackend(VideoBackend):
@@ -30,7 +30,7 @@ class DecordBackend(VideoBackend):
         super().__init__(path)
         check_is_file(path, "decord")
         boxes = check_boxes(path)
-        frames = _frames_by_number(path)
+        frames, self._rate = _frames_by_number(path)
         if boxes and is_turned_oddly(path, boxes):
             raise _refusal(path, "it notes a mirrored picture or a slanted one")
         # Imported here: decord must come after torch, and inside the worker that uses it.
@@ -45,6 +45,11 @@ class DecordBackend(VideoBackend):
 
     def __len__(self) -> int:
         return len(self._reader)
+
+    @property
+    def rate(self) -> float | None:
+        """See :attr:`VideoBackend.rate`."""
+        return self._rate
 
     def spans(self) -> np.ndarray:
         """(len, 2) float32: the seconds at which each frame comes and goes."""
@@ -78,8 +83,8 @@ class DecordBackend(VideoBackend):
             raise MediaError(self.path, f"frame {index}: {error_summary(error)}") from error
 
 
-def _frames_by_number(path: str) -> int:
-    """Number of frames of a file in which decord finds them by their numbers.
+def _frames_by_number(path: str) -> tuple[int, float | None]:
+    """Number of frames, and their rate, of a file in which decord finds them by their numbers.
 
     Raises:
         InexactError: When it doesn't.
@@ -92,12 +97,12 @@ def _frames_by_number(path: str) -> int:
                 raise _refusal(path, "it has several video streams")
             if stream.codec_context.name == "hevc":
                 raise _refusal(path, "it fails behind a seek in H.265")
-            index = read_index(container, stream)
+            index, rate = read_index(container, stream), frame_rate(stream)
     except read_errors() as error:
         raise MediaError(path, error_summary(error)) from error
     if not index.is_closed():
         raise _refusal(path, index.doubt or "its groups of frames are open, or some are hidden")
-    return len(index.times)
+    return len(index.times), rate
 
 
 def _refusal(path: str, reason: str) -> InexactError:

@@ -1,6 +1,14 @@
-"""Optimizer constructors."""
+"""Optimizers, schedules and optimizer constructors."""
 
+from .bert_adam import BertAdam
 from .trainable import TrainableOptimWrapperConstructor
+from .warmup_cosine import WarmupCosineLR
 from .weighted import AmpOptimWrapper, OptimWrapper
 
-__all__ = ["AmpOptimWrapper", "OptimWrapper", "TrainableOptimWrapperConstructor"]
+__all__ = [
+    "AmpOptimWrapper",
+    "BertAdam",
+    "OptimWrapper",
+    "TrainableOptimWrapperConstructor",
+    "WarmupCosineLR",
+]

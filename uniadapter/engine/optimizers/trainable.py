@@ -23,13 +23,15 @@ class TrainableOptimWrapperConstructor:
 
     Args:
         optim_wrapper_cfg: Config of the wrapper with the ``optimizer`` inside.
-        paramwise_cfg: Its one key ``no_decay_norm_bias`` (default False) takes weight decay off
-            everything of fewer than two dimensions: biases, norms, scales, the temperature. The
-            default decays all, as the recipe states its weight decay without an exception
-            (paper, table 16).
+        paramwise_cfg: What weight decay is taken off. ``no_decay_norm_bias`` (default False):
+            everything of fewer than two dimensions: biases, norms, scales, the temperature.
+            ``no_decay_bias`` (default False): biases alone, parameters of the name ``bias``, as
+            CLIP4Clip does; norms, embeddings and the temperature decay. The default decays all, as
+            the recipe states its weight decay without an exception (paper, table 16).
 
     Raises:
-        ValueError: If a key of ``paramwise_cfg`` is unknown or the optimizer is missing.
+        ValueError: If a key of ``paramwise_cfg`` is unknown, both are set, or the optimizer is
+            missing.
     """
 
     def __init__(
@@ -37,10 +39,16 @@ class TrainableOptimWrapperConstructor:
     ) -> None:
         options = dict(paramwise_cfg or {})
         self.no_decay_norm_bias = bool(options.pop("no_decay_norm_bias", False))
+        self.no_decay_bias = bool(options.pop("no_decay_bias", False))
         if options:
             raise ValueError(
                 f"optim_wrapper.paramwise_cfg has the unknown key(s) {sorted(options)}: "
-                "TrainableOptimWrapperConstructor knows `no_decay_norm_bias`."
+                "TrainableOptimWrapperConstructor knows `no_decay_norm_bias` and `no_decay_bias`."
+            )
+        if self.no_decay_norm_bias and self.no_decay_bias:
+            raise ValueError(
+                "optim_wrapper.paramwise_cfg: no_decay_norm_bias takes the decay off biases as "
+                "well, leave out no_decay_bias."
             )
         self.optim_wrapper_cfg = copy.deepcopy(dict(optim_wrapper_cfg))
         if not isinstance(self.optim_wrapper_cfg.get("optimizer"), dict):
@@ -84,10 +92,14 @@ class TrainableOptimWrapperConstructor:
         return wrapper
 
     def _groups(self, trainable: dict[str, nn.Parameter]) -> list[dict[str, Any]]:
-        if not self.no_decay_norm_bias:
+        if not (self.no_decay_norm_bias or self.no_decay_bias):
             return [{"params": list(trainable.values())}]
-        decayed = [p for p in trainable.values() if p.ndim >= 2]
-        spared = [p for p in trainable.values() if p.ndim < 2]
+        decayed: list[nn.Parameter] = []
+        spared: list[nn.Parameter] = []
+        for name, parameter in trainable.items():
+            bias = name.rpartition(".")[2] == "bias"
+            spares = bias if self.no_decay_bias else parameter.ndim < 2
+            (spared if spares else decayed).append(parameter)
         groups: list[dict[str, Any]] = [
             {"params": decayed},
             {"params": spared, "weight_decay": 0.0},

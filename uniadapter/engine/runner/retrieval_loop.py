@@ -160,6 +160,8 @@ class _RetrievalLoop:
             for rows, scores in score_blocks(rows_of, queries, candidates):
                 self._see_block(gallery, direction, scores)
                 sample = {"direction": direction, "scores": scores, "positives": positives[rows]}
+                if direction == 1:
+                    sample["groups"] = gallery.text_media
                 # On every rank alike, as RetrievalMetric expects.
                 self.evaluator.process(data_samples=[sample])
 

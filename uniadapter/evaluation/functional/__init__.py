@@ -20,6 +20,7 @@ from .reranking import (
     similarity_rows,
     texts_by_medium,
 )
+from .tied_ranks import best_of_groups, tied_ranks, video_text_measures
 from .vqa_accuracy import consensus_accuracy, exact_match, mean_by_group, video_question_type
 from .vqa_text import normalise_answer
 
@@ -27,7 +28,10 @@ __all__ = [
     "OUTSIDE_SHORTLIST",
     "Distinct",
     "PairTable",
+    "best_of_groups",
     "score_captions",
+    "tied_ranks",
+    "video_text_measures",
     "exact_match",
     "mean_by_group",
     "median_rank",

@@ -2,6 +2,7 @@
 
 from .caption import CaptionMetric
 from .retrieval import RetrievalMetric
+from .video_text import VideoTextMetric
 from .vqa import QAExactMatch, VQAMetric
 
-__all__ = ["CaptionMetric", "QAExactMatch", "RetrievalMetric", "VQAMetric"]
+__all__ = ["CaptionMetric", "QAExactMatch", "RetrievalMetric", "VQAMetric", "VideoTextMetric"]

@@ -60,7 +60,8 @@ class RetrievalMetric(BaseMetric):
             data_batch: Not used.
             data_samples: Each a dict with ``direction`` (0: the queries are texts, 1: they are
                 media), ``scores`` (Q, G) against the whole gallery and ``positives``, for each of
-                the Q queries the gallery indices that are right.
+                the Q queries the gallery indices that are right. Where texts are candidates the
+                loops add ``groups``, the medium of each, which plays no part here.
 
         Raises:
             ValueError: If a score is NaN or a query has no positive.
@@ -71,6 +72,10 @@ class RetrievalMetric(BaseMetric):
                 raise ValueError(f"direction must be 0 (texts as queries) or 1, got {direction!r}")
             ranks = ranks_of_best_positives(sample["scores"], sample["positives"])
             self.results.append((direction, ranks.cpu()))
+
+    def measures(self, ranks: torch.Tensor) -> dict[str, float]:
+        """What is said of the ranks (Q,) of one direction; see :func:`retrieval_measures`."""
+        return retrieval_measures(ranks)
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Measures of both directions.
@@ -92,7 +97,7 @@ class RetrievalMetric(BaseMetric):
                     f"RetrievalMetric was given no {name} scores; it needs val_cfg/test_cfg of "
                     "type RetrievalValLoop/RetrievalTestLoop and a split that is not empty"
                 )
-            measures = retrieval_measures(torch.cat(ranks))
+            measures = self.measures(torch.cat(ranks))
             metrics.update({f"{name}/{key}": value for key, value in measures.items()})
         return metrics
 

@@ -14,6 +14,7 @@ from uniadapter.registry import MODELS
 from uniadapter.utils.dist import gather_ragged, gather_with_grad, own_rows, weigh_mean
 from uniadapter.utils.tensors import at_least_float32
 
+from ..adapters.base import check_choice
 from ..momentum import TrainedEMA
 from .base import Head
 from .itc import FeatureQueue, contrastive_loss
@@ -39,6 +40,9 @@ class ContrastHead(Head):
         ValueError: If ``embed_dim`` is not positive.
     """
 
+    # Least norm that an embedding is divided by.
+    eps = 1e-12
+
     def __init__(self, visual_dim: int, text_dim: int, embed_dim: int, bias: bool = True) -> None:
         super().__init__()
         if embed_dim < 1:
@@ -57,10 +61,9 @@ class ContrastHead(Head):
         """Features (..., E) of texts with states (..., Dt); see :meth:`visual`."""
         return self._feature(self.text_proj(states), term)
 
-    @staticmethod
-    def _feature(embedding: torch.Tensor, term: torch.Tensor | None) -> torch.Tensor:
+    def _feature(self, embedding: torch.Tensor, term: torch.Tensor | None) -> torch.Tensor:
         embedding = at_least_float32(embedding)
-        return F.normalize(embedding if term is None else embedding + term, dim=-1)
+        return F.normalize(embedding if term is None else embedding + term, dim=-1, eps=self.eps)
 
     def forward(self, visual: torch.Tensor, text: torch.Tensor) -> Features:
         """Features (B, E) of media (B, Dv) and of texts (B, Dt)."""
@@ -262,9 +265,15 @@ class BatchContrastHead(ContrastHead):
             by, as the originals; otherwise the temperature itself, ``temp``. Defaults to True.
         max_scale (float, optional): Most that similarities are multiplied by; CLIP has 100, BEiT-3
             no limit. Defaults to None.
+        gradients (str): ``'all'``: of all ranks' features, so that the gradient averaged over the
+            ranks is that of one process. ``'own'``: every rank computes the loss of all pairs, and
+            only its own features have a gradient, as in CLIP4Clip; the average is 1 / ranks of the
+            whole gradient, which counts where gradients are clipped. Defaults to ``'all'``.
+        eps (float): Least norm that an embedding is divided by. Defaults to 1e-12; CLIP4Clip has
+            1e-6.
 
     Raises:
-        ValueError: If an option is not positive.
+        ValueError: If an option is not positive or outside its set.
     """
 
     def __init__(
@@ -277,8 +286,14 @@ class BatchContrastHead(ContrastHead):
         bias: bool = False,
         log_scale: bool = True,
         max_scale: float | None = None,
+        gradients: str = "all",
+        eps: float = 1e-12,
     ) -> None:
         super().__init__(visual_dim, text_dim, embed_dim, bias)
+        check_choice(gradients, ("all", "own"), "contrast.gradients")
+        if not eps > 0:
+            raise ValueError(f"{eps=} of a {type(self).__name__} must be positive.")
+        self.gradients, self.eps = gradients, eps
         if temperature <= 0 or (max_scale is not None and max_scale <= 0):
             raise ValueError(
                 f"{temperature=} and {max_scale=} of a {type(self).__name__} must be positive."
@@ -329,11 +344,34 @@ class BatchContrastHead(ContrastHead):
         """
         with torch.autocast(visual.device.type, enabled=False):
             own = own_rows(len(visual)).to(visual.device)
-            visual_all, text_all = gather_with_grad(visual), gather_with_grad(text)
             # A copy: the next step may clamp the parameter in place.
             temperature = self.temperature.clone()
+            if self.gradients == "own":
+                return _loss_of_all(visual, text, own, temperature)
+            visual_all, text_all = gather_with_grad(visual), gather_with_grad(text)
             of_visual = F.cross_entropy(visual @ text_all.t() / temperature, own, reduction="sum")
             of_text = F.cross_entropy(text @ visual_all.t() / temperature, own, reduction="sum")
             # A rank without a pair takes part in the mean over all ranks.
             mean = (of_visual + of_text) / (2 * max(len(visual), 1))
         return weigh_mean(mean, len(visual))
+
+
+def _loss_of_all(
+    visual: torch.Tensor, text: torch.Tensor, own: torch.Tensor, temperature: torch.Tensor
+) -> torch.Tensor:
+    """Cross-entropy of all ranks' pairs, with gradients of this rank's features alone.
+
+    Args:
+        visual (Tensor): Features of this rank's media, (B, E).
+        text (Tensor): Features of their texts, (B, E).
+        own (Tensor): Where these stand among those of all ranks, (B,).
+        temperature (Tensor): Scalar that divides the similarities.
+    """
+    # What is gathered has no graph on several ranks; on one it is the features themselves.
+    visual_all, text_all = (
+        gather_ragged(part.detach()).index_copy(0, own, part) for part in (visual, text)
+    )
+    logits = text_all @ visual_all.t() / temperature
+    pairs = torch.arange(len(logits), device=logits.device)
+    losses = (F.cross_entropy(each, pairs, reduction="sum") for each in (logits, logits.t()))
+    return sum(losses, logits.new_zeros(())) / (2 * max(len(logits), 1))

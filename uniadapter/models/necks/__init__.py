@@ -1,6 +1,13 @@
 """Parts between towers and heads: how frames become a video, and tokens an embedding."""
 
+from .feature_pooling import FeaturePooling
 from .frame_attention import FrameAwareAttention
 from .pooling import GeneralizedPooling, MeanPooling, TokenMeanPooling
 
-__all__ = ["FrameAwareAttention", "GeneralizedPooling", "MeanPooling", "TokenMeanPooling"]
+__all__ = [
+    "FeaturePooling",
+    "FrameAwareAttention",
+    "GeneralizedPooling",
+    "MeanPooling",
+    "TokenMeanPooling",
+]

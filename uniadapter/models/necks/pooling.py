@@ -18,7 +18,14 @@ _NOWHERE = -10000.0
 
 @MODELS.register_module()
 class MeanPooling(nn.Module):
-    """The mean over frames."""
+    """The mean over frames.
+
+    Attributes:
+        of_features (bool): Whether a task hands over the frames' features, rather than the states
+            that they are projected from.
+    """
+
+    of_features = False
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         """Pool the states of N frames each, (B, N, D), into (B, D)."""

@@ -46,13 +46,15 @@ class BlipPretrainModel(RetrievalModel):
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor,
         media_ids: torch.Tensor,
+        frame_mask: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
         """The three losses; see :meth:`RetrievalModel.loss` for the shapes.
 
         Returns:
             dict[str, Tensor]: ``loss_itc``, ``loss_itm`` and ``loss_lm``, scalars.
         """
-        losses, tokens = self._contrast_and_match(pixels, input_ids, attention_mask, media_ids)
+        texts = (input_ids, attention_mask)
+        losses, tokens = self._contrast_and_match(pixels, *texts, media_ids, frame_mask=frame_mask)
         ids = input_ids.clone()
         ids[:, 0] = self.dec_token_id
         labels = ids.masked_fill(attention_mask == 0, -100)

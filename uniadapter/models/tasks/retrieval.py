@@ -14,7 +14,7 @@ from ..adapters.base import check_choice
 from ..backbones.bert import BertModel
 from ..execution import Words
 from ..heads import ContrastHead, MatchBatch, MomentumContrastHead
-from ..necks import FrameAwareAttention, MeanPooling
+from ..necks import FrameAwareAttention
 from ..necks.frame_attention import build_frame_attention
 from ..sites import Places
 from .embeddings import EmbeddingTerms
@@ -38,6 +38,9 @@ class RetrievalModel(EmbeddingTerms, MatchingModel):
             :class:`BatchContrastHead` or :class:`HingeContrastHead`.
         matching (dict, optional): Config of the :class:`MatchingHead`. None: two towers side by
             side, without cross-attention; the test then ranks by similarity alone (``k_test=0``).
+        pooling (dict, optional): Config of what makes a video's feature of its frames:
+            :class:`MeanPooling` (None, default): of the mean of their class tokens;
+            :class:`FeaturePooling`: the mean of their own features, as CLIP4Clip.
         **kwargs: Arguments of :class:`VisionLanguageModel`, and, as a short form, options of the
             heads: ``embed_dim``, ``temperature``, ``train_temperature``, ``momentum``,
             ``queue_size``, ``alpha`` and ``negatives``; each goes to the head that takes it, None
@@ -61,6 +64,7 @@ class RetrievalModel(EmbeddingTerms, MatchingModel):
         pfa: dict | None = None,
         contrast: Mapping[str, Any] = _CONTRAST,
         matching: Mapping[str, Any] | None = _MATCHING,
+        pooling: dict | None = None,
         **kwargs: Any,
     ) -> None:
         flat = {name: kwargs.pop(name) for name in HEAD_OPTIONS if name in kwargs}
@@ -82,7 +86,7 @@ class RetrievalModel(EmbeddingTerms, MatchingModel):
         self.pfa: FrameAwareAttention | None = build_frame_attention(
             pfa, self.visual.embed_dims, self.text.hidden_size, self.matches
         )
-        self.pooling = MeanPooling()
+        self.pooling = MODELS.build(pooling or {"type": "MeanPooling"})
         arguments = self.head_arguments()
         for role, config in heads.items():
             self.adopt_head(role, MODELS.build(config, default_args=arguments[role]))
@@ -155,22 +159,37 @@ class RetrievalModel(EmbeddingTerms, MatchingModel):
         self.contrast.restart(self)
 
     def encode_visual(
-        self, pixels: torch.Tensor, class_only: bool = False
+        self,
+        pixels: torch.Tensor,
+        class_only: bool = False,
+        frame_mask: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Encode videos (or images, as videos of one frame).
 
         Args:
             pixels (Tensor): (B, N, 3, H, W), normalised.
             class_only (bool): Compute the class tokens only (M = 1). Defaults to False.
+            frame_mask (Tensor, optional): (B, N), 0 where a frame is padding. None: all are real.
 
         Returns:
-            tuple: Tokens (B, N, M, D); video features (B, E) of the frames' mean class token;
-            frame features (B, N, E). Features: length 1, float32 or more.
+            tuple: Tokens (B, N, M, D); video features (B, E), of the frames' mean class token or
+            as ``pooling`` says; frame features (B, N, E). Features: length 1, float32 or more.
+
+        Raises:
+            ValueError: If there is a mask and the model has no place for padded frames.
         """
+        if frame_mask is not None and (self.matches or not self.pooling.of_features):
+            raise ValueError(
+                "The batch has padded frames (data_preprocessor.pad_frames), which only "
+                "model.pooling=dict(type='FeaturePooling') with model.matching=None leaves out."
+            )
         tokens = self.encode_frames(pixels, "first" if class_only else "all")
         cls, contrast = tokens[:, :, 0], self.contrast
-        # A video's term is the mean of its frames', as its embedding is.
         term = self.embedding_term("visual", cls)
+        if self.pooling.of_features:
+            frames = contrast.visual(cls, term)
+            return tokens, self.pooling(frames, frame_mask), frames
+        # A video's term is the mean of its frames', as its embedding is.
         pooled = None if term is None else self.pooling(term)
         return tokens, contrast.visual(self.pooling(cls), pooled), contrast.visual(cls, term)
 
@@ -197,6 +216,7 @@ class RetrievalModel(EmbeddingTerms, MatchingModel):
         pixels: torch.Tensor,
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor,
+        frame_mask: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Contrastive features alone, which need no more than class tokens.
 
@@ -204,11 +224,12 @@ class RetrievalModel(EmbeddingTerms, MatchingModel):
             pixels (Tensor): (B, N, 3, H, W).
             input_ids (Tensor): (T, L).
             attention_mask (Tensor): (T, L).
+            frame_mask (Tensor, optional): (B, N), see :meth:`encode_visual`.
 
         Returns:
             tuple: Of media (B, E) and of texts (T, E).
         """
-        visual = self.encode_visual(pixels, class_only=True)[1]
+        visual = self.encode_visual(pixels, True, frame_mask)[1]
         return visual, self.encode_text(input_ids, attention_mask, class_only=True)[1]
 
     def forward(
@@ -219,6 +240,7 @@ class RetrievalModel(EmbeddingTerms, MatchingModel):
         media_ids: torch.Tensor | None = None,
         data_samples: list | None = None,
         mode: str = "tensor",
+        frame_mask: torch.Tensor | None = None,
     ) -> Any:
         """Run the model.
 
@@ -229,6 +251,7 @@ class RetrievalModel(EmbeddingTerms, MatchingModel):
             media_ids (Tensor, optional): (B,); texts and media of one id are positives.
             data_samples (list, optional): Samples, passed through by ``mode='predict'``.
             mode (str): ``'loss'``, ``'tensor'`` or ``'predict'``.
+            frame_mask (Tensor, optional): (B, N), 0 where a frame is padding.
 
         Returns:
             dict | list: Losses; a dict of tokens and features; or the samples with their
@@ -237,11 +260,11 @@ class RetrievalModel(EmbeddingTerms, MatchingModel):
         if mode == "loss":
             if media_ids is None or not len(media_ids) == len(input_ids) == len(pixels):
                 raise ValueError("mode='loss' needs media_ids and one text a medium.")
-            return self.loss(pixels, input_ids, attention_mask, media_ids)
+            return self.loss(pixels, input_ids, attention_mask, media_ids, frame_mask)
         samples = [s for s in data_samples or [] if not getattr(s, "skipped", False)]
         if mode == "predict" and not samples and not len(pixels):
             return []
-        tokens, feature, frames = self.encode_visual(pixels)
+        tokens, feature, frames = self.encode_visual(pixels, frame_mask=frame_mask)
         text_tokens, text_feature = self.encode_text(input_ids, attention_mask)
         if mode == "tensor":
             return {
@@ -267,6 +290,7 @@ class RetrievalModel(EmbeddingTerms, MatchingModel):
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor,
         media_ids: torch.Tensor,
+        frame_mask: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
         """Contrastive and matching loss of a batch of B pairs.
 
@@ -275,13 +299,15 @@ class RetrievalModel(EmbeddingTerms, MatchingModel):
             input_ids (Tensor): (B, L).
             attention_mask (Tensor): (B, L).
             media_ids (Tensor): (B,).
+            frame_mask (Tensor, optional): (B, N), 0 where a frame is padding.
 
         Returns:
             dict[str, Tensor]: ``loss_itc`` and, with a matching head, ``loss_itm``, scalars.
         """
         # Without matching nothing reads a medium's other tokens.
         only = not self.matches
-        return self._contrast_and_match(pixels, input_ids, attention_mask, media_ids, only)[0]
+        texts = (input_ids, attention_mask)
+        return self._contrast_and_match(pixels, *texts, media_ids, only, frame_mask)[0]
 
     def _contrast_and_match(
         self,
@@ -290,12 +316,13 @@ class RetrievalModel(EmbeddingTerms, MatchingModel):
         attention_mask: torch.Tensor,
         media_ids: torch.Tensor,
         class_only: bool = False,
+        frame_mask: torch.Tensor | None = None,
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """The losses, and the visual tokens for further ones, or the class tokens alone."""
         contrast, texts = self.contrast, (input_ids, attention_mask)
         with self.step_on(pixels):
-            targets = contrast.prepare(self, self.features, pixels, *texts)
-            tokens, visual, frames = self.encode_visual(pixels, class_only)
+            targets = contrast.prepare(self, self.features, pixels, *texts, frame_mask)
+            tokens, visual, frames = self.encode_visual(pixels, class_only, frame_mask)
         # A fusion that continues from the text's states wants those of all its tokens.
         continues = self.matches and self.role("fusion").takes_states
         text_tokens, text = self.encode_text(*texts, class_only=not continues)

@@ -55,6 +55,11 @@ class VseModel(RetrievalModel):
     ) -> None:
         if not 0 <= token_drop < 1:
             raise ValueError(f"model.token_drop={token_drop} must be in [0, 1).")
+        if kwargs.get("pooling") is not None:
+            raise ValueError(
+                f"model.pooling={kwargs['pooling']!r} is of frames, and a VseModel ranks images: "
+                "set model.contrast.pooling for their tokens."
+            )
         self.token_drop = token_drop
         _check_head(contrast)
         super().__init__(visual, text, adapter, None, contrast, None, **kwargs)
@@ -83,13 +88,17 @@ class VseModel(RetrievalModel):
         return arguments
 
     def encode_visual(
-        self, pixels: torch.Tensor, class_only: bool = False
+        self,
+        pixels: torch.Tensor,
+        class_only: bool = False,
+        frame_mask: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Encode images.
 
         Args:
             pixels (Tensor): (B, 1, 3, H, W), normalised.
             class_only (bool): Plays no part: all tokens are pooled.
+            frame_mask (Tensor, optional): Must be None: an image has no padded frames.
 
         Returns:
             tuple: Tokens (B, 1, M, D), D being E where an adapter gives them; features (B, E) and
@@ -98,10 +107,10 @@ class VseModel(RetrievalModel):
         Raises:
             ValueError: If there are several frames, or the towers alone have no common space.
         """
-        if pixels.dim() == 5 and pixels.shape[1] != 1:
+        if (pixels.dim() == 5 and pixels.shape[1] != 1) or frame_mask is not None:
             raise ValueError(
                 f"A {type(self).__name__} ranks images, pixels (B, 1, 3, H, W); got "
-                f"{tuple(pixels.shape)}: set num_frames=1 in the pipeline."
+                f"{tuple(pixels.shape)}: set num_frames=1 in the pipeline, and no pad_frames."
             )
         tokens = self.encode_frames(pixels)
         self._check_space("visual")

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from uniadapter.registry import MODELS
+from uniadapter.utils.tensors import at_least_float32
 
 from ...sites import Places
 from ...taps import Call, Taps
@@ -83,6 +84,8 @@ class UniPT(Adapter):
             ``'auto'`` (default): ``'frozen'`` where what reads the output is frozen itself.
         tower_dropout (bool): Leave the dropout of the frozen towers on in training, as the
             published codes do. Defaults to False.
+        autocast (bool): Run the side networks in half precision where the towers run so. False:
+            in float32 beside towers of any type, as CLIP4Clip's side networks do. Defaults to True.
 
     Raises:
         ValueError: If an option is outside its set, or nothing in the model reads it.
@@ -98,6 +101,7 @@ class UniPT(Adapter):
         identity: bool = True,
         start: str = "auto",
         tower_dropout: bool = False,
+        autocast: bool = True,
     ) -> None:
         options = {
             "side_dim": side_dim,
@@ -107,6 +111,7 @@ class UniPT(Adapter):
             "identity": identity,
             "start": start,
             "tower_dropout": tower_dropout,
+            "autocast": autocast,
         }
         super().__init__(places, options)
         check_choice(confidence, ("gate", "uniform"), "adapter.confidence")
@@ -131,7 +136,7 @@ class UniPT(Adapter):
                 f"adapter.taps={self.options['taps']!r}: the roles that are read are "
                 f"{list(self.tapped)}."
             )
-        self.tower_dropout = tower_dropout
+        self.tower_dropout, self.autocast = tower_dropout, autocast
         # Taps of an embedded role's run, until its term is asked for.
         self._left: dict[str, Taps] = {}
         self.sides: Any = nn.ModuleDict()
@@ -213,13 +218,19 @@ class UniPT(Adapter):
         if role in self.embedded:
             self._left[role] = taps
             return taps.out
-        states: torch.Tensor = self.sides[role].read(taps.out, taps)
-        return states
+        return self._read(role, taps.out, taps)
 
     def term(self, role: str, embedding: torch.Tensor) -> torch.Tensor:
         """``U(relu(F))`` of embeddings (B, E); see :meth:`Adapter.term`."""
-        term: torch.Tensor = self.sides[role].read(embedding, self._left.pop(role))
-        return term
+        return self._read(role, embedding, self._left.pop(role))
+
+    def _read(self, role: str, guide: torch.Tensor, taps: Taps) -> torch.Tensor:
+        side: Any = self.sides[role]
+        device = guide.device.type
+        if self.autocast or not torch.is_autocast_enabled(device):
+            return side.read(guide, taps)
+        with torch.autocast(device, enabled=False):
+            return side.read(at_least_float32(guide), taps)
 
     def normalise(self, option: str, value: Any) -> Any:
         """Taps as their numbers; see :meth:`Adapter.normalise`."""

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from tests.helpers import draws
+from uniadapter.datasets import MediaError
+from uniadapter.datasets.transforms import (
+    LoadSeconds,
+    VideoCentreCrop,
+    open_media,
+    sample_seconds,
+)
+
+
+def by_hand(length: int, rate: float, most: int) -> list[int]:
+    """Second by second until reading fails, then even steps cut to whole numbers."""
+    found, second, step = [], 0, max(1, int(rate))
+    while second * step < length:
+        found.append(second * step)
+        second += 1
+    if len(found) > most:
+        places = [(len(found) - 1) * i / (most - 1) if most > 1 else 0 for i in range(most)]
+        # linspace has its last point exactly.
+        found = [found[int(place + 1e-9)] for place in places]
+    return found
+
+
+@settings(max_examples=draws(60), deadline=None)
+@given(
+    length=st.integers(1, 4000),
+    rate=st.sampled_from([0.5, 1.0, 3.0, 10.0, 23.976, 25.0, 29.97, 30.0, 59.94]),
+    most=st.integers(1, 20),
+)
+def test_seconds(length, rate, most):
+    found = sample_seconds(length, rate, most)
+    assert found.tolist() == by_hand(length, rate, most)
+    assert len(found) <= most
+    assert found[0] == 0
+
+
+@pytest.mark.parametrize("bad", [(0, 3.0, 1), (5, 0.0, 1), (5, float("inf"), 1), (5, 3.0, 0)])
+def test_bad_numbers(bad):
+    with pytest.raises(ValueError, match="by seconds"):
+        sample_seconds(*bad)
+
+
+def write(path: Path, frames: int, rate: Any) -> Path:
+    """A video whose frames differ."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=rate, options={"bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = 32, 24, "yuv420p"
+        for index in range(frames):
+            picture = np.full((24, 32, 3), 10 * index % 256, dtype=np.uint8)
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = index, 1 / Fraction(rate)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize("backend", ["av", "decord"])
+@pytest.mark.parametrize(
+    ("frames", "rate"), [(7, 3), (40, 3), (61, Fraction(30000, 1001)), (1, 25)]
+)
+def test_frames_are_those_of_opencv(frames, rate, backend, tmp_path):
+    path = write(tmp_path / "v.mp4", frames, rate)
+    capture = cv2.VideoCapture(str(path))
+    step, seen = int(capture.get(cv2.CAP_PROP_FPS)), 0
+    while capture.read()[0]:
+        seen += 1
+    capture.release()
+    found = LoadSeconds(12, backend={"type": backend})({"media_path": str(path)})
+    wanted = by_hand(seen, step, 12)
+    assert found["frame_indices"].tolist() == wanted
+    assert np.array_equal(found["frames"], open_media(str(path), "av").get_frames(wanted))
+
+
+def test_pictures_and_folders_of_frames(tmp_path):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for index in range(9):
+        Image.new("RGB", (6, 4), (index, 0, 0)).save(folder / f"{index}.png")
+    with pytest.raises(MediaError, match="rate"):
+        LoadSeconds()({"media_path": str(folder)})
+    found = LoadSeconds(rate=3)({"media_path": str(folder)})["frames"]
+    assert found[:, 0, 0, 0].tolist() == [0, 3, 6]
+    single = LoadSeconds()({"media_path": str(folder / "4.png")})
+    assert len(single["frames"]) == 1
+    for options in ({"max_frames": 0}, {"rate": 0}, {"backend": {"type": "none"}}):
+        with pytest.raises(ValueError, match="LoadSeconds"):
+            LoadSeconds(**options)
+
+
+@settings(max_examples=draws(15), deadline=None)
+@given(height=st.integers(4, 60), width=st.integers(4, 60), size=st.integers(2, 30))
+def test_the_crop_is_torchvisions(height, width, size):
+    transforms = pytest.importorskip("torchvision.transforms")
+    rng = np.random.default_rng(height * 100 + width)
+    frames = rng.integers(0, 256, (2, height, width, 3), dtype=np.uint8)
+    bicubic = transforms.InterpolationMode.BICUBIC
+    theirs = transforms.Compose(
+        [transforms.Resize(size, interpolation=bicubic), transforms.CenterCrop(size)]
+    )
+    found = VideoCentreCrop(size)({"frames": frames})["frames"]
+    assert found.shape == (2, size, size, 3)
+    for frame, one in zip(frames, found, strict=True):
+        assert np.array_equal(np.asarray(theirs(Image.fromarray(frame))), one)
+
+
+def test_the_crop_takes_one_number():
+    with pytest.raises(ValueError, match="VideoCentreCrop"):
+        VideoCentreCrop((3, 4))
