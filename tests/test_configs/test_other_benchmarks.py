@@ -312,3 +312,36 @@ def test_the_tutorial_on_own_data(tmp_path: Path) -> None:
         (tmp_path / "data" / f"{split}.jsonl").write_text(question)
         dataset = Config.fromfile(str(config))[f"{split}_dataloader"].dataset
         check(dataset, tmp_path / "data", 1, (8 if split == "train" else 16, 3, 384, 384))
+
+
+@pytest.mark.parametrize(
+    ("name", "trainable", "rate", "answers"),
+    [("vqav2", 10_730_170, 5e-4, 3129), ("gqa", 8_752_051, 1e-4, 1842)],
+)
+def test_clip_vil_is_trained_as_published(
+    name: str, trainable: int, rate: float, answers: int
+) -> None:
+    cfg = Config.fromfile(str(ROOT / f"configs/unipt/clip_vil_{name}.py"))
+    counts = count_config(cfg.filename)
+    assert counts["adapter"] == 4_736_641
+    assert counts["trainable"] == counts["adapter"] + counts["heads"] == trainable
+    assert cfg.model.num_answers == answers
+    full = count_config(str(ROOT / f"configs/unipt/clip_vil_{name}_full_finetune.py"))
+    assert full["trainable"] == full["total"] == counts["total"] - counts["adapter"]
+    wrapper = cfg.optim_wrapper
+    assert wrapper.optimizer == {"type": "AdamW", "lr": rate, "eps": 1e-6, "weight_decay": 0.01}
+    assert wrapper.paramwise_cfg == {"no_decay_bias": True}
+    assert wrapper.clip_grad == {"max_norm": 1.0}
+    batch = 4 * cfg.train_dataloader.batch_size * wrapper.accumulative_counts
+    assert batch == cfg.auto_scale_lr.base_batch_size == 1024
+    warm, fall = cfg.param_scheduler
+    assert warm.end == fall.begin == 0.05 * cfg.train_cfg.max_epochs == 0.25
+    assert (fall.end, fall.end_factor) == (5, 0.0)
+    assert cfg.randomness.seed == 9595
+    for split in ("train", "val", "test"):
+        loader = cfg[f"{split}_dataloader"]
+        assert loader.batch_sampler.type == "OrientedBatchSampler"
+        assert loader.dataset.get("unknown") == ("drop" if name == "gqa" else None)
+    assert cfg.model.data_preprocessor.max_text_len == 20
+    with DefaultScope.overwrite_default_scope("uniadapter"):
+        assert DATASETS.get(cfg.train_dataloader.dataset.type) is not None

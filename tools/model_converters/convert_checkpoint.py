@@ -32,6 +32,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         action="store_true",
         help="start the decoder from the encoder's upper layers (--from albef, pre-trained)",
     )
+    parser.add_argument(
+        "--answers", help="LXMERT's all_ans.json, the answers of the head (--from clip-vil-start)"
+    )
     parser.add_argument("--config", required=True, help="config of the model")
     parser.add_argument("--report", help="also write what became of every source key here (.json)")
     parser.add_argument(
@@ -49,7 +52,13 @@ def main(argv: list[str] | None = None) -> None:
     try:
         config = load_config(args.config, args.cfg_options)
         report = convert_checkpoint(
-            args.src, args.dst, config, args.source, args.target, args.init_decoder
+            args.src,
+            args.dst,
+            config,
+            args.source,
+            args.target,
+            args.init_decoder,
+            args.answers,
         )
     except (FileNotFoundError, ValueError) as error:
         sys.exit(f"error: {error}")

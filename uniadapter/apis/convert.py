@@ -59,6 +59,7 @@ def convert_checkpoint(
     source: str | None = None,
     target: str | None = None,
     init_decoder: bool = False,
+    answers: str | Path | None = None,
 ) -> Report:
     """Convert a checkpoint file.
 
@@ -72,6 +73,8 @@ def convert_checkpoint(
         target (str, optional): Layout of ``dst``; None is this package's.
         init_decoder (bool): Start the decoder from the text encoder of ``src``, see
             :func:`uniadapter.checkpoints.layouts.read_checkpoint`. Defaults to False.
+        answers (str | Path, optional): The answers of the head in ``src``, for
+            ``source='clip-vil-start'``.
 
     Returns:
         Report: What became of every source key.
@@ -87,6 +90,8 @@ def convert_checkpoint(
     if "model" not in config:
         raise ValueError(f"{config.filename} has no key 'model': it is no model config.")
     training: State = {}
+    if source is None and answers is not None:
+        raise ValueError("--answers is of a foreign file's head: it needs --from.")
     if source is None and init_decoder:
         raise ValueError("--init-decoder starts a decoder from a foreign file: it needs --from.")
     if source is None:
@@ -94,7 +99,7 @@ def convert_checkpoint(
     else:
         with torch.device("meta"):
             model = build_model(config.model.to_dict())
-        state, report = read_checkpoint(src, source, model, init_decoder)
+        state, report = read_checkpoint(src, source, model, init_decoder, answers)
     if target is not None:
         state, written = export_state(
             state, target, training, config.model.get("queue_size", 57600)

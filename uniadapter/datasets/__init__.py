@@ -9,11 +9,13 @@ from .easy_vqa import EasyVQA
 from .image_text import KarpathyRetrieval
 from .json_lines import CaptionJsonDataset, RetrievalJsonDataset, VQAJsonDataset
 from .karpathy import CaptionedImage
+from .lxmert_vqa import LxmertVQA
 from .media import MediaError
 from .msrvtt import MSRVTTRetrieval
 from .msrvtt_qa import MSRVTTQA
 from .msvd import MSVDRetrieval
 from .pretrain import StillCaptionDataset
+from .samplers import OrientedBatchSampler
 from .vqa import VQAv2
 
 __all__ = [
@@ -27,10 +29,12 @@ __all__ = [
     "DiDeMoRetrieval",
     "EasyVQA",
     "KarpathyRetrieval",
+    "LxmertVQA",
     "MSRVTTQA",
     "MSRVTTRetrieval",
     "MSVDRetrieval",
     "MediaError",
+    "OrientedBatchSampler",
     "Question",
     "RetrievalJsonDataset",
     "StillCaptionDataset",

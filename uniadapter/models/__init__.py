@@ -19,8 +19,10 @@ from .backbones import (
     Beit3Vision,
     BertDecoder,
     BertModel,
+    BertStream,
     BertText,
     BlipViT,
+    ClipGrid,
     ClipText,
     ClipVisual,
     ConvTower,
@@ -30,6 +32,7 @@ from .build import build_model
 from .clip_tokenizer import ClipTokenizer
 from .data_preprocessor import MultimodalDataPreprocessor
 from .heads import (
+    AnswerClassHead,
     AnswerHead,
     BatchContrastHead,
     HingeContrastHead,
@@ -47,6 +50,7 @@ from .necks import (
 )
 from .sentencepiece_tokenizer import SentencePieceTokenizer
 from .tasks import (
+    AnswerClassModel,
     BlipPretrainModel,
     CaptionModel,
     RetrievalModel,
@@ -60,6 +64,8 @@ __all__ = [
     "MAM",
     "AdaptedBackbone",
     "Adapter",
+    "AnswerClassHead",
+    "AnswerClassModel",
     "AnswerHead",
     "BatchContrastHead",
     "Beit3Text",
@@ -67,12 +73,14 @@ __all__ = [
     "BertDecoder",
     "BertModel",
     "BertText",
+    "BertStream",
     "BertTokenizer",
     "BitFit",
     "BlipPretrainModel",
     "BlipViT",
     "BottleneckAdapter",
     "CaptionModel",
+    "ClipGrid",
     "ClipText",
     "ClipTokenizer",
     "ClipVisual",

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..registry import MODELS, TOKENIZERS
 from ..structures import MultimodalSample
@@ -27,6 +28,7 @@ class MultimodalDataPreprocessor(BaseDataPreprocessor):
         tokenizer: Config of a tokenizer of the registry ``TOKENIZERS``; without a ``type``, or
             None, a :class:`BertTokenizer`.
         max_text_len: Tokens kept of a caption, the marks at its ends included.
+        pad_texts: Pad captions to ``max_text_len`` tokens rather than to the longest of the batch.
         non_blocking: Copy to the device without waiting.
         pad_frames: Frames of every medium of a batch: those that have fewer get frames of zeros
             behind them, and the batch a ``frame_mask``. None: all media have the same number.
@@ -45,6 +47,7 @@ class MultimodalDataPreprocessor(BaseDataPreprocessor):
         std: Sequence[float] = BLIP_STD,
         tokenizer: dict[str, Any] | None = None,
         max_text_len: int = 35,
+        pad_texts: bool = False,
         non_blocking: bool = False,
         pad_frames: int | None = None,
     ) -> None:
@@ -69,7 +72,7 @@ class MultimodalDataPreprocessor(BaseDataPreprocessor):
         self.register_buffer("mean", torch.tensor(mean).view(1, 1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 1, 3, 1, 1), persistent=False)
         self.tokenizer = TOKENIZERS.build({"type": "BertTokenizer", **(tokenizer or {})})
-        self.max_text_len = max_text_len
+        self.max_text_len, self.pad_texts = max_text_len, pad_texts
 
     def forward(self, data: dict, training: bool = False) -> dict[str, Any]:
         """Prepare one batch.
@@ -102,6 +105,10 @@ class MultimodalDataPreprocessor(BaseDataPreprocessor):
                 )
         texts = [text for _, sample in kept for text in sample.captions()]
         input_ids, attention_mask = self.tokenizer(texts, self.max_text_len)
+        if self.pad_texts:
+            more = (0, self.max_text_len - input_ids.shape[1])
+            input_ids = F.pad(input_ids, more, value=self.tokenizer.pad_token_id)
+            attention_mask = F.pad(attention_mask, more)
         batch = {
             "input_ids": input_ids,
             "attention_mask": attention_mask,

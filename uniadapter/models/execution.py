@@ -211,6 +211,10 @@ class PairMemory:
         """States and mask, text by text; one row where all read the same."""
         return self.states, self.mask
 
+    def joined(self, mask: torch.Tensor | None) -> torch.Tensor | None:
+        """The mask of a run's tokens, of the texts' (P, L): what is read across is none of them."""
+        return mask
+
     def attend(self, attention: Any, x: torch.Tensor, index: int, rows: PaddedRows) -> torch.Tensor:
         """Cross-attention of layer ``index``; of the shape of ``x``, the tokens that ask."""
         query = attention.heads(rows.apart(attention.query(x)))

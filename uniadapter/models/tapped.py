@@ -118,7 +118,8 @@ class TappedRole:
             with _plainly(self.tower):
                 return self.tower.fuse(words, memory, "all", states)
 
-        call = self._call(run, words.mask, reads=lambda: Read(*memory.read()))
+        mask = memory.joined(words.mask)
+        call = self._call(run, mask, reads=lambda: Read(*memory.read()))
         return self._led(call, want)
 
     def memory(self, *args: Any, **kwargs: Any) -> Any:

@@ -16,6 +16,7 @@ META_KEYS = (
     "answers",
     "answer_weights",
     "gt_answers",
+    "gt_scores",
     "question_type",
     "answer_type",
     "image_id",
@@ -35,7 +36,8 @@ class MultimodalSample(BaseDataElement):
       of the medium in a retrieval test.
     - questions: ``question_id``, ``question`` (str, before it was cleaned); in training ``answers``
       (list[str]) and ``answer_weights`` (list[float]); in testing, where the split has them,
-      ``gt_answers`` (list[str]), ``question_type`` and ``answer_type`` (str).
+      ``gt_answers`` (list[str]) or ``gt_scores`` (the score of each right answer, dict[str,
+      float]), ``question_type`` and ``answer_type`` (str).
     - captions in testing: ``image_id`` (int or str) and ``gt_captions`` (list[str]).
     - ``replaced`` (list[str]): media that could not be read and that this sample stands in for.
     - ``skipped`` (bool): testing only; the medium could not be read and has no pixels.

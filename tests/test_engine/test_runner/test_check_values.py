@@ -96,6 +96,14 @@ def test_values_of_the_wrong_kind_are_named(cfg: Config, key: str, value: Any):
         ({"activation_checkpointing": ["visual"]}, r"use model\.grad_checkpointing=True"),
         ({"param_scheduler.0.by_epoch": False}, "nothing for convert_to_iter_based=True"),
         ({"param_scheduler.0": {"begin": 5, "end": 3}}, r"0\.end=3 must be above"),
+        (
+            {"param_scheduler.0": {"end": 0.5, "convert_to_iter_based": False}},
+            r"0\.end=0\.5 is a part of an epoch, which only",
+        ),
+        (
+            {"param_scheduler.0": {"begin": 0.5, "convert_to_iter_based": False}},
+            r"0\.begin=0\.5 is a part of an epoch",
+        ),
         ({"train_dataloader.sampler": None}, "train_dataloader has no `sampler`"),
         ({"val_dataloader.dataset.pipeline": [None]}, "pipeline must be a list of dicts"),
         ({"model.data_preprocessor": None}, r"model\.data_preprocessor is missing: batches"),

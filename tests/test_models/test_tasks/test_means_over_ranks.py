@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.distributed as torch_dist
 
+from tests.clip_vil_helpers import draw_batch, small_cfg
 from tests.helpers import VOCAB_SIZE, tiny_retrieval_cfg, write_vocab
 from tests.model_helpers import randomize, tiny_pretrain_cfg
 from tests.spawn import spawn
@@ -94,6 +95,13 @@ def cases(folder: Path) -> list[Case]:
     batch = {key: batch[key] for key in ("pixels", "input_ids", "attention_mask")}
     batch["media_ids"] = torch.arange(5)
     found.append((tiny_pretrain_cfg(), batch, ("loss_lm", "loss_itc")))
+    batch = draw_batch(2, [4, 2, 3, 1, 5], 1, 2)
+    labels = [{"yes": 1.0}, {}, {"2": 0.6, "gray": 0.3}, {"no": 1.0}, {"yes": 0.9}]
+    batch["data_samples"] = [
+        MultimodalSample(answers=list(label), answer_weights=list(label.values()))
+        for label in labels
+    ]
+    found.append((small_cfg(), batch, ("loss_answers",)))
     return found
 
 

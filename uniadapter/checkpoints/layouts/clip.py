@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import torch
 from uniadapter.utils.safe_io import what_it_is
 
 from ..files import read
+from ..torchscript import read_torchscript
 from .keys import Layout, Pair, State
 from .shards import find_weights, read_weights
 
@@ -130,27 +130,36 @@ def as_float32(state: State, notes: list[str]) -> State:
     return {n: t.float() if t.is_floating_point() else t for n, t in state.items()}
 
 
-def _read_program(path: Path) -> State:
-    """Tensors of a TorchScript archive, in which the original is published.
-
-    The archive's program is read, but not run.
-    """
-    try:
-        with warnings.catch_warnings():
-            # TorchScript is deprecated, and what has been published in it stays.
-            warnings.filterwarnings("ignore", category=FutureWarning)
-            return dict(torch.jit.load(str(path), map_location="cpu").state_dict())
-    except Exception as error:  # Damaged archives make the reader fail in many ways.
-        raise ValueError(f"{path} is damaged ({error}): copy it again.") from error
-
-
 def _is_program(path: Path) -> bool:
     what = what_it_is(path) if path.is_file() else None
     return what is not None and "TorchScript" in what
 
 
+def read_original(path: str | Path) -> tuple[State, list[str]]:
+    """Read a file of the original: its TorchScript archive, none of which is run, or a state dict.
+
+    Args:
+        path (str | Path): The file.
+
+    Returns:
+        tuple: Tensors by the original's name, float32; and notes.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is damaged or holds no tensors.
+    """
+    notes: list[str] = []
+    if _is_program(Path(path)):
+        state = read_torchscript(path)
+    else:
+        content = read(path)
+        state = content.tensors
+        notes = [f"beside the weights, not used: {k} ({what})" for k, what in content.left.items()]
+    return as_float32(state, notes), notes
+
+
 def read_clip(path: str | Path, model: Any) -> tuple[State, list[str]]:
-    """Read a file of the original: its TorchScript archive, or a state dict.
+    """Read a file of a CLIP with a ViT; see :func:`read_original`.
 
     Args:
         path (str | Path): The file.
@@ -163,14 +172,8 @@ def read_clip(path: str | Path, model: Any) -> tuple[State, list[str]]:
         FileNotFoundError: If there is no such file.
         ValueError: If it is damaged or holds no tensors.
     """
-    notes: list[str] = []
-    if _is_program(Path(path)):
-        state = _read_program(Path(path))
-    else:
-        content = read(path)
-        state = content.tensors
-        notes = [f"beside the weights, not used: {k} ({what})" for k, what in content.left.items()]
-    return split_fused(as_float32(state, notes)), notes
+    state, notes = read_original(path)
+    return split_fused(state), notes
 
 
 def _check_config(path: Path, model: Any) -> None:

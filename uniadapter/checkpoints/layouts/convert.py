@@ -19,6 +19,13 @@ from .clip import (
     read_clip_folder,
 )
 from .clip4clip import CLIP4CLIP, export_clip4clip, read_clip4clip
+from .clip_vil import (
+    CLIP_VIL,
+    CLIP_VIL_START,
+    export_clip_vil,
+    read_clip_vil,
+    read_clip_vil_start,
+)
 from .fit import fit_to_model
 from .huggingface import HUGGINGFACE, read_huggingface
 from .keys import Layout, Report, State, map_keys
@@ -31,6 +38,7 @@ SOURCES: dict[str, Layout] = {
     for layout in (
         *(OFFICIAL, RELEASED, HUGGINGFACE, MMPRETRAIN, ALBEF, BEIT3, CLIP, CLIP_FOLDER),
         CLIP4CLIP,
+        *(CLIP_VIL, CLIP_VIL_START),
     )
 }
 # Of layouts that are more than a file of tensors under their names.
@@ -39,6 +47,7 @@ _READERS: dict[str, Callable[..., tuple[State, list[str]]]] = {
     "clip": read_clip,
     "clip-hf": read_clip_folder,
     "clip4clip": read_clip4clip,
+    "clip-vil": read_clip_vil,
 }
 _EXPORTS: dict[str, Callable[..., tuple[State, dict[str, str]]]] = {
     "blip": export_official,
@@ -48,12 +57,13 @@ _EXPORTS: dict[str, Callable[..., tuple[State, dict[str, str]]]] = {
     "clip": export_clip,
     "clip-hf": export_clip_folder,
     "clip4clip": export_clip4clip,
+    "clip-vil": export_clip_vil,
 }
 TARGETS = tuple(_EXPORTS)
 #: Targets whose own code reads safetensors.
 SAFETENSORS_TARGETS = ("clip-hf",)
 #: Targets whose own code reads a state dict that stands under no key.
-FLAT_TARGETS = ("clip4clip",)
+FLAT_TARGETS = ("clip4clip", "clip-vil")
 # Whose tensors no export leaves out; an adapter's and heads' are said in the report.
 _TOWERS = ("visual.", "text.", "decoder.")
 
@@ -85,7 +95,11 @@ def convert_with(names: Iterable[str]) -> str:
 
 
 def read_checkpoint(
-    path: str | Path, layout: str, model: Any, init_decoder: bool = False
+    path: str | Path,
+    layout: str,
+    model: Any,
+    init_decoder: bool = False,
+    answers: str | Path | None = None,
 ) -> tuple[State, Report]:
     """Read a foreign checkpoint as tensors of a model.
 
@@ -96,6 +110,7 @@ def read_checkpoint(
             touched and may be on the meta device.
         init_decoder (bool): Start the model's decoder from the upper layers of the text encoder
             and its head for masked words, which ALBEF's pre-trained files have. Defaults to False.
+        answers (str | Path, optional): The answers of the file's head, which CLIP-ViL's start has.
 
     Returns:
         tuple: Tensors by our name, and what became of every source key.
@@ -107,7 +122,14 @@ def read_checkpoint(
     """
     if layout not in SOURCES:
         raise ValueError(f"--from {layout!r} is unknown: choose from {sorted(SOURCES)}.")
-    if layout in _READERS:
+    if answers is not None and layout != CLIP_VIL_START.name:
+        raise ValueError(
+            f"--answers names the answers of a pre-training's head: it needs --from "
+            f"{CLIP_VIL_START.name}, not {layout!r}."
+        )
+    if layout == CLIP_VIL_START.name:
+        source, notes = read_clip_vil_start(path, model, answers)
+    elif layout in _READERS:
         source, notes = _READERS[layout](path, model)
     else:
         content = read(path)

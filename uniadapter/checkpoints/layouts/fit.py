@@ -39,7 +39,7 @@ def _remedy(differences: Differences, state: State) -> str:
         return (
             "The file has UniPT's side networks: the config needs "
             "adapter=dict(type='UniPT', start='published') with all taps and the embedding's "
-            "width (configs/unipt/clip4clip_msrvtt.py)."
+            "width (configs/unipt)."
         )
     if differences.unknown and any(name.startswith("adapter.") for name in state):
         return (

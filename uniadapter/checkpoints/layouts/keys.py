@@ -26,6 +26,20 @@ _FIELDS = {
         rf"\.(?:{_AFFINE})"
     ),
     "lm": rf"cls\.predictions\.(?:bias|transform\.(?:dense|LayerNorm)\.(?:{_AFFINE}))",
+    # A parameter of transformers' BertModel.
+    "plain_bert": (
+        r"embeddings\.(?:word|position|token_type)_embeddings\.weight"
+        rf"|embeddings\.LayerNorm\.(?:{_AFFINE})|pooler\.dense\.(?:{_AFFINE})"
+        r"|encoder\.layer\.\d+\.(?:attention\.(?:self\.(?:query|key|value)"
+        rf"|output\.(?:dense|LayerNorm))|intermediate\.dense|output\.(?:dense|LayerNorm))"
+        rf"\.(?:{_AFFINE})"
+    ),
+    # A tensor of CLIP's modified ResNet without its attention pool.
+    "clip_resnet": (
+        r"(?:layer[1-4]\.\d+\.)?(?:conv[1-3]\.weight|bn[1-3]\.(?:weight|bias|running_mean"
+        r"|running_var|num_batches_tracked))|layer[1-4]\.\d+\.downsample\.(?:0\.weight"
+        r"|1\.(?:weight|bias|running_mean|running_var|num_batches_tracked))"
+    ),
     # A parameter of mmpretrain's VisionTransformer, whose names are ours.
     "vit": (
         rf"cls_token|pos_embed|patch_embed\.projection\.(?:{_AFFINE})|ln1\.(?:{_AFFINE})"

@@ -3,6 +3,7 @@
 from .augment import VideoRandAugment
 from .backends import BACKENDS, open_media
 from .base_backend import InexactError, VideoBackend
+from .fit import FitAndPad
 from .formatting import PackInputs
 from .loading import LoadSeconds, LoadVideo
 from .pictures import FramesBackend, ImageBackend
@@ -18,6 +19,7 @@ __all__ = [
     "CleanCaption",
     "CleanQuestion",
     "DecordBackend",
+    "FitAndPad",
     "FramesBackend",
     "ImageBackend",
     "InexactError",

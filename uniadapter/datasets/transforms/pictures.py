@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,10 @@ from .base_backend import VideoBackend, error_summary
 #: What the index of a folder of extracted frames is called, and the version read here.
 INDEX_NAME = "frames.json"
 INDEX_VERSION = 1
+
+# EXIF: the number of the note, and its values for pictures that lie on a side.
+_ORIENTATION = 0x0112
+_TURNED = (5, 6, 7, 8)
 
 
 class FramesBackend(VideoBackend):
@@ -143,6 +148,21 @@ def read_image(path: str) -> np.ndarray:
     except Exception as error:
         kind = "truncated" if "truncated" in str(error) else "undecodable"
         raise MediaError(path, error_summary(error), kind) from error
+
+
+def picture_size(path: str) -> tuple[int, int] | None:
+    """(height, width) of a picture, upright, from its head; None if it can't be read."""
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            # Pillow raises several unrelated errors for broken notes, which leave it as it is.
+            with suppress(Exception):
+                if image.getexif().get(_ORIENTATION) in _TURNED:
+                    width, height = height, width
+            return height, width
+    # A broken picture is reported when it is read whole.
+    except Exception:
+        return None
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -36,6 +36,7 @@ _EVERY: Rule = (
     lambda value: value == -1 or _is_int(value, 1),
 )
 _RATE: Rule = ("a finite number from 0 up", lambda value: _is_number(value, 0.0))
+_ABOVE_0: Rule = ("a finite number above 0", lambda value: _is_number(value, 0.0) and value > 0)
 _NUMBER: Rule = ("a finite number", _is_number)
 _SWITCH: Rule = ("True or False", lambda value: isinstance(value, bool))
 _BETAS: Rule = (
@@ -95,8 +96,8 @@ _RULES: dict[str, Rule] = {
     "optim_wrapper.optimizer.betas": _BETAS,
     "param_scheduler.*.eta_min": _NUMBER,
     "param_scheduler.*.T_max": _POSITIVE,
-    "param_scheduler.*.begin": _COUNT,
-    "param_scheduler.*.end": _POSITIVE,
+    "param_scheduler.*.begin": _RATE,
+    "param_scheduler.*.end": _ABOVE_0,
     "auto_scale_lr.enable": _SWITCH,
     "auto_scale_lr.base_batch_size": _POSITIVE,
     "default_hooks.checkpoint.interval": _EVERY,
@@ -240,6 +241,13 @@ def _check_schedulers(cfg: Config, name: str) -> None:
                 f"{name}: {key}.by_epoch=False counts iterations, so there is nothing for "
                 "convert_to_iter_based=True to convert: leave it out."
             )
+        for end in ("begin", "end"):
+            whole = float(one.get(end) or 0).is_integer()
+            if not whole and not one.get("convert_to_iter_based"):
+                raise ValueError(
+                    f"{name}: {key}.{end}={one[end]} is a part of an epoch, which only a schedule "
+                    "by iterations has: set convert_to_iter_based=True, or use a whole number."
+                )
         if one.get("end") is not None and one["end"] <= one.get("begin", 0):
             raise ValueError(f"{name}: {key}.end={one['end']} must be above {key}.begin.")
 

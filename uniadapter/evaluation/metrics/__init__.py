@@ -2,7 +2,15 @@
 
 from .caption import CaptionMetric
 from .retrieval import RetrievalMetric
+from .soft_vqa import SoftVQAMetric
 from .video_text import VideoTextMetric
 from .vqa import QAExactMatch, VQAMetric
 
-__all__ = ["CaptionMetric", "QAExactMatch", "RetrievalMetric", "VQAMetric", "VideoTextMetric"]
+__all__ = [
+    "CaptionMetric",
+    "QAExactMatch",
+    "RetrievalMetric",
+    "SoftVQAMetric",
+    "VQAMetric",
+    "VideoTextMetric",
+]

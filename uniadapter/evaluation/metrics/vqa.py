@@ -28,14 +28,15 @@ from .gathered import (
 _UNSPECIFIED = "unspecified"
 
 
-def _text_or_none(sample: Any, name: str) -> str | None:
+def text_or_none(sample: Any, name: str) -> str | None:
+    """A field that is a string, where a data sample has it."""
     value = sample_field(sample, name)
     if value is not None and not isinstance(value, str):
         raise ValueError(f"{name!r} of a data sample must be a string, got {value!r}")
     return value
 
 
-def _grouped(records: Sequence[dict], scores: Sequence[float], name: str) -> dict[str, float]:
+def grouped(records: Sequence[dict], scores: Sequence[float], name: str) -> dict[str, float]:
     """Mean score by a field that some record has, named so that a slash is no group of its own."""
     groups = [record[name] for record in records]
     if all(group is None for group in groups):
@@ -55,8 +56,11 @@ def _log_empty(records: Sequence[dict], metric: str) -> None:
         )
 
 
-class _AnswerMetric(GatheredMetric):
-    """What both answer metrics share: the submission file and splits without ground truth."""
+class AnswerMetric(GatheredMetric):
+    """What answer metrics share: the submission file and splits without ground truth."""
+
+    #: Field of the right answers.
+    truth = "gt_answers"
 
     def __init__(
         self,
@@ -83,19 +87,19 @@ class _AnswerMetric(GatheredMetric):
         if without and len(without) < len(records):
             raise ValueError(
                 f"{name}: {len(without)} of {len(records)} questions have no right answers "
-                f"('gt_answers'): {shown(without)}. Give them to all, or to none for a split that "
-                "has none."
+                f"({self.truth!r}): {shown(without)}. Give them to all, or to none for a split "
+                "that has none."
             )
         if without and self.submission_file is None:
             raise ValueError(
-                f"{name}: the questions have no right answers ('gt_answers'), so there is nothing "
-                "to measure; set submission_file to write the answers for the server."
+                f"{name}: the questions have no right answers ({self.truth!r}), so there is "
+                "nothing to measure; set submission_file to write the answers for the server."
             )
         return not without
 
 
 @METRICS.register_module()
-class VQAMetric(_AnswerMetric):
+class VQAMetric(AnswerMetric):
     """Accuracy in the protocol of VQA (ten annotators), in percent.
 
     Data samples carry ``question_id``, ``pred_answer``, ``gt_answers`` (list of the annotators'
@@ -129,8 +133,8 @@ class VQAMetric(_AnswerMetric):
                     id=question,
                     prediction=sample_prediction(sample, "pred_answer", "VQAMetric"),
                     truth=_answer_list(sample, question),
-                    question_type=_text_or_none(sample, "question_type"),
-                    answer_type=_text_or_none(sample, "answer_type"),
+                    question_type=text_or_none(sample, "question_type"),
+                    answer_type=text_or_none(sample, "answer_type"),
                 )
             )
 
@@ -156,13 +160,13 @@ class VQAMetric(_AnswerMetric):
         scores = [_vqa_score(record) for record in results]
         return {
             "accuracy": sum(scores) / len(scores),
-            **_grouped(results, scores, "answer_type"),
-            **_grouped(results, scores, "question_type"),
+            **grouped(results, scores, "answer_type"),
+            **grouped(results, scores, "question_type"),
         }
 
 
 @METRICS.register_module()
-class QAExactMatch(_AnswerMetric):
+class QAExactMatch(AnswerMetric):
     """Share of answers that equal the right one (video QA), in percent.
 
     Data samples carry ``question_id``, ``pred_answer``, ``gt_answers`` (a string, or a list with
@@ -198,8 +202,8 @@ class QAExactMatch(_AnswerMetric):
                     f"QAExactMatch compares with one right answer, but question {question_id!r} "
                     f"has {len(truth)}: {truth!r}. Use VQAMetric for several annotators' answers."
                 )
-            kind = _text_or_none(sample, "question_type")
-            question = _text_or_none(sample, "question")
+            kind = text_or_none(sample, "question_type")
+            question = text_or_none(sample, "question")
             if kind is None and question is not None:
                 kind = video_question_type(question)
             self.results.append(
@@ -232,7 +236,7 @@ class QAExactMatch(_AnswerMetric):
         scores = [100.0 * exact_match(r["prediction"], r["truth"][0]) for r in results]
         return {
             "accuracy": sum(scores) / len(scores),
-            **_grouped(results, scores, "question_type"),
+            **grouped(results, scores, "question_type"),
         }
 
 

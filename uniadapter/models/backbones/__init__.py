@@ -3,8 +3,10 @@
 from .adapted import AdaptedBackbone
 from .beit3 import Beit3Text, Beit3Vision
 from .bert import BertDecoder, BertModel, BertText
+from .bert_stream import BertStream
 from .charts import Chart, Place
 from .clip import ClipText, ClipVisual
+from .clip_resnet import ClipGrid, ClipResNet
 from .conv import ConvTower
 from .hosted import HostedTower
 from .resnet import ResNetVisual
@@ -17,8 +19,11 @@ __all__ = [
     "BertDecoder",
     "BertModel",
     "BertText",
+    "BertStream",
     "BlipViT",
     "Chart",
+    "ClipGrid",
+    "ClipResNet",
     "ClipText",
     "ClipVisual",
     "ConvTower",

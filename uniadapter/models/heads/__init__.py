@@ -2,6 +2,7 @@
 
 from .answers import AnswerHead
 from .base import Head
+from .classes import AnswerClassHead
 from .contrast import BatchContrastHead, ContrastHead, MomentumContrastHead
 from .hinge import HingeContrastHead
 from .itc import FeatureQueue, contrastive_loss
@@ -10,6 +11,7 @@ from .pooled import PooledHingeHead
 from .words import LanguageModelHead, decoder_loss, language_model_loss
 
 __all__ = [
+    "AnswerClassHead",
     "AnswerHead",
     "BatchContrastHead",
     "ContrastHead",

@@ -2,12 +2,14 @@
 
 from .base import VisionLanguageModel
 from .caption import CaptionModel
+from .classify import AnswerClassModel
 from .pretrain import BlipPretrainModel
 from .retrieval import RetrievalModel
 from .vqa import VQAModel
 from .vse import VseModel
 
 __all__ = [
+    "AnswerClassModel",
     "BlipPretrainModel",
     "CaptionModel",
     "RetrievalModel",

@@ -163,7 +163,8 @@ class VisionLanguageModel(BaseModel):
                 places.maps.add(role)
             body: Any = decoder if role == "decoder" else tower
             places.add_linears(role, linear_sites(body, role, [index for index, _ in found]))
-            if role in ("fusion", "decoder"):
+            # A stream of texts and media has no cross-attention with keys and values of its own.
+            if role in ("fusion", "decoder") and hasattr(tower, "kv_slot"):
                 places.slots[f"{role}.kv"] = {0: tower.kv_slot}
         bodies = {"visual": self.visual, "text": self.text, "decoder": decoder}
         places.towers.update({name: body for name, body in bodies.items() if body is not None})

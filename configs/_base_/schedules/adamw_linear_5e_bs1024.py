@@ -1,0 +1,20 @@
+# CLIP-ViL's schedule: AdamW, 5 % linear warm-up, then linear to 0 over 5 epochs, batches of 4 GPUs x 32 x 8 steps.
+optim_wrapper = dict(
+    type='OptimWrapper',
+    constructor='TrainableOptimWrapperConstructor',
+    # Biases do not decay, norms of side networks do.
+    paramwise_cfg=dict(no_decay_bias=True),
+    optimizer=dict(type='AdamW', lr=5e-4, eps=1e-6, weight_decay=0.01),
+    clip_grad=dict(max_norm=1.0),
+    accumulative_counts=8)
+
+# In epochs; 0.25 are 5 % of 5.
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-3, begin=0, end=0.25, by_epoch=True, convert_to_iter_based=True),
+    dict(
+        type='LinearLR', start_factor=1.0, end_factor=0.0, begin=0.25, end=5, by_epoch=True,
+        convert_to_iter_based=True),
+]
+
+train_cfg = dict(by_epoch=True, max_epochs=5, val_interval=1)
+auto_scale_lr = dict(enable=False, base_batch_size=1024)

@@ -1,0 +1,118 @@
+"""Accuracy of answers that have scores: VQA as classification."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from uniadapter.registry import METRICS
+
+from .gathered import sample_field, sample_id, sample_prediction, write_json
+from .vqa import AnswerMetric, grouped, text_or_none
+
+# Names of a row's two fields on the official servers.
+_FORMATS = {"vqa": ("question_id", "answer"), "gqa": ("questionId", "prediction")}
+
+
+@METRICS.register_module()
+class SoftVQAMetric(AnswerMetric):
+    """Mean score of the predicted answers, in percent (LXMERT, CLIP-ViL).
+
+    Data samples carry ``question_id``, ``pred_answer``, ``gt_scores`` (the score of each right
+    answer, ``{answer: score}``; absent or None in a split to submit) and, where known,
+    ``question_type`` and ``answer_type``. An answer counts what its score is, one that is not among
+    them nothing. A sample that is ``skipped`` and has no prediction counts nothing.
+
+    Args:
+        submission_file: JSON file for the official server; written whether or not there are scores.
+        submission_format: ``'vqa'``: a list of ``question_id`` and ``answer``; ``'gqa'``: of
+            ``questionId`` and ``prediction``. Defaults to ``'vqa'``.
+        prefix: Put before every name in the results.
+        collect_device: Accepted for mmengine's sake.
+
+    Raises:
+        ValueError: If ``submission_file`` does not end in .json, or the format is unknown.
+    """
+
+    truth = "gt_scores"
+
+    def __init__(
+        self,
+        submission_file: str | Path | None = None,
+        submission_format: str = "vqa",
+        prefix: str | None = None,
+        collect_device: str = "cpu",
+    ) -> None:
+        super().__init__(submission_file, prefix, collect_device)
+        if submission_format not in _FORMATS:
+            raise ValueError(
+                f"SoftVQAMetric.submission_format={submission_format!r} is unknown: choose from "
+                f"{list(_FORMATS)}."
+            )
+        self.submission_format = submission_format
+
+    def process(self, data_batch: Any, data_samples: Sequence[Any]) -> None:
+        """Take note of some answers.
+
+        Args:
+            data_batch: Not used.
+            data_samples: Dicts or objects with the fields named above.
+
+        Raises:
+            ValueError: If a field is missing or of the wrong kind.
+        """
+        for sample in data_samples:
+            question = sample_id(sample, "question_id", "SoftVQAMetric")
+            self.results.append(
+                dict(
+                    id=question,
+                    prediction=sample_prediction(sample, "pred_answer", "SoftVQAMetric"),
+                    truth=_scores(sample, question),
+                    question_type=text_or_none(sample, "question_type"),
+                    answer_type=text_or_none(sample, "answer_type"),
+                )
+            )
+
+    def _submit(self, records: Sequence[dict]) -> None:
+        if self.submission_file is not None:
+            number, answer = _FORMATS[self.submission_format]
+            rows = [{number: r["id"], answer: r["prediction"]} for r in records]
+            write_json(self.submission_file, rows, type(self).__name__)
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """Accuracy of all answers.
+
+        Args:
+            results: The gathered records.
+
+        Returns:
+            ``'accuracy'``, and ``'answer_type/<type>'`` and ``'question_type/<type>'`` where types
+            are known, in percent; nothing when there are no scores.
+
+        Raises:
+            ValueError: If only some questions have scores, or none has and there is no submission
+                to write.
+        """
+        has_truth = self._has_truth(results)
+        self._submit(results)
+        if not has_truth:
+            return {}
+        scores = [100.0 * record["truth"].get(record["prediction"], 0.0) for record in results]
+        return {
+            "accuracy": sum(scores) / len(scores),
+            **grouped(results, scores, "answer_type"),
+            **grouped(results, scores, "question_type"),
+        }
+
+
+def _scores(sample: Any, question: int | str) -> dict[str, float] | None:
+    value = sample_field(sample, "gt_scores")
+    if value is None:
+        return None
+    if not isinstance(value, Mapping) or not all(isinstance(a, str) for a in value):
+        raise ValueError(
+            f"'gt_scores' of question {question!r} must be a mapping of answers and scores (None "
+            f"where a split has none), got {value!r}"
+        )
+    return {answer: float(score) for answer, score in value.items()}
