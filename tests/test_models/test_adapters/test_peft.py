@@ -136,7 +136,7 @@ def test_counts(config, adapter):
             cfg("IA3", feedforward=["fc2"]),
             r"adapter.feedforward=\['fc2'\] are none of adapter.targ",
         ),
-        (cfg("ADALORA", init_r=3, tinit=5), r"nothing reads \['tinit'\]"),
+        (cfg("ADALORA", init_r=3, r=5), r"does not read \['r'\]"),
         (cfg("LN_TUNING"), "does not leave a frozen linear layer as it is"),
         (cfg("LORA", targets=["query"]), "adapter.targets='query' is unknown"),
     ],

@@ -7,6 +7,7 @@ from .epoch_seed import EpochSeedHook, seed_worker
 from .frozen_precision import FrozenPrecisionHook
 from .hard_negatives import HardNegativeHook
 from .media_fault import MediaFaultHook
+from .rank_schedule import RankScheduleHook
 from .safe_checkpoint import SafeCheckpointHook
 from .trainable_report import TrainableReportHook
 
@@ -18,6 +19,7 @@ __all__ = [
     "FrozenPrecisionHook",
     "HardNegativeHook",
     "MediaFaultHook",
+    "RankScheduleHook",
     "SafeCheckpointHook",
     "TrainableReportHook",
     "seed_worker",

@@ -6,11 +6,14 @@ from typing import Any
 
 from mmengine.dataset import InfiniteSampler
 from mmengine.dist import get_world_size
+from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
 
 from uniadapter.registry import RUNNERS
 from uniadapter.utils.safe_io import load_torch_file
+
+from ..hooks.rank_schedule import RankScheduleHook
 
 
 @RUNNERS.register_module(name="Runner")
@@ -19,6 +22,19 @@ class CheckedRunner(Runner):
 
     MMEngine trains zero steps on it and saves checkpoints, or fails an assertion of the schedule.
     """
+
+    def register_hooks(self, *args: Any, **kwargs: Any) -> None:
+        """Register hooks, and the one that an adapter with a schedule needs.
+
+        Args:
+            *args: As MMEngine's.
+            **kwargs: As MMEngine's.
+        """
+        super().register_hooks(*args, **kwargs)
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        scheduled = getattr(getattr(model, "adapter", None), "schedule", None) is not None
+        if scheduled and not any(isinstance(hook, RankScheduleHook) for hook in self.hooks):
+            self.register_hook(RankScheduleHook())
 
     def build_train_loop(self, loop: BaseLoop | dict[str, Any]) -> BaseLoop:
         """Build the training loop; ``by_epoch`` stands for a loop of this package.

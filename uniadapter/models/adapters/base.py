@@ -102,6 +102,10 @@ class Adapter(nn.Module):
     #: Whether taps are read with the towers' dropout on while the model trains.
     tower_dropout: bool = False
 
+    #: What changes the method behind optimizer steps, such as :class:`.rank_schedule.RankSchedule`;
+    #: None: nothing does.
+    schedule: Any = None
+
     #: Layers that an option ``layers`` chooses from, of a method that has one.
     depth: int | None = None
 
@@ -221,6 +225,10 @@ class Adapter(nn.Module):
     def takes(self, role: str) -> bool:
         """Whether :meth:`run` is asked for a role: where it is one of its own and not disabled."""
         return role in self.tapped and self.places.enabled
+
+    def penalty(self) -> torch.Tensor | None:
+        """What a step of training adds to its losses, a scalar; None: nothing."""
+        return None
 
     def backbone_loaded(self) -> None:
         """Called when the towers' weights are other ones; for what was derived from them."""

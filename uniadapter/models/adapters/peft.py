@@ -17,6 +17,7 @@ from uniadapter.utils.options import near_name
 from ..linears import LinearSite
 from ..sites import Places
 from .lora import LinearAdapter
+from .rank_schedule import RankSchedule
 
 _NAME = "default"
 # What peft chooses modules by, which is chosen here by targets, roles and layers.
@@ -34,7 +35,6 @@ _CHOSEN_HERE = (
 )
 # AdaLoRA's schedule of ranks, and what goes with it.
 _SCHEDULE = (
-    "r",
     "target_r",
     "tinit",
     "tfinal",
@@ -115,8 +115,10 @@ class PeftAdapter(LinearAdapter):
     peft's layers stand in the adapter, not in the towers, under the names of
     :func:`~.lora.matrices`; towers, their files and fingerprints stay as they are. What a method
     derives from the weights it starts on (DoRA's magnitudes) is derived anew when a backbone is
-    loaded before the method is trained. AdaLoRA is its ``P E Q`` of constant rank ``init_r`` here,
-    without its schedule, which wants a call in every step, and without its penalty.
+    loaded before the method is trained. AdaLoRA is its ``P E Q`` of constant rank ``init_r``, until
+    a field of its schedule is given (``target_r``, ``tinit``, ``tfinal``, ``deltaT``, ``beta1``,
+    ``beta2``, ``total_step`` or ``orth_reg_weight``): then ranks are taken away in training, as
+    :class:`.rank_schedule.RankSchedule` says, and its penalty is part of the loss.
 
     Args:
         places (Places): The model's sites.
@@ -155,7 +157,10 @@ class PeftAdapter(LinearAdapter):
         self._check(self._config_class(config), config)
         # Random tensors are the same when they are made anew.
         self._generator = torch.get_rng_state()
-        self.layers = self._inject()
+        tuner = self._inject()
+        self.layers = tuner.model
+        if config.get("peft_type") == "ADALORA" and set(config) & set(_SCHEDULE):
+            self.schedule = RankSchedule(tuner, _NAME, "total_step" in config)
         for name, site in self._sites.items():
             layer: Any = self.layers.get_submodule(name)
             site.fill(_Use(layer, layer.base_layer))
@@ -204,11 +209,11 @@ class PeftAdapter(LinearAdapter):
         extra = set(self.options["feedforward"] or ()) - set(self.options["targets"])
         if extra:
             raise ValueError(f"adapter.feedforward={sorted(extra)} are none of adapter.targets.")
-        unread = set(config) & set(_SCHEDULE) if config["peft_type"] == "ADALORA" else set()
+        unread = {"r", "rank_pattern"} & set(config) if config["peft_type"] == "ADALORA" else set()
         if unread:
             raise ValueError(
-                f"adapter.config: nothing reads {sorted(unread)}, as AdaLoRA is run at the "
-                "constant rank init_r, without its schedule and its penalty."
+                f"adapter.config: AdaLoRA does not read {sorted(unread)}: it begins with the rank "
+                "init_r, and its schedule decides which ranks stay."
             )
         start = config.get("init_lora_weights", True)
         if isinstance(start, str) and start not in ("gaussian", "orthogonal"):
@@ -218,7 +223,7 @@ class PeftAdapter(LinearAdapter):
             )
 
     def _inject(self) -> Any:
-        """Peft's layers around the matrices, in a module of their own."""
+        """Peft's model of a module that has nothing but the matrices, and peft's layers there."""
         holder: Any = nn.Module()
         for name, site in self._sites.items():
             holder.add_module(name, SiteLinear(site))
@@ -232,7 +237,8 @@ class PeftAdapter(LinearAdapter):
             # Frozen random matrices that come from a seed: it stands in the options.
             kwargs.setdefault("save_projection", False)
         if options["config"]["peft_type"] == "ADALORA":
-            kwargs.update(total_step=1, tinit=0, tfinal=0)
+            # How long a training is it does not know yet, and peft wants a number.
+            kwargs.setdefault("total_step", kwargs.get("tinit", 0) + kwargs.get("tfinal", 0) + 1)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Specified to not save")
             config = found(target_modules=names, **kwargs)
@@ -247,10 +253,11 @@ class PeftAdapter(LinearAdapter):
         try:
             for weight in frozen:
                 weight.requires_grad_(False)
-            layers: Any = kind(holder, config, _NAME).model
+            tuner: Any = kind(holder, config, _NAME)
         finally:
             for weight, trained in frozen.items():
                 weight.requires_grad_(trained)
+        layers = tuner.model
         del layers.any
         kept = all(getattr(getattr(layers, n), "base_layer", None) is bases[n] for n in names)
         kept &= any(parameter.requires_grad for parameter in layers.parameters())
@@ -259,7 +266,11 @@ class PeftAdapter(LinearAdapter):
                 f"adapter.config.peft_type={config.peft_type.value!r} does not leave a frozen "
                 "linear layer as it is, so it can't be used here."
             )
-        return layers
+        return tuner
+
+    def penalty(self) -> torch.Tensor | None:
+        """See :meth:`Adapter.penalty`."""
+        return None if self.schedule is None else self.schedule.penalty()
 
     def _parameters_of_sites(self) -> list[nn.Parameter]:
         return [p for site in self._sites.values() for p in site.linear.parameters(recurse=False)]
@@ -290,7 +301,7 @@ class PeftAdapter(LinearAdapter):
             return
         with torch.random.fork_rng(devices=[]):
             torch.set_rng_state(self._generator)
-            self.layers.load_state_dict(self._inject().state_dict())
+            self.layers.load_state_dict(self._inject().model.state_dict())
         self._start = self._versions()
 
 

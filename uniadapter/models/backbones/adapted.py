@@ -88,6 +88,12 @@ class AdaptedBackbone(BaseModule):
         if adapter is not None:
             check_model_cfg(adapter, "adapter")
             self.adapter = MODELS.build(adapter, default_args={"places": self._places})
+            if self.adapter.schedule is not None:
+                raise ValueError(
+                    f"{type(self.adapter).__name__} has a schedule and a penalty (fields of "
+                    "AdaLoRA's in adapter.config), which the model around a backbone does not run: "
+                    "leave them out, so that the rank is constant."
+                )
             if self.adapter.tapped and train_backbone:
                 raise ValueError(
                     f"{type(self.adapter).__name__} reads the backbone without a graph, so that "

@@ -290,6 +290,13 @@ class VisionLanguageModel(BaseModel):
         with self.frozen_autocast():
             return super()._run_forward(*args, **kwargs)
 
+    def parse_losses(self, losses: dict[str, Any]) -> tuple[torch.Tensor, dict[str, Any]]:
+        """Called by MMEngine's steps of training: the losses' sum, with what the adapter adds."""
+        penalty = None if self.adapter is None else self.adapter.penalty()
+        return super().parse_losses(
+            losses if penalty is None else {**losses, "loss_adapter": penalty}
+        )
+
     def init_weights(self) -> None:
         """Load the pretrained weights; towers without them keep their random initialisation."""
         if self.pretrained is None:
