@@ -74,9 +74,8 @@ def draw(runs: dict[str, dict[str, Curve]], keys: list[str], log: bool) -> Repor
     """A figure a key."""
     panels = []
     for key in keys:
-        lines = {
-            name: (run[key].iterations, run[key].values) for name, run in runs.items() if key in run
-        }
+        found = {name: run.get(key, Curve()) for name, run in runs.items()}
+        lines = {name: (curve.iterations, curve.values) for name, curve in found.items()}
         panels.append(Panel(curves(lines, key, "iteration", log)))
     lengths = [
         f"{name}: {max(max(c.iterations) for c in run.values())} iterations"

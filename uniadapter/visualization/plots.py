@@ -86,7 +86,8 @@ def curves(
     """Curves of several runs.
 
     Args:
-        lines (Mapping): Places and values, of equal length, by the name of the run.
+        lines (Mapping): Places and values, of equal length, by the name of the run; none of a run
+            that is not in this figure. A run's colour is that of its place among all.
         title (str): What stands above.
         x_label (str): Name of the horizontal axis.
         log (bool): Values on a logarithmic scale. Defaults to False.
@@ -95,6 +96,9 @@ def curves(
     figure = new(figsize=(6, 3.8))
     axis = figure.add_subplot()
     for number, (name, (x, y)) in enumerate(lines.items()):
+        if not len(x):
+            # The run keeps its colour in the other figures.
+            continue
         color, marker = _COLORS[number % len(_COLORS)], _MARKERS[number % len(_MARKERS)]
         few = marker if len(x) < 30 else None
         style = "-" if number < len(_COLORS) else "--"

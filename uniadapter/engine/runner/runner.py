@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from uniadapter.registry import RUNNERS
 from uniadapter.utils.safe_io import load_torch_file
 
-from ..hooks.rank_schedule import RankScheduleHook
+_SCHEDULE = "RankScheduleHook"
 
 
 @RUNNERS.register_module(name="Runner")
@@ -33,8 +33,9 @@ class CheckedRunner(Runner):
         super().register_hooks(*args, **kwargs)
         model = self.model.module if is_model_wrapper(self.model) else self.model
         scheduled = getattr(getattr(model, "adapter", None), "schedule", None) is not None
-        if scheduled and not any(isinstance(hook, RankScheduleHook) for hook in self.hooks):
-            self.register_hook(RankScheduleHook())
+        # By name: the room of the hooks imports this one.
+        if scheduled and not any(type(hook).__name__ == _SCHEDULE for hook in self.hooks):
+            self.register_hook({"type": f"uniadapter.{_SCHEDULE}"})
 
     def build_train_loop(self, loop: BaseLoop | dict[str, Any]) -> BaseLoop:
         """Build the training loop; ``by_epoch`` stands for a loop of this package.
