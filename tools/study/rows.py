@@ -130,7 +130,7 @@ _VIDEOQA = (
         for s in ("none", "up", "down_up")
     ),
 )
-_CURVES = ("uniadapter_r512", "adapter_r512", "full_finetune", "lora_r512", "linear_probe")
+_CURVES = ("uniadapter_r512", "adapter_r512", "full_finetune")
 
 ROWS = tuple(
     Row(task, name, leaf, family, task == "retrieval" and name in _CURVES)

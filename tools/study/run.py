@@ -25,11 +25,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import torch
 
+from tools.study.figures import write_figures
 from tools.study.frames import preload
 from tools.study.plan import Job, plan, share
 from tools.study.pool import Failure, run_jobs
 from tools.study.results import Store
 from tools.study.rows import ROWS, Row, find, matching
+from tools.study.tables import Report, write_page
 from tools.study.train import train_and_test
 from tools.study.trials import RATES, ROOT, Setting, Trial, config_of, read_facts
 
@@ -54,6 +56,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="training steps instead of the budget's")
     parser.add_argument("--world", default="data/toy_world", help="folder of the embedded data")
     parser.add_argument("--results", default="docs/study/results", help="folder of the results")
+    parser.add_argument("--page", default="docs/study.md", help="page of the tables")
+    parser.add_argument("--figures", default="docs/images", help="folder of the figures")
     parser.add_argument("--work-dir", default="work_dirs/study", help="folder of the logs")
     args = parser.parse_args(argv)
     if args.jobs < 1 or (args.steps is not None and args.steps < 1):
@@ -129,6 +133,11 @@ def main(argv: list[str] | None = None) -> None:
             print_config(args, store)
         elif args.action == "list":
             print_list(args, store)
+        elif args.action == "tables":
+            write_page(Report(store, args.seeds), ROOT / args.page)
+        elif args.action == "figures":
+            paths = write_figures(Report(store, args.seeds), ROOT / args.figures)
+            print("\n".join(map(str, paths)))
         else:
             failures = run(args, store)
             if failures:

@@ -52,7 +52,7 @@ BUDGETS = {
         batch=16,
         frames=4,
         warmup=20,
-        points=5,
+        points=4,
         measure="t2v/RMean",
         data=("world.json",),
     ),
@@ -62,7 +62,7 @@ BUDGETS = {
         batch=16,
         frames=4,
         warmup=25,
-        points=5,
+        points=4,
         measure="accuracy",
         data=("world.json", "msrvtt_qa/part.json"),
     ),
@@ -70,7 +70,8 @@ BUDGETS = {
 #: Of the training videos, the share that is held out to choose learning rates; MSRVTT-QA's twin
 #: comes with such a split, of the same videos.
 HELD_OUT = 0.1
-_SHORTLIST = 32
+#: Candidates that are re-ranked, of the test and of the smaller held-out split.
+_SHORTLIST, _SHORTLIST_HELD_OUT = 32, 16
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ def _split_retrieval(cfg: Config, world: Path) -> None:
     train.indices, val.indices = kept * captions, list(range(kept, videos))
     for split in ("train", "val", "test"):
         cfg[f"{split}_dataloader"].dataset.data_root = f"{_shown(world)}/msrvtt/"
-    cfg.val_cfg.k_test = min(_SHORTLIST, videos - kept)
+    cfg.val_cfg.k_test = min(_SHORTLIST_HELD_OUT, videos - kept)
     cfg.test_cfg.k_test = min(_SHORTLIST, options["test_videos"])
     cfg.model.momentum = 0.95
     cfg.custom_hooks = [dict(type="AlphaRampHook", epochs=0.1)]

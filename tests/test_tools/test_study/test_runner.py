@@ -23,22 +23,7 @@ from tools.study.trials import RATES, Setting, Trial, config_of
 from uniadapter.utils.config import load_config
 from uniadapter.utils.safe_io import atomic_write
 
-FACTS = {"options": {"train_videos": 20, "test_videos": 6, "captions": 3, "seed": 0}}
 LORA, PROBE = find("retrieval/lora_r512"), find("retrieval/linear_probe")
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Path:
-    folder = tmp_path / "world"
-    (folder / "msrvtt_qa").mkdir(parents=True)
-    (folder / "world.json").write_text(json.dumps(FACTS), encoding="utf-8")
-    (folder / "msrvtt_qa/part.json").write_text(json.dumps({"sha256": "0"}), encoding="utf-8")
-    return folder
-
-
-@pytest.fixture
-def store(tmp_path: Path, world: Path) -> Store:
-    return Store(tmp_path / "results", Setting(world, steps=4))
 
 
 def measured(value: float) -> dict[str, Any]:
@@ -142,8 +127,9 @@ def test_a_result_is_of_its_config_and_data(store: Store, world: Path):
     store.write(trial, measured(1.0))
     assert Store(store.folder, store.setting).read(trial) is not None
     assert Store(store.folder, Setting(world, steps=5)).read(trial) is None
-    other = {**FACTS, "videos_sha256": "another"}
-    (world / "world.json").write_text(json.dumps(other), encoding="utf-8")
+    facts = json.loads((world / "world.json").read_text(encoding="utf-8"))
+    other = json.dumps({**facts, "videos_sha256": "another"})
+    (world / "world.json").write_text(other, encoding="utf-8")
     assert Store(store.folder, store.setting).read(trial) is None
 
 

@@ -1,0 +1,211 @@
+"""The study's tables and figures say what the results say, and what is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from tests.helpers import draws
+from tools.study import claims as claims_of
+from tools.study.results import Store
+from tools.study.rows import TABLES, Row, find
+from tools.study.tables import BEGIN, END, Report, claims, costs, rates, state, table, write_page
+from tools.study.trials import RATES, Trial
+
+UNIADAPTER, UNIPT = find("retrieval/uniadapter_r512"), find("retrieval/unipt")
+SHARED = find("retrieval/sharing_up")
+TAKEN = RATES[1]
+PERCENT = st.floats(0, 100, allow_nan=False).map(lambda value: round(value, 2))
+
+
+def result(value: float, **changes: Any) -> dict[str, Any]:
+    recalls = {f"{way}/{name}": value for way in ("t2v", "v2t") for name in ("R1", "R5", "R10")}
+    measures = {**recalls, "t2v/RMean": value, "rsum": 6 * value, "accuracy": value}
+    return {
+        "test": measures,
+        "val": measures,
+        "curve": [[2, {"t2v/RMean": value / 2}], [4, {"t2v/RMean": value}]],
+        "parameters": {"trainable": 1234, "total": 5000},
+        "cpu_seconds": 36.0,
+        "step_cpu_seconds": 0.2,
+        "step_bytes": 1000,
+        **changes,
+    }
+
+
+def choose(store: Store, row: Row, value: float = 50.0) -> None:
+    """Results of all rates with the first seed; the second one is the best."""
+    for rate in RATES:
+        store.write(Trial(row, 0, rate), result(value if rate == TAKEN else value / 2))
+
+
+def cells(text: str, label: str) -> list[str]:
+    (line,) = [line for line in text.splitlines() if line.startswith(f"| {label} |")]
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def named(name: str) -> Any:
+    return next(one for one in TABLES if one.name == name)
+
+
+@settings(max_examples=draws(25), deadline=None)
+@given(st.lists(st.tuples(PERCENT, PERCENT), max_size=5), st.integers(0, 3))
+def test_differences_are_of_common_seeds(pairs: list[tuple[float, float]], extra: int):
+    better = {seed: pair[0] for seed, pair in enumerate(pairs)}
+    worse = {seed: pair[1] for seed, pair in enumerate(pairs)}
+    better |= {100 + seed: 1e6 for seed in range(extra)}
+    gap, half, seeds = claims_of.difference(better, worse)
+    gaps = np.array([b - w for b, w in pairs])
+    assert seeds == len(gaps)
+    said = claims_of.verdict(gap, half, seeds)
+    if not len(gaps):
+        assert said == "not run"
+        return
+    assert gap == pytest.approx(gaps.mean())
+    if len(gaps) == 1:
+        assert half is None
+        assert said.startswith("one seed")
+        return
+    error = gaps.std(ddof=1) / np.sqrt(len(gaps))
+    assert half == pytest.approx(error * claims_of.T_95[len(gaps) - 1], abs=1e-9)
+    if said == "holds":
+        assert gap - half > 0
+    elif said == "does not hold":
+        assert gap + half < 0
+    else:
+        assert said == "cannot be told"
+        assert abs(gap) <= half
+
+
+def test_the_intervals_are_those_of_students_t():
+    # x = tan(angle) makes the whole axis finite.
+    angles = (np.arange(200_000) + 0.5) / 200_000 * np.pi - np.pi / 2
+    for freedom, bound in claims_of.T_95.items():
+        density = (1 + np.tan(angles) ** 2 / freedom) ** (-(freedom + 1) / 2) / np.cos(angles) ** 2
+        inside = density[np.abs(np.tan(angles)) < bound].sum() / density.sum()
+        assert inside == pytest.approx(0.95, abs=1e-3)
+
+
+@settings(max_examples=draws(25), deadline=None)
+@given(st.lists(PERCENT, max_size=4))
+def test_spread_is_mean_and_standard_deviation(values: list[float]):
+    said = claims_of.spread(values)
+    if len(values) < 2:
+        assert said == (f"{values[0]:.1f}" if values else "-")
+    else:
+        assert said == f"{mean(values):.1f} ± {stdev(values):.1f}"
+
+
+def test_a_row_has_its_seeds_its_rate_and_the_papers_figures(store: Store):
+    choose(store, UNIADAPTER)
+    for seed, value in ((0, 40.0), (1, 42.0), (2, 47.0)):
+        store.write(Trial(SHARED, seed, TAKEN), result(value))
+    text = table(Report(store, [0, 1, 2]), named("table 3, retrieval"))
+    head = cells(text, "row")
+    up = dict(zip(head, cells(text, "up"), strict=True))
+    assert up["R@1 (paper)"] == "50.1"
+    assert up["R@Mean (paper)"] == "70.3"
+    assert up["R@Mean"] == "43.0 ± 3.6"
+    assert up["sum"] == "258.0 ± 21.6"
+    assert (up["trained"], up["rate"], up["seeds"]) == ("1,234", f"{TAKEN:g}", "3")
+    down = dict(zip(head, cells(text, "down"), strict=True))
+    assert (down["R@Mean"], down["seeds"]) == ("50.0", "1")
+    assert cells(text, "none")[-1] == "0"
+
+
+def test_rates_are_shown_as_tried(store: Store):
+    choose(store, UNIADAPTER)
+    for rate in RATES[:2]:
+        store.write(Trial(UNIPT, 0, rate), {"diverged": "the loss is nan", "cpu_seconds": 1.0})
+    text = rates(Report(store, [0])).split("**VideoQA")[0]
+    assert cells(text, "uniadapter") == [
+        "uniadapter",
+        "25.0",
+        "50.0",
+        "25.0",
+        "25.0",
+        "0.001",
+        "no",
+    ]
+    assert cells(text, "unipt") == ["unipt", "diverged", "diverged", "-", "-", "-", ""]
+
+
+def test_a_rate_at_the_edge_is_said(store: Store):
+    for rate in RATES:
+        store.write(Trial(UNIADAPTER, 0, rate), result(rate))
+    assert cells(rates(Report(store, [0])).split("**VideoQA")[0], "uniadapter")[-1] == "yes"
+
+
+def test_claims_are_held_against_results(store: Store):
+    choose(store, UNIADAPTER)
+    for seed in (1, 2):
+        store.write(Trial(UNIADAPTER, seed, TAKEN), result(50.0 + seed))
+    for seed in (0, 1, 2):
+        store.write(Trial(SHARED, seed, TAKEN), result(40.0 + seed * 1.01))
+    text = claims(Report(store, [0, 1, 2]))
+    (line,) = [x for x in text.splitlines() if "sharing down beats up |" in x and "retrieval" in x]
+    assert [cell.strip() for cell in line.strip("|").split("|")][2:] == [
+        "+1.2",
+        "+10.0 ± 0.0",
+        "3",
+        "holds",
+    ]
+    assert "not run" in text
+
+
+def test_costs_are_relative_to_full_fine_tuning(store: Store):
+    choose(store, UNIPT)
+    full = find("retrieval/full_finetune")
+    for rate in RATES:
+        changes = {"step_cpu_seconds": 0.8, "step_bytes": None if rate == TAKEN else 4000}
+        store.write(Trial(full, 0, rate), result(1.0, **changes))
+    text = costs(Report(store, [0]))
+    # The trial that was taken is counted with the others of the choice.
+    assert cells(text, "UniPT")[3:5] == ["0.25", "0.25"]
+    assert cells(text, "LoRA, 512")[3:5] == ["-", "-"]
+
+
+def test_the_page_says_what_is_missing_and_keeps_its_text(store: Store, tmp_path: Path):
+    choose(store, UNIADAPTER)
+    stale = Store(store.folder, store.setting.__class__(store.setting.world, steps=5))
+    stale.write(Trial(SHARED, 0, TAKEN), result(1.0))
+    report = Report(store, [0, 1])
+    said = state(report)
+    assert said.startswith("**State**: 1 of ")
+    assert "retrieval/uniadapter_r512 (1)" in said
+    assert "retrieval/sharing_up (0, 1)" in said
+    assert "1 files are of another config" in said
+    page = tmp_path / "page.md"
+    page.write_text(f"# Before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
+    write_page(report, page)
+    first = page.read_text(encoding="utf-8")
+    assert first.startswith(f"# Before\n{BEGIN}\n")
+    assert first.endswith(f"{END}\nafter\n")
+    assert "old" not in first
+    write_page(report, page)
+    assert page.read_text(encoding="utf-8") == first
+    page.write_text(END + BEGIN, encoding="utf-8")
+    with pytest.raises(ValueError, match="in order"):
+        write_page(report, page)
+
+
+def test_figures_are_drawn_of_all_and_of_no_results(store: Store, tmp_path: Path):
+    pytest.importorskip("matplotlib")
+    from tools.study.figures import write_figures
+
+    for path in write_figures(Report(store, [0]), tmp_path / "none"):
+        assert Image.open(path).size > (300, 300)
+    for row in (UNIADAPTER, UNIPT, find("retrieval/full_finetune")):
+        choose(store, row)
+    store.write(Trial(UNIADAPTER, 1, TAKEN), result(60.0))
+    for path in write_figures(Report(store, [0, 1]), tmp_path / "some"):
+        drawn = np.asarray(Image.open(path).convert("L"), dtype=float)
+        empty = np.asarray(Image.open(tmp_path / "none" / path.name).convert("L"), dtype=float)
+        assert drawn.shape != empty.shape or np.abs(drawn - empty).max() > 50

@@ -1,0 +1,118 @@
+"""What the paper's tables say of two rows, held against the results here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from statistics import mean, stdev
+
+#: Two-sided 95 % points of Student's t, by degrees of freedom.
+T_95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One row is better than another.
+
+    Attributes:
+        table: The paper's table.
+        better: Name of the row that the paper prints a higher figure of.
+        worse: Name of the other.
+        text: What it says.
+    """
+
+    table: str
+    task: str
+    better: str
+    worse: str
+    text: str
+
+
+_R, _Q = "retrieval", "videoqa"
+CLAIMS = (
+    Claim("1", _R, "towers_c", "towers_v", "Adapter in C beats V"),
+    Claim("1", _R, "towers_c", "towers_t", "Adapter in C beats T"),
+    Claim("1", _R, "towers_c", "towers_vt", "Adapter in C beats V and T together"),
+    Claim("1", _R, "adapter_r512", "towers_c", "all three beat C alone"),
+    Claim("2", _R, "uniadapter_r512", "linear_probe", "UniAdapter beats the linear probe"),
+    Claim("2", _R, "full_finetune", "uniadapter_r512", "full fine-tuning beats UniAdapter"),
+    Claim("2", _R, "uniadapter_r512", "adapter_r512", "UniAdapter beats Adapter, r=512"),
+    Claim("2", _R, "uniadapter_r128", "adapter_r128", "UniAdapter beats Adapter, r=128"),
+    Claim("2", _R, "uniadapter_r512", "uniadapter_r512_no_sharing", "sharing helps, r=512"),
+    Claim(
+        "2",
+        _R,
+        "uniadapter_r512_no_sharing",
+        "uniadapter_r512_no_query_residual",
+        "the query residual helps, r=512",
+    ),
+    Claim("2", _R, "uniadapter_r512_no_query_residual", "adapter_r512", "PFA helps, r=512"),
+    Claim("2", _R, "uniadapter_r512", "uniadapter_r128", "r=512 beats r=128"),
+    Claim("2", _Q, "uniadapter_r512", "full_finetune", "UniAdapter beats full fine-tuning"),
+    Claim("2", _Q, "uniadapter_r512", "adapter_r512", "UniAdapter beats Adapter, r=512"),
+    Claim("2", _Q, "uniadapter_r512", "uniadapter_r512_no_sharing", "sharing helps, r=512"),
+    *(
+        Claim("3", task, "uniadapter_r512", f"sharing_{other}", f"sharing down beats {word}")
+        for task in (_R, _Q)
+        for other, word in (("none", "none"), ("up", "up"), ("down_up", "up and down"))
+    ),
+    *(
+        Claim("4", _R, "uniadapter_r512", other, f"UniAdapter beats {word}")
+        for other, word in (
+            ("lora_r512", "LoRA"),
+            ("st_adapter_r512", "ST-Adapter"),
+            ("parallel_adapter_r512", "Parallel Adapter"),
+            ("mam_r512", "MAM"),
+        )
+    ),
+    Claim("4", _R, "adapter_r512", "lora_r512", "Adapter beats LoRA"),
+    Claim(
+        "12", _R, "sharing_down_layers_5_12", "sharing_down_layers_9_12", "5-12 beats 9-12, down"
+    ),
+    Claim("12", _R, "sharing_down_layers_5_12", "sharing_up_layers_5_12", "down beats up in 5-12"),
+    Claim("13", _R, "query_residual_shared", "adapter_r512", "a shared query residual helps"),
+    Claim("13", _R, "query_residual_own", "adapter_r512", "one of its own helps"),
+    Claim("13", _R, "query_residual_shared", "query_residual_own", "the shared one is better"),
+    Claim("14", _R, "uniadapter_r512", "textual_branch_off", "the textual branch helps"),
+    Claim("15", _R, "layers_5_8", "layers_1_4", "layers 5-8 beat 1-4"),
+    Claim("15", _R, "layers_5_8", "layers_9_12", "layers 5-8 beat 9-12"),
+    Claim("15", _R, "uniadapter_r512", "layers_5_8", "all layers beat 5-8"),
+)
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean and standard deviation; of one value, the value alone."""
+    if not values:
+        return "-"
+    if len(values) == 1:
+        return f"{values[0]:.1f}"
+    return f"{mean(values):.1f} ± {stdev(values):.1f}"
+
+
+def difference(
+    better: Mapping[int, float], worse: Mapping[int, float]
+) -> tuple[float, float | None, int]:
+    """Mean difference over common seeds, half its 95 % interval (None of one seed), and seeds.
+
+    Seeds are paired: both rows saw the same batches.
+    """
+    seeds = sorted(set(better) & set(worse))
+    gaps = [better[seed] - worse[seed] for seed in seeds]
+    if not gaps:
+        return 0.0, None, 0
+    if len(gaps) == 1:
+        return gaps[0], None, 1
+    t = T_95.get(len(gaps) - 1, 2.23)
+    return mean(gaps), t * stdev(gaps) / sqrt(len(gaps)), len(gaps)
+
+
+def verdict(gap: float, half: float | None, seeds: int) -> str:
+    """What the results say of a claim."""
+    if not seeds:
+        return "not run"
+    if half is None:
+        return "one seed: " + ("same sign" if gap > 0 else "no" if gap < 0 else "equal")
+    if abs(gap) <= half:
+        return "cannot be told"
+    return "holds" if gap > 0 else "does not hold"

@@ -1,0 +1,234 @@
+"""The study's results as Markdown, between the marks of docs/study.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import yaml
+
+from tools.study.claims import CLAIMS, difference, spread, verdict
+from tools.study.plan import plan
+from tools.study.results import FIRST_SEED, Store, chooser_of, score
+from tools.study.rows import CHOOSERS, ROWS, TABLES, TASKS, Row, Table, find
+from tools.study.trials import RATES, ROOT, Trial
+from uniadapter.utils.safe_io import atomic_write
+
+BEGIN = "<!-- results: written by tools/study/run.py tables -->"
+END = "<!-- end of results -->"
+RETRIEVAL = {"R@1": "t2v/R1", "R@5": "t2v/R5", "R@10": "t2v/R10", "R@Mean": "t2v/RMean"}
+RETRIEVAL["sum"] = "rsum"
+#: Names of measures in tables, and in results; the one that the paper's order is about comes first.
+MEASURES = {
+    "retrieval": RETRIEVAL,
+    "videoqa": {"accuracy": "accuracy"},
+}
+MAIN = {"retrieval": "R@Mean", "videoqa": "accuracy"}
+NAMES = {"retrieval": "video retrieval", "videoqa": "VideoQA"}
+
+
+class Report:
+    """Results of a store for some seeds, each read once."""
+
+    def __init__(self, store: Store, seeds: Sequence[int]) -> None:
+        self.store, self.seeds = store, list(seeds)
+        self._rows: dict[Row, dict[int, dict[str, Any]]] = {}
+
+    def results(self, row: Row) -> dict[int, dict[str, Any]]:
+        """Results of a row by seed."""
+        if row not in self._rows:
+            self._rows[row] = self.store.of_row(row, self.seeds)
+        return self._rows[row]
+
+    def values(self, row: Row, measure: str) -> dict[int, float]:
+        """A measure of a row by seed, where its training did not diverge."""
+        found = self.results(row).items()
+        return {seed: result["test"][measure] for seed, result in found if "test" in result}
+
+    def trained(self, row: Row) -> int | None:
+        """Trained parameters; None without a result."""
+        counts = [result["parameters"] for result in self.results(row).values()]
+        return counts[0]["trainable"] if counts else None
+
+    def costs(self, row: Row, key: str) -> list[float]:
+        """A cost of a row's trials with all rates and seeds: the rate does not change it."""
+        rates = RATES if chooser_of(row) == row else ()
+        first = [self.store.read(Trial(row, FIRST_SEED, rate)) for rate in rates]
+        found = [*self.results(row).values(), *(one for one in first if one is not None)]
+        return [result[key] for result in found if result.get(key) is not None]
+
+
+@cache
+def _published() -> dict[str, dict[str, Any]]:
+    """The paper's metrics of every config that has them."""
+    found = {}
+    for path in sorted((ROOT / "configs").glob("*/metafile.yml")):
+        for model in yaml.safe_load(path.read_text(encoding="utf-8"))["Models"]:
+            for result in model.get("Results") or []:
+                if str(result.get("Source", "")).startswith("paper"):
+                    found.setdefault(model["Config"], result["Metrics"])
+    return found
+
+
+def published(row: Row, measure: str) -> float | None:
+    """The paper's figure of a row, as the metafile of its config quotes it."""
+    return _published().get(f"configs/{row.leaf}.py", {}).get(measure)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _head(names: Sequence[str], left: int) -> list[str]:
+    return [_line(names), _line(["---"] * left + ["---:"] * (len(names) - left))]
+
+
+def table(report: Report, one: Table) -> str:
+    """One of the tables, with a line for each of its rows."""
+    measures = MEASURES[one.task]
+    paper = [name for name in ("R@1", "R@Mean", "accuracy") if name in measures]
+    names = ["row", *(f"{name} (paper)" for name in paper), *measures]
+    lines = _head([*names, "trained", "rate", "seeds"], 1)
+    for label, name in one.rows:
+        row = find(f"{one.task}/{name}")
+        quoted = [published(row, measure) for measure in paper]
+        values = [list(report.values(row, key).values()) for key in measures.values()]
+        rate, trained = report.store.chosen_rate(row), report.trained(row)
+        cells = [label, *("-" if figure is None else f"{figure:.1f}" for figure in quoted)]
+        cells += [spread(found) for found in values]
+        cells += ["-" if trained is None else f"{trained:,}", "-" if rate is None else f"{rate:g}"]
+        lines.append(_line([*cells, str(len(values[0]))]))
+    what = "" if one.paper else " (not in the paper)"
+    return f"### {one.name[0].upper()}{one.name[1:]}: {one.title}{what}\n\n" + "\n".join(lines)
+
+
+def rates(report: Report) -> str:
+    """How the learning rates of the families were chosen."""
+    parts = []
+    for task in (task for task in TASKS if task in MEASURES):
+        lines = _head(["family", *(f"{rate:g}" for rate in RATES), "taken", "at the edge"], 1)
+        measure = report.store.setting.budget(task).measure
+        for name in dict.fromkeys(row.family for row in ROWS if row.task == task):
+            row = next((r for r in ROWS if r.task == task and r.name == CHOOSERS[name]), None)
+            if row is None:
+                continue
+            tried = report.store.rate_results(row)
+            rate = report.store.chosen_rate(row)
+            cells = [_cell(tried.get(one), measure) for one in RATES]
+            edge = "" if rate is None else "yes" if rate in (min(RATES), max(RATES)) else "no"
+            lines.append(_line([name, *cells, "-" if rate is None else f"{rate:g}", edge]))
+        name = NAMES[task][0].upper() + NAMES[task][1:]
+        title = f"{name}: {MAIN[task]} on the held-out videos, by rate"
+        parts.append(f"**{title}**\n\n" + "\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def _cell(result: dict[str, Any] | None, measure: str) -> str:
+    if result is None:
+        return "-"
+    return f"{score(result, measure):.1f}" if "val" in result else "diverged"
+
+
+def claims(report: Report) -> str:
+    """The paper's order of rows, and what is seen of it here."""
+    lines = _head(["table", "the paper's order", "paper", "here", "seeds", "here it"], 2)
+    for claim in CLAIMS:
+        better, worse = (find(f"{claim.task}/{name}") for name in (claim.better, claim.worse))
+        measure = MAIN[claim.task]
+        figures = [published(row, measure) for row in (better, worse)]
+        key = MEASURES[claim.task][measure]
+        gap, half, seeds = difference(report.values(better, key), report.values(worse, key))
+        here = f"{gap:+.1f}" + ("" if half is None else f" ± {half:.1f}")
+        printed = "-" if None in figures else f"{figures[0] - figures[1]:+.1f}"  # type: ignore
+        cells = [f"{claim.table}, {NAMES[claim.task]}", claim.text, printed]
+        lines.append(_line([*cells, here if seeds else "-", str(seeds), verdict(gap, half, seeds)]))
+    return "\n".join(lines)
+
+
+COST_ROWS = (
+    ("linear probe", "linear_probe"),
+    ("UniAdapter, 128", "uniadapter_r128"),
+    ("UniAdapter, 512", "uniadapter_r512"),
+    ("Adapter, 512", "adapter_r512"),
+    ("LoRA, 512", "lora_r512"),
+    ("Parallel Adapter, 512", "parallel_adapter_r512"),
+    ("UniPT", "unipt"),
+    ("full fine-tuning", "full_finetune"),
+)
+
+
+def relative(report: Report, row: Row, key: str) -> float | None:
+    """Median of a cost relative to full fine-tuning's; None where one of them is missing."""
+    own, full = (report.costs(one, key) for one in (row, find(f"{row.task}/full_finetune")))
+    return median(own) / median(full) if own and full and median(full) else None
+
+
+def costs(report: Report) -> str:
+    """Time and memory of a step relative to full fine-tuning (table 10)."""
+    tasks = ("videoqa", "retrieval")
+    names = [f"{NAMES[task]}: {what}" for task in tasks for what in ("time", "memory")]
+    lines = _head(["row", *names, "trials"], 1)
+    for label, name in COST_ROWS:
+        cells, trials = [label], []
+        for task in tasks:
+            row = find(f"{task}/{name}")
+            found = [relative(report, row, key) for key in ("step_cpu_seconds", "step_bytes")]
+            cells += ["-" if value is None else f"{value:.2f}" for value in found]
+            trials.append(str(len(report.costs(row, "step_cpu_seconds"))))
+        lines.append(_line([*cells, " + ".join(trials)]))
+    return "\n".join(lines)
+
+
+def state(report: Report) -> str:
+    """What is finished, and what is missing."""
+    jobs = plan(ROWS, report.seeds)
+    trials = {job.trial(report.store) for job in jobs} - {None}
+    results = [report.store.read(trial) for trial in trials if trial is not None]
+    done = [result for result in results if result is not None]
+    rows = sum(len(report.results(row)) for row in ROWS)
+    seconds = [result["cpu_seconds"] for result in done]
+    text = f"**State**: {rows} of {len(ROWS) * len(report.seeds)} rows with a seed are finished"
+    if seconds:
+        text += f"; {len(done)} trials with those that chose rates, "
+        text += f"{sum(seconds) / 3600:.1f} CPU hours, {median(seconds):.0f} s the median one"
+    missing = [
+        f"{row.key} ({', '.join(str(s) for s in report.seeds if s not in report.results(row))})"
+        for row in ROWS
+        if len(report.results(row)) < len(report.seeds)
+    ]
+    if missing:
+        text += f". Missing are (seeds): {', '.join(missing)}"
+    text += "."
+    stale = sum(1 for _ in report.store.folder.rglob("seed*.json")) - len(done)
+    return text + (f" {stale} files are of another config or data and left out." if stale else "")
+
+
+def page_text(report: Report) -> str:
+    """Everything between the marks."""
+    parts = [
+        state(report),
+        "### Learning rates",
+        rates(report),
+        "### The paper's order, here",
+        claims(report),
+        *(table(report, one) for one in TABLES),
+        "### Time and memory relative to full fine-tuning (table 10)",
+        costs(report),
+    ]
+    return "\n\n".join(parts)
+
+
+def write_page(report: Report, path: Path) -> None:
+    """Write the results into a page between its marks.
+
+    Raises:
+        ValueError: When the page does not hold both marks once, in order.
+    """
+    page = path.read_text(encoding="utf-8")
+    if page.count(BEGIN) != 1 or page.count(END) != 1 or page.index(END) < page.index(BEGIN):
+        raise ValueError(f"{path} must hold the lines {BEGIN!r} and {END!r} once each, in order.")
+    before, after = page.split(BEGIN)[0], page.split(END)[1]
+    atomic_write(path, f"{before}{BEGIN}\n\n{page_text(report)}\n\n{END}{after}".encode())
