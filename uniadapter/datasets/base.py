@@ -13,6 +13,7 @@ from mmengine.logging import print_log
 
 from ..structures import META_KEYS, MultimodalSample
 from .media import VIDEO_EXTENSIONS, MediaError, MediaFolder
+from .tap_store import TapStore
 
 _ON_ERROR = ("raise", "skip")
 _REMEDY = "tools/misc/verify_dataset.py CONFIG lists every unreadable file."
@@ -48,6 +49,9 @@ class BaseMediaDataset(BaseDataset):
 
     #: Keys of ``data_prefix``, the one that must be there first.
     PREFIXES: tuple[str, ...] = ("media",)
+
+    #: Where states of all items are, in whose place nothing is decoded; set by ``TapStoreHook``.
+    taps: TapStore | None = None
 
     def __init__(
         self,
@@ -193,7 +197,7 @@ class BaseMediaDataset(BaseDataset):
             info = self.get_data_info(idx)
             info["replaced"] = list(replaced)
             try:
-                return self.pipeline(info)
+                return self.pipeline(info) if self.taps is None else self.taps.item(info)
             except MediaError as error:
                 self._warn_once(info, error, "replaced by another sample")
                 replaced.append(error.path)

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..registry import MODELS, TOKENIZERS
-from ..structures import MultimodalSample
+from ..structures import KeptItem, MultimodalSample
+from ..structures.kept_taps import collate
 
 #: BLIP's channel statistics, in units of 0..255.
 BLIP_MEAN = (122.770938, 116.7460125, 104.09373615)
@@ -79,7 +80,8 @@ class MultimodalDataPreprocessor(BaseDataPreprocessor):
 
         Args:
             data: ``inputs``, a list of (N, 3, H, W) uint8 tensors, or None for a medium that was
-                skipped; ``data_samples``, as many :class:`MultimodalSample`.
+                skipped, or of :class:`KeptItem`, whose batch has :class:`KeptFrames` in place of
+                ``pixels``; ``data_samples``, as many :class:`MultimodalSample`.
             training: Not used; whether a sample has one caption or many is its own matter.
 
         Returns:
@@ -115,6 +117,8 @@ class MultimodalDataPreprocessor(BaseDataPreprocessor):
             "media_ids": torch.tensor([sample.media_id for _, sample in kept], dtype=torch.long),
         }
         batch = self.cast_data(batch)
+        if kept and isinstance(kept[0][0], KeptItem):
+            return {**batch, **self._kept(kept, batch), "data_samples": samples}
         pixels = self._stack(kept).to(self.device, non_blocking=bool(self._non_blocking))
         # Bytes cross to the device, a quarter of the floats they become there.
         batch["pixels"] = (pixels.float() - self.mean) / self.std
@@ -125,6 +129,17 @@ class MultimodalDataPreprocessor(BaseDataPreprocessor):
             batch["pixels"] = batch["pixels"] * batch["frame_mask"][:, :, None, None, None]
         batch["data_samples"] = samples
         return batch
+
+    def _kept(self, kept: list, batch: dict[str, Any]) -> dict[str, Any]:
+        """States in place of pixels, and the mask of the frames."""
+        items = [item for item, _ in kept]
+        texts = (batch["input_ids"], batch["attention_mask"])
+        names = [str(sample.media_path) for _, sample in kept]
+        frames = collate(items, self.pad_frames, *texts, names, self.device)
+        if self.pad_frames is None:
+            return {"pixels": frames}
+        mask = self._real_frames([item.frames.out for item in items])
+        return {"pixels": frames, "frame_mask": mask.to(self.device)}
 
     def _stack(self, kept: list[tuple[Tensor, MultimodalSample]]) -> Tensor:
         if not kept:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 
+from uniadapter.structures import KeptStates
 from uniadapter.utils.modes import evaluating
 
 from .adapters.base import Adapter
@@ -94,6 +95,9 @@ class TappedRole:
 
     def states(self, words: Words, want: Want = "all") -> torch.Tensor:
         """See :class:`~uniadapter.models.backbones.base.Text`."""
+        return self._led(self._words(words), want)
+
+    def _words(self, words: Words) -> Call:
         place = self.tower.place(words)
 
         def run() -> torch.Tensor:
@@ -101,7 +105,50 @@ class TappedRole:
             # A tower that puts what stands for a text in front has it once more behind.
             return states if place is None else states[:, 1:]
 
-        return self._led(self._call(run, words.mask, place), want)
+        return self._call(run, words.mask, place)
+
+    def keep_frames(self, images: torch.Tensor, layers: Sequence[int], want: Want) -> KeptStates:
+        """States of images (B, 3, H, W) to be kept on disk; :meth:`kept` goes on from them.
+
+        Args:
+            images (Tensor): (B, 3, H, W), normalised.
+            layers (Sequence[int]): Which layers, 0 being the embedding.
+            want (str): Of what the tower gives, ``'all'`` tokens or the ``'first'``.
+        """
+        return self._keep(self._visual(images, None, 1), layers, want)
+
+    def keep_words(self, words: Words, layers: Sequence[int], want: Want) -> KeptStates:
+        """States of texts to be kept on disk; see :meth:`keep_frames`."""
+        return self._keep(self._words(words), layers, want)
+
+    def _keep(self, call: Call, layers: Sequence[int], want: Want) -> KeptStates:
+        taps = call.taps()
+        hidden = torch.stack([taps.hidden[layer] for layer in layers], 1)
+        out = _in_front(taps.out, call.place)
+        return KeptStates(hidden, out if want == "all" else out[:, :1])
+
+    def kept(
+        self, states: KeptStates, layers: Sequence[int], want: Want, words: Words | None = None
+    ) -> torch.Tensor:
+        """What a run gives whose states were kept: the tower computes nothing.
+
+        Args:
+            states (KeptStates): Of the same rows, texts padded as ``words`` are.
+            layers (Sequence[int]): Which layers they are of.
+            want (str): ``'all'`` tokens, if they were kept, or the ``'first'``.
+            words (Words, optional): The texts.
+        """
+        # What nobody reads is not there.
+        hidden = [states.hidden[:, :0, 0]] * (len(self.tower.role_layers(self.role)) + 1)
+        for place, layer in enumerate(layers):
+            hidden[layer] = states.hidden[:, place]
+        mask, token = None, None
+        if words is not None:
+            mask, token = words.mask, self.tower.place(words)
+        call = self._call(lambda: states.out, mask, token)
+        call.remember(Taps(tuple(hidden), states.out, mask, token))
+        found = self.adapter.run(self.role, self.tower, call)
+        return found if want == "all" else found[:, :1]
 
     def fuse(
         self,
@@ -171,10 +218,16 @@ class TappedRole:
         """What the adapter makes of a run, behind the token that stands for the whole."""
         taken = self.adapter.takes(self.role)
         states = self.adapter.run(self.role, self.tower, call) if taken else call()
-        if call.place is not None:
-            rows = torch.arange(len(states), device=states.device)
-            states = torch.cat((states[rows, call.place][:, None], states), 1)
+        states = _in_front(states, call.place)
         return states if want == "all" else states[:, :1]
+
+
+def _in_front(states: torch.Tensor, place: torch.Tensor | None) -> torch.Tensor:
+    """States (B, L, D) with the one that stands for a row in front, where it is not the first."""
+    if place is None:
+        return states
+    rows = torch.arange(len(states), device=states.device)
+    return torch.cat((states[rows, place][:, None], states), 1)
 
 
 @contextmanager

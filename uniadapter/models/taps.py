@@ -192,6 +192,10 @@ class Call:
             self._taps = Taps(hidden, out.detach(), self.mask, self.place)
         return self._taps
 
+    def remember(self, taps: Taps) -> None:
+        """Take these for the states of this run."""
+        self._taps = taps
+
     def reads(self) -> Read | None:
         """What the texts read by cross-attention, with the graph that leads there.
 

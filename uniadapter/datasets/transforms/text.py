@@ -59,9 +59,14 @@ class CleanCaption(BaseTransform):
         prefix: Put before every caption, for instance ``'a video of '``.
         style: ``'blip'`` or ``'albef'``.
 
+    Attributes:
+        of_text: Whether it changes texts alone.
+
     Raises:
         ValueError: If ``max_words`` is below 1 or there is no such style.
     """
+
+    of_text = True
 
     def __init__(self, max_words: int = 30, prefix: str = "", style: str = "blip") -> None:
         _check("CleanCaption", max_words, style)

@@ -9,6 +9,7 @@ from .hard_negatives import HardNegativeHook
 from .media_fault import MediaFaultHook
 from .rank_schedule import RankScheduleHook
 from .safe_checkpoint import SafeCheckpointHook
+from .tap_store import TapStoreHook
 from .trainable_report import TrainableReportHook
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "MediaFaultHook",
     "RankScheduleHook",
     "SafeCheckpointHook",
+    "TapStoreHook",
     "TrainableReportHook",
     "seed_worker",
 ]

@@ -218,6 +218,10 @@ class Adapter(nn.Module):
         """
         raise NotImplementedError
 
+    def reads(self, role: str) -> list[int] | None:
+        """Numbers of the taps that are read of a role, 0 being the embedding; None for all."""
+        return None
+
     def adds(self, role: str) -> bool:
         """Whether :meth:`term` is asked for a role: where it is embedded and not disabled."""
         return role in self.embedded and self.places.enabled

@@ -14,6 +14,7 @@ from torch import nn
 from uniadapter.checkpoints import load_pretrained
 from uniadapter.checkpoints.former_names import rename_state
 from uniadapter.registry import MODELS
+from uniadapter.structures import KeptFrames
 
 from .. import sites
 from ..adapters.base import Adapter
@@ -21,7 +22,7 @@ from ..backbones import BertDecoder, BertModel, BlipViT
 from ..backbones.base import playing
 from ..backbones.hosted import linear_sites
 from ..components import set_trainable
-from ..execution import Want
+from ..execution import Want, Words
 from ..fast import FastPaths, PrefixCache, execution_of, frozen_layers
 from ..heads.base import Head, adopt, refreshed
 from ..sites import Places
@@ -315,16 +316,19 @@ class VisionLanguageModel(BaseModel):
     def set_adapter_extras(self, extras: dict[str, Any]) -> None:
         """Take what :meth:`adapter_extras` saved."""
 
-    def step_on(self, pixels: torch.Tensor) -> AbstractContextManager[None]:
+    def step_on(self, pixels: torch.Tensor | KeptFrames) -> AbstractContextManager[None]:
         """A training step of two models that see pixels (B, N, 3, H, W); see :class:`Execution`."""
+        if isinstance(pixels, KeptFrames):
+            return nullcontext()
         _check_pixels(pixels)
         return self.execution.step(self.role("visual"), pixels)
 
-    def encode_frames(self, pixels: torch.Tensor, want: Want = "all") -> torch.Tensor:
+    def encode_frames(self, pixels: torch.Tensor | KeptFrames, want: Want = "all") -> torch.Tensor:
         """Run the visual tower on every frame.
 
         Args:
-            pixels (Tensor): (B, N, 3, H, W); an image is a video of one frame.
+            pixels (Tensor): (B, N, 3, H, W); an image is a video of one frame. Or states of frames
+                that were kept, which go on without the tower.
             want (str): ``'all'`` tokens, or the ``'first'`` of every frame. Defaults to ``'all'``.
 
         Returns:
@@ -333,8 +337,28 @@ class VisionLanguageModel(BaseModel):
         Raises:
             ValueError: If ``pixels`` has another number of dimensions.
         """
+        if isinstance(pixels, KeptFrames):
+            tokens = self.kept_states("visual", pixels, want)
+            return tokens.unflatten(0, pixels.size)
         _check_pixels(pixels)
         return self.execution.visual(self.role("visual"), pixels, want)
+
+    def kept_states(
+        self, role: str, kept: KeptFrames, want: Want, words: Words | None = None
+    ) -> torch.Tensor:
+        """What a role gives of rows whose states were kept, see :meth:`TappedRole.kept`.
+
+        Args:
+            role (str): ``'visual'`` or ``'text'``.
+            kept (KeptFrames): The states of a batch.
+            want (str): ``'all'`` tokens or the ``'first'``.
+            words (Words, optional): The texts.
+        """
+        visual = role == "visual"
+        states, player = kept.frames if visual else kept.words, self.role(role)
+        if not isinstance(player, TappedRole):
+            return states.out if want == "all" else states.out[:, :1]
+        return player.kept(states, kept.layers[0 if visual else 1], want, words)
 
 
 def _check_pixels(pixels: torch.Tensor) -> None:

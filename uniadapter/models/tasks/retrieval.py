@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 from uniadapter.registry import MODELS
+from uniadapter.structures import KeptFrames
 
 from ..adapters.base import check_choice
 from ..backbones.bert import BertModel
-from ..execution import Words
+from ..execution import Want, Words
 from ..heads import ContrastHead, MatchBatch, MomentumContrastHead
 from ..necks import FrameAwareAttention
 from ..necks.frame_attention import build_frame_attention
@@ -194,7 +195,11 @@ class RetrievalModel(EmbeddingTerms, MatchingModel):
         return tokens, contrast.visual(self.pooling(cls), pooled), contrast.visual(cls, term)
 
     def encode_text(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, class_only: bool = False
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        class_only: bool = False,
+        kept: KeptFrames | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Encode texts without looking at media.
 
@@ -202,12 +207,17 @@ class RetrievalModel(EmbeddingTerms, MatchingModel):
             input_ids (Tensor): (T, L) word ids, the first ``[CLS]``.
             attention_mask (Tensor): (T, L), 0 where a token is padding.
             class_only (bool): Compute the first token only (L = 1). Defaults to False.
+            kept (KeptFrames, optional): States of these texts that were kept.
 
         Returns:
             tuple: Tokens (T, L, D) and features (T, E) of length 1, at least float32.
         """
         words = Words(input_ids, attention_mask)
-        tokens = self.role("text").states(words, "first" if class_only else "all")
+        want: Want = "first" if class_only else "all"
+        if kept is None:
+            tokens = self.role("text").states(words, want)
+        else:
+            tokens = self.kept_states("text", kept, want, words)
         cls = tokens[:, 0]
         return tokens, self.contrast.text(cls, self.embedding_term("text", cls))
 
@@ -230,7 +240,7 @@ class RetrievalModel(EmbeddingTerms, MatchingModel):
             tuple: Of media (B, E) and of texts (T, E).
         """
         visual = self.encode_visual(pixels, True, frame_mask)[1]
-        return visual, self.encode_text(input_ids, attention_mask, class_only=True)[1]
+        return visual, self.encode_text(input_ids, attention_mask, True, _kept_of(pixels))[1]
 
     def forward(
         self,
@@ -245,7 +255,7 @@ class RetrievalModel(EmbeddingTerms, MatchingModel):
         """Run the model.
 
         Args:
-            pixels (Tensor): (B, N, 3, H, W).
+            pixels (Tensor): (B, N, 3, H, W); or, with ``mode='loss'``, :class:`KeptFrames`.
             input_ids (Tensor): (T, L); T = B with ``mode='loss'``.
             attention_mask (Tensor): (T, L).
             media_ids (Tensor, optional): (B,); texts and media of one id are positives.
@@ -325,7 +335,7 @@ class RetrievalModel(EmbeddingTerms, MatchingModel):
             tokens, visual, frames = self.encode_visual(pixels, class_only, frame_mask)
         # A fusion that continues from the text's states wants those of all its tokens.
         continues = self.matches and self.role("fusion").takes_states
-        text_tokens, text = self.encode_text(*texts, class_only=not continues)
+        text_tokens, text = self.encode_text(*texts, not continues, _kept_of(pixels))
         losses = {"loss_itc": contrast.loss(visual, text, media_ids, targets)}
         if self.matches:
             cls, states = text_tokens[:, 0], text_tokens if continues else None
@@ -334,3 +344,8 @@ class RetrievalModel(EmbeddingTerms, MatchingModel):
             batch = MatchBatch(tokens, frames, visual, cls, text, *rest)
             losses["loss_itm"] = self.matching_loss(batch, contrast.temperature)
         return losses, tokens
+
+
+def _kept_of(pixels: torch.Tensor | KeptFrames) -> KeptFrames | None:
+    """States of the texts that came with those of the frames."""
+    return pixels if isinstance(pixels, KeptFrames) else None

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from uniadapter.registry import MODELS
+from uniadapter.structures import KeptFrames
 
 from ..execution import Words
 from ..heads import PooledHingeHead
@@ -118,7 +119,11 @@ class VseModel(RetrievalModel):
         return tokens, feature, feature[:, None]
 
     def encode_text(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, class_only: bool = False
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        class_only: bool = False,
+        kept: KeptFrames | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Encode texts.
 
@@ -127,6 +132,7 @@ class VseModel(RetrievalModel):
             attention_mask (Tensor): (T, L), 0 where a token is padding.
             class_only (bool): Return the first tokens alone (L = 1); all are pooled. Defaults to
                 False.
+            kept (KeptFrames, optional): Must be None: states are kept beside embeddings alone.
 
         Returns:
             tuple: Tokens (T, L, D), D being E where an adapter gives them; features (T, E) of
@@ -135,6 +141,8 @@ class VseModel(RetrievalModel):
         Raises:
             ValueError: If the towers alone have no common space.
         """
+        if kept is not None:
+            raise ValueError(f"A {type(self).__name__} takes no kept taps: run its towers.")
         words = Words(input_ids, attention_mask)
         text = self.role("text")
         states = text.states(words)

@@ -220,6 +220,10 @@ class UniPT(Adapter):
             return taps.out
         return self._read(role, taps.out, taps)
 
+    def reads(self, role: str) -> list[int]:
+        """See :meth:`Adapter.reads`."""
+        return list(self.sides[role].chosen)
+
     def term(self, role: str, embedding: torch.Tensor) -> torch.Tensor:
         """``U(relu(F))`` of embeddings (B, E); see :meth:`Adapter.term`."""
         return self._read(role, embedding, self._left.pop(role))
