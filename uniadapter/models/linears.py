@@ -231,6 +231,11 @@ class Shifts(nn.Module):
                 # A parameter's name has no dots.
                 keys[name] = f"{path}.{name}".replace(".", "/")
                 self.register_parameter(keys[name], nn.Parameter(torch.zeros_like(frozen)))
+        if keys and _SHIFTS in vars(part):
+            raise ValueError(
+                f"Another method trains differences of {path} ({type(part).__name__}) already: "
+                "parameters take one."
+            )
         if keys:
             part.__class__ = _shifted_class(cast(Any, type(part)), tuple(keys))
             vars(part)[_SHIFTS] = (self, keys)

@@ -108,6 +108,18 @@ class Slot:
         else:
             self._fillings.pop(name, None)
 
+    def withdrawn(self, name: str = "default") -> dict[str, Any] | None:
+        """Take a use out, as arguments of :meth:`fill` that put it back; None where there is none.
+
+        Args:
+            name (str): Name of the use. Defaults to ``'default'``.
+        """
+        filling = self._fillings.get(name)
+        if filling is None:
+            return None
+        self.clear(name)
+        return {"name": name, **vars(filling)}
+
     def term(self, *seen: torch.Tensor, grid: Grid | None = None) -> Any:
         """The active use's term, or None where there is none.
 

@@ -281,6 +281,25 @@ METHODS: dict[str, Method] = {
         same_paths=False,
     ),
     "bitfit": Method({"type": "BitFit"}, merges=True, same_paths=False),
+    "stack": Method(
+        lambda model: {
+            "type": "Stack",
+            "methods": [uniadapter()(model), {"type": "LoRA", "rank": 3}, bottlenecks("parallel")],
+        },
+        same_paths=False,
+    ),
+    "stack-merging": Method(
+        {"type": "Stack", "methods": [{"type": "LoRA", "rank": 3}, {"type": "BitFit"}]},
+        merges=True,
+        same_paths=False,
+    ),
+    "stack-sums": Method(
+        {
+            "type": "Stack",
+            "methods": [bottlenecks("parallel"), bottlenecks("parallel", bottleneck=3)],
+        },
+        core=ONE,
+    ),
     "mam": Method(
         {"type": "MAM", "prefix": 3, "bottleneck": 4},
         starts_frozen=False,

@@ -9,6 +9,7 @@ from .mam import MAM
 from .peft import PeftAdapter
 from .prompt import Prompt
 from .st_adapter import STAdapter
+from .stack import Stack
 from .uniadapter import UniAdapter
 from .unipt import SideNet, StageReduction, UniPT
 
@@ -23,6 +24,7 @@ __all__ = [
     "Prompt",
     "STAdapter",
     "SideNet",
+    "Stack",
     "StageReduction",
     "UniAdapter",
     "UniPT",
