@@ -5,30 +5,40 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tools.study.results import FIRST_SEED, Store, chooser_of
-from tools.study.rows import ROWS, TASKS, Row
-from tools.study.trials import RATES, Trial
+from tools.study.results import FIRST_SEED, Store
+from tools.study.rows import ROWS, TASKS, Row, chooser_of
+from tools.study.trials import RATES, Setting, Trial
 
 
 @dataclass(frozen=True)
 class Job:
-    """A trial to come; ``rate`` None is the one that its family will have chosen."""
+    """A trial to come; a rate or steps of None are those that its family will have chosen."""
 
     row: Row
     seed: int
     rate: float | None = None
+    steps: int | None = None
 
     def __str__(self) -> str:
         rate = "the family's rate" if self.rate is None else f"lr {self.rate:g}"
-        return f"{self.row.key}, seed {self.seed}, {rate}"
+        steps = "" if self.steps is None else f", {self.steps} steps"
+        return f"{self.row.key}, seed {self.seed}, {rate}{steps}"
+
+    @property
+    def chooses(self) -> bool:
+        """Whether it is run to choose its family's rate or length."""
+        return self.rate is not None or self.steps is not None
 
     def trial(self, store: Store) -> Trial | None:
-        """The trial; None while its family's rate is not chosen."""
+        """The trial; None while what it needs of its family is not chosen."""
+        if self.steps is None:
+            chosen = store.chosen(self.row)
+            return None if chosen is None else Trial(self.row, self.seed, *chosen)
         rate = store.chosen_rate(self.row) if self.rate is None else self.rate
-        return None if rate is None else Trial(self.row, self.seed, rate)
+        return None if rate is None else Trial(self.row, self.seed, rate, self.steps)
 
 
-def plan(rows: Sequence[Row], seeds: Sequence[int]) -> list[Job]:
+def plan(rows: Sequence[Row], seeds: Sequence[int], setting: Setting) -> list[Job]:
     """All jobs of rows and seeds: of each task first the rates, then its rows with the first seed.
 
     The other seeds follow, one after another over all tasks, so that a study that is stopped has
@@ -37,7 +47,9 @@ def plan(rows: Sequence[Row], seeds: Sequence[int]) -> list[Job]:
     jobs: list[Job] = []
     for task in TASKS:
         own = [row for row in rows if row.task == task]
-        jobs += [Job(row, FIRST_SEED, rate) for row in _choosers(own) for rate in RATES]
+        first, *further = setting.lengths(task)
+        jobs += [Job(row, FIRST_SEED, rate, first) for row in _choosers(own) for rate in RATES]
+        jobs += [Job(row, FIRST_SEED, None, n) for row in _choosers(own) for n in further]
         if FIRST_SEED in seeds:
             jobs += [Job(row, FIRST_SEED) for row in own]
     rest = [seed for seed in seeds if seed != FIRST_SEED]

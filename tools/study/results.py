@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tools.study.rows import CHOOSERS, Row, find
-from tools.study.trials import RATES, Setting, Trial, config_of, fingerprints
+from tools.study.rows import Row, chooser_of
+from tools.study.trials import BUDGETS, RATES, Setting, Trial, config_of, fingerprints
 from uniadapter.utils.safe_io import atomic_write
 
 #: The seed on which learning rates are chosen.
@@ -56,6 +56,7 @@ class Store:
             "row": trial.row.key,
             "seed": trial.seed,
             "rate": trial.rate,
+            "steps": trial.steps,
             **measured,
             "fingerprints": self.fingerprints(trial),
         }
@@ -64,8 +65,9 @@ class Store:
 
     def rate_results(self, row: Row) -> dict[float, dict[str, Any]]:
         """Results of the trials that choose the rate of a row's family, by rate."""
-        chooser = chooser_of(row)
-        found = {rate: self.read(Trial(chooser, FIRST_SEED, rate)) for rate in RATES}
+        first = self.setting.lengths(row.task)[0]
+        trials = {rate: Trial(chooser_of(row), FIRST_SEED, rate, first) for rate in RATES}
+        found = {rate: self.read(trial) for rate, trial in trials.items()}
         return {rate: result for rate, result in found.items() if result is not None}
 
     def chosen_rate(self, row: Row) -> float | None:
@@ -76,15 +78,35 @@ class Store:
         results = self.rate_results(row)
         if len(results) < len(RATES):
             return None
-        measure = self.setting.budget(row.task).measure
-        return max(RATES, key=lambda rate: (score(results[rate], measure), -rate))
+        return max(RATES, key=lambda rate: (score(results[rate], row.task), -rate))
+
+    def chosen(self, row: Row) -> tuple[float, int] | None:
+        """The rate and the steps of a row's family; None until all are tried.
+
+        Further lengths are tried with the rate that is best for the first one. Ties go to the
+        shorter training.
+        """
+        rate, lengths = self.chosen_rate(row), self.setting.lengths(row.task)
+        if rate is None or len(lengths) == 1:
+            return None if rate is None else (rate, lengths[0])
+        results = self.length_results(row, rate)
+        if len(results) < len(lengths):
+            return None
+        return rate, max(lengths, key=lambda steps: (score(results[steps], row.task), -steps))
+
+    def length_results(self, row: Row, rate: float) -> dict[int, dict[str, Any]]:
+        """Results of the trials that choose the steps of a row's family, by steps."""
+        lengths = self.setting.lengths(row.task)
+        trials = {steps: Trial(chooser_of(row), FIRST_SEED, rate, steps) for steps in lengths}
+        found = {steps: self.read(trial) for steps, trial in trials.items()}
+        return {steps: result for steps, result in found.items() if result is not None}
 
     def of_row(self, row: Row, seeds: Iterable[int]) -> dict[int, dict[str, Any]]:
-        """Results of a row at its family's rate, by seed."""
-        rate = self.chosen_rate(row)
-        if rate is None:
+        """Results of a row at its family's rate and length, by seed."""
+        chosen = self.chosen(row)
+        if chosen is None:
             return {}
-        found = {seed: self.read(Trial(row, seed, rate)) for seed in seeds}
+        found = {seed: self.read(Trial(row, seed, *chosen)) for seed in seeds}
         return {seed: result for seed, result in found.items() if result is not None}
 
 
@@ -104,11 +126,6 @@ def read_file(path: Path) -> dict[str, Any]:
     return result
 
 
-def score(result: dict[str, Any], measure: str) -> float:
-    """A measure on the held-out split; minus infinity where the training diverged."""
-    return result["val"][measure] if "val" in result else float("-inf")
-
-
-def chooser_of(row: Row) -> Row:
-    """The row that chooses the learning rate of a row's family."""
-    return find(f"{row.task}/{CHOOSERS[row.family]}")
+def score(result: dict[str, Any], task: str) -> float:
+    """The task's measure on the held-out split; minus infinity where the training diverged."""
+    return result["val"][BUDGETS[task].measure] if "val" in result else float("-inf")

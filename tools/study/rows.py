@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-#: Tasks in the order they are run.
-TASKS = ("retrieval", "videoqa", "easy_vqa")
+#: Tasks in the order they are run: those of the paper's tables, and one that is run on request.
+PAPER_TASKS = ("retrieval", "videoqa")
+TASKS = (*PAPER_TASKS, "easy_vqa")
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Row:
         task: One of :data:`TASKS`.
         name: Its name in the study, unique in the task.
         leaf: The config of the paper's size, relative to ``configs/`` and without ``.py``.
-        family: Rows of one family share the learning rate that is best for :data:`CHOOSERS`' row.
+        family: Rows of one family share the learning rate that is best for the first of them.
         curve: Whether it is tested on the held-out split during training too (figure 3b).
     """
 
@@ -55,18 +56,6 @@ class Table:
     rows: tuple[tuple[str, str], ...]
     paper: bool = True
 
-
-#: The row of a family whose rates are compared; the first row of each task's list comes first.
-CHOOSERS = {
-    "linear_probe": "linear_probe",
-    "full_finetune": "full_finetune",
-    "adapter": "adapter_r512",
-    "uniadapter": "uniadapter_r512",
-    "parallel": "parallel_adapter_r512",
-    "lora": "lora_r512",
-    "houlsby": "houlsby_r512_tied",
-    "unipt": "unipt",
-}
 
 _PARTS = ("no_sharing", "no_query_residual")
 _SHARED = (("down_up", "down+up"), ("down", "down"), ("up", "up"))
@@ -130,11 +119,17 @@ _VIDEOQA = (
         for s in ("none", "up", "down_up")
     ),
 )
+_EASY_VQA = (
+    ("linear_probe", "easy_vqa/linear_probe", "linear_probe"),
+    ("uniadapter_r64", "easy_vqa/r64", "uniadapter"),
+    ("full_finetune", "easy_vqa/full_finetune", "full_finetune"),
+)
+_LISTED = {"retrieval": _RETRIEVAL, "videoqa": _VIDEOQA, "easy_vqa": _EASY_VQA}
 _CURVES = ("uniadapter_r512", "adapter_r512", "full_finetune")
 
 ROWS = tuple(
     Row(task, name, leaf, family, task == "retrieval" and name in _CURVES)
-    for task, listed in (("retrieval", _RETRIEVAL), ("videoqa", _VIDEOQA))
+    for task, listed in _LISTED.items()
     for name, leaf, family in listed
 )
 
@@ -252,6 +247,17 @@ TABLES = (
         "retrieval",
         tuple((str(r), f"uniadapter_r{r}") for r in (64, 128, 256, 512, 768)),
     ),
+    Table(
+        "easy-VQA",
+        "methods at their own best learning rate and length",
+        "easy_vqa",
+        (
+            ("linear probe", "linear_probe"),
+            ("UniAdapter, r=64", "uniadapter_r64"),
+            ("full fine-tuning", "full_finetune"),
+        ),
+        paper=False,
+    ),
     Table("UniPT, retrieval", "UniPT beside others", "retrieval", _BESIDE, paper=False),
     Table("UniPT, VideoQA", "UniPT beside others", "videoqa", _BESIDE, paper=False),
 )
@@ -267,6 +273,12 @@ def find(key: str) -> Row:
         if row.key == key:
             return row
     raise ValueError(f"{key}: no such row; `tools/study/run.py list` names all.")
+
+
+def chooser_of(row: Row) -> Row:
+    """The row that chooses the learning rate of a row's family: the first of the family's."""
+    family = (row.task, row.family)
+    return next(one for one in ROWS if (one.task, one.family) == family)
 
 
 def matching(pattern: str) -> list[Row]:

@@ -6,7 +6,8 @@
     python tools/study/run.py --stage rows --shard 0/8       # ... once all rates are there
     python tools/study/run.py --print retrieval/lora_r512 > lora.py
     python tools/study/run.py list                           # rows, and what is finished
-    python tools/study/run.py tables                         # docs/study.md, from the results
+    python tools/study/run.py --rows 'easy_vqa/*'            # docs/easy_vqa.md's, on request
+    python tools/study/run.py tables                         # docs/study.md and docs/easy_vqa.md
     python tools/study/run.py figures                        # docs/images/study_*.png
 
 A result is a small JSON file in docs/study/results, bound to its config and the data; a trial that
@@ -30,8 +31,8 @@ from tools.study.frames import preload
 from tools.study.plan import Job, plan, share
 from tools.study.pool import Failure, run_jobs
 from tools.study.results import Store
-from tools.study.rows import ROWS, Row, find, matching
-from tools.study.tables import Report, write_page
+from tools.study.rows import PAPER_TASKS, ROWS, Row, find, matching
+from tools.study.tables import PAGES, Report, write_page
 from tools.study.train import train_and_test
 from tools.study.trials import RATES, ROOT, Setting, Trial, config_of, read_facts
 
@@ -43,7 +44,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="The paper's tables on the embedded data.")
     parser.add_argument("action", nargs="?", choices=ACTIONS, default="run")
     parser.add_argument(
-        "--rows", nargs="+", metavar="PATTERN", help="rows, such as 'retrieval/*' (all)"
+        "--rows",
+        nargs="+",
+        metavar="PATTERN",
+        help="rows, such as 'retrieval/*' or 'easy_vqa/*' (all of the paper's tables)",
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--jobs", type=int, default=1, help="trials at the same time")
@@ -56,8 +60,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="training steps instead of the budget's")
     parser.add_argument("--world", default="data/toy_world", help="folder of the embedded data")
     parser.add_argument("--results", default="docs/study/results", help="folder of the results")
-    parser.add_argument("--page", default="docs/study.md", help="page of the tables")
-    parser.add_argument("--figures", default="docs/images", help="folder of the figures")
+    parser.add_argument("--docs", default="docs", help="folder of the pages and their images/")
     parser.add_argument("--work-dir", default="work_dirs/study", help="folder of the logs")
     args = parser.parse_args(argv)
     if args.jobs < 1 or (args.steps is not None and args.steps < 1):
@@ -70,20 +73,20 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def chosen_rows(args: argparse.Namespace) -> list[Row]:
     """The rows of the command line, in the order of the study."""
     if not args.rows:
-        return list(ROWS)
+        return [row for row in ROWS if row.task in PAPER_TASKS]
     found = {row for pattern in args.rows for row in matching(pattern)}
     return [row for row in ROWS if row in found]
 
 
-def chosen_jobs(args: argparse.Namespace) -> list[Job]:
+def chosen_jobs(args: argparse.Namespace, setting: Setting) -> list[Job]:
     """What the command line asks for.
 
     Raises:
         ValueError: If there is no such part.
     """
-    jobs = plan(chosen_rows(args), args.seeds)
+    jobs = plan(chosen_rows(args), args.seeds, setting)
     if args.stage != "all":
-        jobs = [job for job in jobs if (job.rate is not None) == (args.stage == "rates")]
+        jobs = [job for job in jobs if job.chooses == (args.stage == "rates")]
     if args.shard is None:
         return jobs
     index, _, count = args.shard.partition("/")
@@ -94,21 +97,23 @@ def chosen_jobs(args: argparse.Namespace) -> list[Job]:
 
 def run(args: argparse.Namespace, store: Store) -> list[Failure]:
     """Run the jobs; the clips are decoded once, for all of them."""
-    jobs = chosen_jobs(args)
-    read_facts(store.setting.world / "world.json")
+    jobs = chosen_jobs(args, store.setting)
     torch.set_num_threads(1)
-    size = preload(store.setting.world / "msrvtt/videos", 48)
-    print(f"{len(jobs)} trials, {size / 2**20:.0f} MiB of clips", flush=True)
+    print(f"{len(jobs)} trials", flush=True)
+    if any(job.row.task in PAPER_TASKS for job in jobs):
+        read_facts(store.setting.world / "world.json")
+        preload(store.setting.world / "msrvtt/videos", 48)
     return run_jobs(jobs, store, train_and_test, args.jobs, (ROOT / args.work_dir).resolve())
 
 
 def print_config(args: argparse.Namespace, store: Store) -> None:
     """Print a row's config with the first of the seeds."""
     row = find(args.print)
-    rate = args.rate or store.chosen_rate(row)
-    if rate is None:
+    first = store.setting.lengths(row.task)[0]
+    chosen = store.chosen(row) if args.rate is None else (args.rate, first)
+    if chosen is None:
         raise ValueError(f"{row.key}: its family's rate is not chosen yet, name one with --rate.")
-    cfg = config_of(Trial(row, args.seeds[0], rate), store.setting)
+    cfg = config_of(Trial(row, args.seeds[0], *chosen), store.setting)
     print(f"# Made by `python tools/study/run.py --print {row.key}`.\n{cfg.dump()}")
 
 
@@ -134,9 +139,11 @@ def main(argv: list[str] | None = None) -> None:
         elif args.action == "list":
             print_list(args, store)
         elif args.action == "tables":
-            write_page(Report(store, args.seeds), ROOT / args.page)
+            for name, tasks in PAGES.items():
+                write_page(Report(store, args.seeds, tasks), ROOT / args.docs / name)
         elif args.action == "figures":
-            paths = write_figures(Report(store, args.seeds), ROOT / args.figures)
+            report = Report(store, args.seeds, PAPER_TASKS)
+            paths = write_figures(report, ROOT / args.docs / "images")
             print("\n".join(map(str, paths)))
         else:
             failures = run(args, store)

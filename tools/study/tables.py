@@ -12,9 +12,9 @@ import yaml
 
 from tools.study.claims import CLAIMS, difference, spread, verdict
 from tools.study.plan import plan
-from tools.study.results import FIRST_SEED, Store, chooser_of, score
-from tools.study.rows import CHOOSERS, ROWS, TABLES, TASKS, Row, Table, find
-from tools.study.trials import RATES, ROOT, Trial
+from tools.study.results import FIRST_SEED, Store, score
+from tools.study.rows import PAPER_TASKS, ROWS, TABLES, Row, Table, chooser_of, find
+from tools.study.trials import RATES, ROOT
 from uniadapter.utils.safe_io import atomic_write
 
 BEGIN = "<!-- results: written by tools/study/run.py tables -->"
@@ -25,16 +25,24 @@ RETRIEVAL["sum"] = "rsum"
 MEASURES = {
     "retrieval": RETRIEVAL,
     "videoqa": {"accuracy": "accuracy"},
+    "easy_vqa": {
+        "accuracy": "accuracy",
+        **{kind: f"question_type/{kind}" for kind in ("color", "shape")},
+        "yes/no": "question_type/yes_no",
+    },
 }
-MAIN = {"retrieval": "R@Mean", "videoqa": "accuracy"}
-NAMES = {"retrieval": "video retrieval", "videoqa": "VideoQA"}
+MAIN = {"retrieval": "R@Mean", "videoqa": "accuracy", "easy_vqa": "accuracy"}
+NAMES = {"retrieval": "video retrieval", "videoqa": "VideoQA", "easy_vqa": "easy-VQA"}
+#: Pages, and the tasks whose results they show.
+PAGES = {"study.md": PAPER_TASKS, "easy_vqa.md": ("easy_vqa",)}
 
 
 class Report:
-    """Results of a store for some seeds, each read once."""
+    """Results of a store for some seeds and tasks, each read once."""
 
-    def __init__(self, store: Store, seeds: Sequence[int]) -> None:
-        self.store, self.seeds = store, list(seeds)
+    def __init__(self, store: Store, seeds: Sequence[int], tasks: Sequence[str]) -> None:
+        self.store, self.seeds, self.tasks = store, list(seeds), list(tasks)
+        self.rows = [row for row in ROWS if row.task in self.tasks]
         self._rows: dict[Row, dict[int, dict[str, Any]]] = {}
 
     def results(self, row: Row) -> dict[int, dict[str, Any]]:
@@ -55,10 +63,10 @@ class Report:
 
     def costs(self, row: Row, key: str) -> list[float]:
         """A cost of a row's trials with all rates and seeds: the rate does not change it."""
-        rates = RATES if chooser_of(row) == row else ()
-        first = [self.store.read(Trial(row, FIRST_SEED, rate)) for rate in rates]
-        found = [*self.results(row).values(), *(one for one in first if one is not None)]
-        return [result[key] for result in found if result.get(key) is not None]
+        tried = self.store.rate_results(row) if chooser_of(row) == row else {}
+        later = [result for seed, result in self.results(row).items() if seed != FIRST_SEED]
+        first = [*tried.values()] or [r for s, r in self.results(row).items() if s == FIRST_SEED]
+        return [result[key] for result in first + later if result.get(key) is not None]
 
 
 @cache
@@ -90,16 +98,20 @@ def table(report: Report, one: Table) -> str:
     """One of the tables, with a line for each of its rows."""
     measures = MEASURES[one.task]
     paper = [name for name in ("R@1", "R@Mean", "accuracy") if name in measures]
-    names = ["row", *(f"{name} (paper)" for name in paper), *measures]
-    lines = _head([*names, "trained", "rate", "seeds"], 1)
+    paper = paper if one.task in PAPER_TASKS else []
+    several = len(report.store.setting.lengths(one.task)) > 1
+    names = ["row", *(f"{name} (paper)" for name in paper), *measures, "trained", "rate"]
+    lines = _head([*names, *(["steps"] if several else []), "seeds"], 1)
     for label, name in one.rows:
         row = find(f"{one.task}/{name}")
         quoted = [published(row, measure) for measure in paper]
         values = [list(report.values(row, key).values()) for key in measures.values()]
-        rate, trained = report.store.chosen_rate(row), report.trained(row)
+        chosen, trained = report.store.chosen(row), report.trained(row)
         cells = [label, *("-" if figure is None else f"{figure:.1f}" for figure in quoted)]
         cells += [spread(found) for found in values]
-        cells += ["-" if trained is None else f"{trained:,}", "-" if rate is None else f"{rate:g}"]
+        cells.append("-" if trained is None else f"{trained:,}")
+        cells += ["-", "-"] if chosen is None else [f"{chosen[0]:g}", f"{chosen[1]:,}"]
+        cells = cells if several else cells[:-1]
         lines.append(_line([*cells, str(len(values[0]))]))
     what = "" if one.paper else " (not in the paper)"
     return f"### {one.name[0].upper()}{one.name[1:]}: {one.title}{what}\n\n" + "\n".join(lines)
@@ -108,28 +120,29 @@ def table(report: Report, one: Table) -> str:
 def rates(report: Report) -> str:
     """How the learning rates of the families were chosen."""
     parts = []
-    for task in (task for task in TASKS if task in MEASURES):
-        lines = _head(["family", *(f"{rate:g}" for rate in RATES), "taken", "at the edge"], 1)
-        measure = report.store.setting.budget(task).measure
-        for name in dict.fromkeys(row.family for row in ROWS if row.task == task):
-            row = next((r for r in ROWS if r.task == task and r.name == CHOOSERS[name]), None)
-            if row is None:
-                continue
+    for task in report.tasks:
+        first, *further = report.store.setting.lengths(task)
+        names = [f"{rate:g}" for rate in RATES] + ["taken", "at the edge"]
+        lines = _head(["family", *names, *(f"{steps:,} steps" for steps in further)], 1)
+        for row in (row for row in report.rows if row.task == task and chooser_of(row) == row):
             tried = report.store.rate_results(row)
             rate = report.store.chosen_rate(row)
-            cells = [_cell(tried.get(one), measure) for one in RATES]
+            cells = [_cell(tried.get(one), task) for one in RATES]
             edge = "" if rate is None else "yes" if rate in (min(RATES), max(RATES)) else "no"
-            lines.append(_line([name, *cells, "-" if rate is None else f"{rate:g}", edge]))
+            cells += ["-" if rate is None else f"{rate:g}", edge]
+            longer = {} if rate is None else report.store.length_results(row, rate)
+            cells += [_cell(longer.get(steps), task) for steps in further]
+            lines.append(_line([row.family, *cells]))
         name = NAMES[task][0].upper() + NAMES[task][1:]
-        title = f"{name}: {MAIN[task]} on the held-out videos, by rate"
+        title = f"{name}: {MAIN[task]} on the held-out split, by rate"
         parts.append(f"**{title}**\n\n" + "\n".join(lines))
     return "\n\n".join(parts)
 
 
-def _cell(result: dict[str, Any] | None, measure: str) -> str:
+def _cell(result: dict[str, Any] | None, task: str) -> str:
     if result is None:
         return "-"
-    return f"{score(result, measure):.1f}" if "val" in result else "diverged"
+    return f"{score(result, task):.1f}" if "val" in result else "diverged"
 
 
 def claims(report: Report) -> str:
@@ -184,40 +197,40 @@ def costs(report: Report) -> str:
 
 def state(report: Report) -> str:
     """What is finished, and what is missing."""
-    jobs = plan(ROWS, report.seeds)
+    jobs = plan(report.rows, report.seeds, report.store.setting)
     trials = {job.trial(report.store) for job in jobs} - {None}
     results = [report.store.read(trial) for trial in trials if trial is not None]
     done = [result for result in results if result is not None]
-    rows = sum(len(report.results(row)) for row in ROWS)
+    rows = sum(len(report.results(row)) for row in report.rows)
     seconds = [result["cpu_seconds"] for result in done]
-    text = f"**State**: {rows} of {len(ROWS) * len(report.seeds)} rows with a seed are finished"
+    text = (
+        f"**State**: {rows} of {len(report.rows) * len(report.seeds)} rows with a seed are finished"
+    )
     if seconds:
         text += f"; {len(done)} trials with those that chose rates, "
         text += f"{sum(seconds) / 3600:.1f} CPU hours, {median(seconds):.0f} s the median one"
     missing = [
         f"{row.key} ({', '.join(str(s) for s in report.seeds if s not in report.results(row))})"
-        for row in ROWS
+        for row in report.rows
         if len(report.results(row)) < len(report.seeds)
     ]
     if missing:
         text += f". Missing are (seeds): {', '.join(missing)}"
     text += "."
-    stale = sum(1 for _ in report.store.folder.rglob("seed*.json")) - len(done)
+    folders = [report.store.folder / task for task in report.tasks]
+    stale = sum(1 for folder in folders for _ in folder.rglob("seed*.json")) - len(done)
     return text + (f" {stale} files are of another config or data and left out." if stale else "")
 
 
 def page_text(report: Report) -> str:
-    """Everything between the marks."""
-    parts = [
-        state(report),
-        "### Learning rates",
-        rates(report),
-        "### The paper's order, here",
-        claims(report),
-        *(table(report, one) for one in TABLES),
-        "### Time and memory relative to full fine-tuning (table 10)",
-        costs(report),
-    ]
+    """Everything between the marks: of the paper's tasks with its order and what rows cost."""
+    parts = [state(report), "### Learning rates", rates(report)]
+    whole = set(PAPER_TASKS) <= set(report.tasks)
+    if whole:
+        parts += ["### The paper's order, here", claims(report)]
+    parts += [table(report, one) for one in TABLES if one.task in report.tasks]
+    if whole:
+        parts += ["### Time and memory relative to full fine-tuning (table 10)", costs(report)]
     return "\n\n".join(parts)
 
 

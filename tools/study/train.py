@@ -120,7 +120,6 @@ def train_and_test(cfg: Config, work_dir: Path) -> dict[str, Any]:
     else:
         result["val"] = watch.tests[-1][1]
         result["curve"] = watch.curve()
-    result["steps"] = len(watch.seconds)
     result["step_cpu_seconds"] = round(_median(watch.seconds[SETTLED:] or watch.seconds), 5)
     result["cpu_seconds"] = round(time.process_time() - cpu, 1)
     result["wall_seconds"] = round(time.monotonic() - start, 1)

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ from mmengine.config import Config
 from tests.helpers import ROOT
 from tools.study.plan import Job, plan, share
 from tools.study.pool import run_jobs
-from tools.study.results import Store
-from tools.study.rows import CHOOSERS, ROWS, TABLES, find, matching
+from tools.study.results import Store, read_file
+from tools.study.rows import ROWS, TABLES, chooser_of, find, matching
 from tools.study.scale import small_adapter, small_layers
-from tools.study.trials import RATES, Setting, Trial, config_of
+from tools.study.trials import BUDGETS, RATES, Setting, Trial, config_of
 from uniadapter.utils.config import load_config
 from uniadapter.utils.safe_io import atomic_write
 
@@ -49,12 +50,11 @@ def files(store: Store) -> list[str]:
 
 def test_every_row_has_a_config_a_family_and_a_table():
     assert len({row.key for row in ROWS}) == len(ROWS)
-    assert {row.family for row in ROWS} == set(CHOOSERS)
     shown = {f"{table.task}/{name}" for table in TABLES for _, name in table.rows}
     assert shown == {row.key for row in ROWS}
     for row in ROWS:
         assert (ROOT / f"configs/{row.leaf}.py").is_file()
-        assert find(f"{row.task}/{CHOOSERS[row.family]}").family == row.family
+        assert (chooser_of(row).task, chooser_of(row).family) == (row.task, row.family)
 
 
 def test_widths_and_layers_shrink_by_one_rule():
@@ -73,9 +73,10 @@ def test_widths_and_layers_shrink_by_one_rule():
 
 
 def test_rates_come_first_then_the_first_seed_of_all_rows():
-    jobs = plan([LORA, PROBE, find("videoqa/lora_r512")], [0, 1, 2])
+    jobs = plan([LORA, PROBE, find("videoqa/lora_r512")], [0, 1, 2], Setting())
     retrieval = jobs[: 2 * len(RATES) + 2]
     assert [job.rate for job in retrieval] == [*RATES, *RATES, None, None]
+    assert [job.chooses for job in retrieval] == [True] * (2 * len(RATES)) + [False] * 2
     assert {job.row.task for job in retrieval} == {"retrieval"}
     assert [job.seed for job in jobs[len(retrieval) + len(RATES) + 1 :]] == [1, 1, 1, 2, 2, 2]
     parts = [share(jobs, index, 3) for index in range(3)]
@@ -85,7 +86,7 @@ def test_rates_come_first_then_the_first_seed_of_all_rows():
 
 
 def test_a_config_is_held_out_trained_and_printed(store: Store, tmp_path: Path):
-    trial = Trial(find("retrieval/layers_1_4"), 7, 3e-3)
+    trial = Trial(find("retrieval/layers_1_4"), 7, 3e-3, 4)
     cfg = config_of(trial, store.setting)
     assert cfg.randomness.seed == 7
     assert cfg.model.adapter.layers == "1"
@@ -100,7 +101,7 @@ def test_a_config_is_held_out_trained_and_printed(store: Store, tmp_path: Path):
 
 
 def test_the_best_rate_is_taken_and_finished_trials_are_not_run_again(store: Store):
-    jobs = plan([PROBE], [0, 1])
+    jobs = plan([PROBE], [0, 1], store.setting)
     assert run(store, jobs, by_rate) == []
     assert store.chosen_rate(PROBE) == min(RATES)
     # The first seed is among the trials that chose the rate.
@@ -118,15 +119,33 @@ def test_a_training_that_diverges_loses(store: Store):
         low = cfg.optim_wrapper.optimizer.lr == min(RATES)
         return {"diverged": "the loss is nan"} if low else by_rate(cfg, folder)
 
-    assert run(store, plan([PROBE], [0]), diverges) == []
+    assert run(store, plan([PROBE], [0], store.setting), diverges) == []
     assert store.chosen_rate(PROBE) == sorted(RATES)[1]
 
 
+def test_a_length_is_chosen_at_the_best_rate(store: Store, monkeypatch: pytest.MonkeyPatch):
+    budget = replace(BUDGETS["retrieval"], lengths=(4, 8, 12))
+    monkeypatch.setitem(BUDGETS, "retrieval", budget)
+    store.setting = Setting(store.setting.world)
+
+    def longer_is_better_to_8(cfg: Config, folder: Path) -> dict[str, Any]:
+        steps = cfg.train_cfg.max_iters
+        return measured(-cfg.optim_wrapper.optimizer.lr - abs(steps - 8))
+
+    jobs = plan([PROBE], [0, 1], store.setting)
+    assert run(store, jobs, longer_is_better_to_8, workers=3) == []
+    assert store.chosen(PROBE) == (min(RATES), 8)
+    results = [read_file(store.folder / name) for name in files(store)]
+    assert sorted((one["rate"], one["steps"]) for one in results) == sorted(
+        [(rate, 4) for rate in RATES] + [(min(RATES), steps) for steps in (8, 8, 12)]
+    )
+
+
 def test_a_result_is_of_its_config_and_data(store: Store, world: Path):
-    trial = Trial(PROBE, 0, RATES[0])
+    trial = Trial(PROBE, 0, RATES[0], 4)
     store.write(trial, measured(1.0))
     assert Store(store.folder, store.setting).read(trial) is not None
-    assert Store(store.folder, Setting(world, steps=5)).read(trial) is None
+    assert store.read(replace(trial, seed=1)) is None
     facts = json.loads((world / "world.json").read_text(encoding="utf-8"))
     other = json.dumps({**facts, "videos_sha256": "another"})
     (world / "world.json").write_text(other, encoding="utf-8")
@@ -134,7 +153,7 @@ def test_a_result_is_of_its_config_and_data(store: Store, world: Path):
 
 
 def test_where_the_data_lie_does_not_count(store: Store, world: Path, tmp_path: Path):
-    trial = Trial(find("videoqa/linear_probe"), 0, RATES[0])
+    trial = Trial(find("videoqa/linear_probe"), 0, RATES[0], 4)
     store.write(trial, measured(1.0))
     moved = world.rename(tmp_path / "elsewhere")
     assert Store(store.folder, Setting(moved, steps=4)).read(trial) is not None
@@ -149,20 +168,20 @@ def test_a_row_that_fails_or_dies_is_named_and_the_rest_goes_on(store: Store):
             os.kill(os.getpid(), signal.SIGKILL)
         return measured(rate)
 
-    failures = run(store, plan([PROBE], [0]), some)
+    failures = run(store, plan([PROBE], [0], store.setting), some)
     assert len(files(store)) == len(RATES) - 2
     assert any("no memory left" in line and "output.txt" in line for line in failures)
     assert any("SIGKILL" in line for line in failures)
     assert any("rate of its family is not chosen" in line for line in failures)
     # What is missing is run again, and the row with it.
-    assert run(store, plan([PROBE], [0]), by_rate) == []
+    assert run(store, plan([PROBE], [0], store.setting), by_rate) == []
 
 
 def test_a_file_that_is_no_result_is_named(store: Store):
-    path = Trial(PROBE, 0, RATES[0]).file(store.folder)
+    path = Trial(PROBE, 0, RATES[0], 4).file(store.folder)
     path.parent.mkdir(parents=True)
     path.write_text('{"row": "retrieval/li', encoding="utf-8")
-    failures = run(store, plan([PROBE], [0]), by_rate)
+    failures = run(store, plan([PROBE], [0], store.setting), by_rate)
     assert any(str(path) in line and "delete it" in line for line in failures)
 
 
@@ -189,7 +208,7 @@ def test_a_study_that_is_stopped_ends_its_children_and_leaves_whole_files(store:
         return by_rate(cfg, folder)
 
     study = multiprocessing.get_context("fork").Process(
-        target=run, args=(store, plan([PROBE], [0]), one, 1)
+        target=run, args=(store, plan([PROBE], [0], store.setting), one, 1)
     )
     study.start()
     while not pid_file.exists():

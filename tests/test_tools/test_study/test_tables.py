@@ -15,9 +15,20 @@ from PIL import Image
 from tests.helpers import draws
 from tools.study import claims as claims_of
 from tools.study.results import Store
-from tools.study.rows import TABLES, Row, find
-from tools.study.tables import BEGIN, END, Report, claims, costs, rates, state, table, write_page
-from tools.study.trials import RATES, Trial
+from tools.study.rows import PAPER_TASKS, TABLES, Row, find
+from tools.study.tables import (
+    BEGIN,
+    END,
+    Report,
+    claims,
+    costs,
+    page_text,
+    rates,
+    state,
+    table,
+    write_page,
+)
+from tools.study.trials import RATES, Setting, Trial
 
 UNIADAPTER, UNIPT = find("retrieval/uniadapter_r512"), find("retrieval/unipt")
 SHARED = find("retrieval/sharing_up")
@@ -43,7 +54,7 @@ def result(value: float, **changes: Any) -> dict[str, Any]:
 def choose(store: Store, row: Row, value: float = 50.0) -> None:
     """Results of all rates with the first seed; the second one is the best."""
     for rate in RATES:
-        store.write(Trial(row, 0, rate), result(value if rate == TAKEN else value / 2))
+        store.write(Trial(row, 0, rate, 4), result(value if rate == TAKEN else value / 2))
 
 
 def cells(text: str, label: str) -> list[str]:
@@ -106,8 +117,8 @@ def test_spread_is_mean_and_standard_deviation(values: list[float]):
 def test_a_row_has_its_seeds_its_rate_and_the_papers_figures(store: Store):
     choose(store, UNIADAPTER)
     for seed, value in ((0, 40.0), (1, 42.0), (2, 47.0)):
-        store.write(Trial(SHARED, seed, TAKEN), result(value))
-    text = table(Report(store, [0, 1, 2]), named("table 3, retrieval"))
+        store.write(Trial(SHARED, seed, TAKEN, 4), result(value))
+    text = table(Report(store, [0, 1, 2], PAPER_TASKS), named("table 3, retrieval"))
     head = cells(text, "row")
     up = dict(zip(head, cells(text, "up"), strict=True))
     assert up["R@1 (paper)"] == "50.1"
@@ -123,8 +134,8 @@ def test_a_row_has_its_seeds_its_rate_and_the_papers_figures(store: Store):
 def test_rates_are_shown_as_tried(store: Store):
     choose(store, UNIADAPTER)
     for rate in RATES[:2]:
-        store.write(Trial(UNIPT, 0, rate), {"diverged": "the loss is nan", "cpu_seconds": 1.0})
-    text = rates(Report(store, [0])).split("**VideoQA")[0]
+        store.write(Trial(UNIPT, 0, rate, 4), {"diverged": "the loss is nan", "cpu_seconds": 1.0})
+    text = rates(Report(store, [0], PAPER_TASKS)).split("**VideoQA")[0]
     assert cells(text, "uniadapter") == [
         "uniadapter",
         "25.0",
@@ -139,17 +150,20 @@ def test_rates_are_shown_as_tried(store: Store):
 
 def test_a_rate_at_the_edge_is_said(store: Store):
     for rate in RATES:
-        store.write(Trial(UNIADAPTER, 0, rate), result(rate))
-    assert cells(rates(Report(store, [0])).split("**VideoQA")[0], "uniadapter")[-1] == "yes"
+        store.write(Trial(UNIADAPTER, 0, rate, 4), result(rate))
+    assert (
+        cells(rates(Report(store, [0], PAPER_TASKS)).split("**VideoQA")[0], "uniadapter")[-1]
+        == "yes"
+    )
 
 
 def test_claims_are_held_against_results(store: Store):
     choose(store, UNIADAPTER)
     for seed in (1, 2):
-        store.write(Trial(UNIADAPTER, seed, TAKEN), result(50.0 + seed))
+        store.write(Trial(UNIADAPTER, seed, TAKEN, 4), result(50.0 + seed))
     for seed in (0, 1, 2):
-        store.write(Trial(SHARED, seed, TAKEN), result(40.0 + seed * 1.01))
-    text = claims(Report(store, [0, 1, 2]))
+        store.write(Trial(SHARED, seed, TAKEN, 4), result(40.0 + seed * 1.01))
+    text = claims(Report(store, [0, 1, 2], PAPER_TASKS))
     (line,) = [x for x in text.splitlines() if "sharing down beats up |" in x and "retrieval" in x]
     assert [cell.strip() for cell in line.strip("|").split("|")][2:] == [
         "+1.2",
@@ -165,8 +179,8 @@ def test_costs_are_relative_to_full_fine_tuning(store: Store):
     full = find("retrieval/full_finetune")
     for rate in RATES:
         changes = {"step_cpu_seconds": 0.8, "step_bytes": None if rate == TAKEN else 4000}
-        store.write(Trial(full, 0, rate), result(1.0, **changes))
-    text = costs(Report(store, [0]))
+        store.write(Trial(full, 0, rate, 4), result(1.0, **changes))
+    text = costs(Report(store, [0], PAPER_TASKS))
     # The trial that was taken is counted with the others of the choice.
     assert cells(text, "UniPT")[3:5] == ["0.25", "0.25"]
     assert cells(text, "LoRA, 512")[3:5] == ["-", "-"]
@@ -174,9 +188,8 @@ def test_costs_are_relative_to_full_fine_tuning(store: Store):
 
 def test_the_page_says_what_is_missing_and_keeps_its_text(store: Store, tmp_path: Path):
     choose(store, UNIADAPTER)
-    stale = Store(store.folder, store.setting.__class__(store.setting.world, steps=5))
-    stale.write(Trial(SHARED, 0, TAKEN), result(1.0))
-    report = Report(store, [0, 1])
+    store.write(Trial(SHARED, 0, RATES[-1], 4), result(1.0))
+    report = Report(store, [0, 1], PAPER_TASKS)
     said = state(report)
     assert said.startswith("**State**: 1 of ")
     assert "retrieval/uniadapter_r512 (1)" in said
@@ -200,12 +213,32 @@ def test_figures_are_drawn_of_all_and_of_no_results(store: Store, tmp_path: Path
     pytest.importorskip("matplotlib")
     from tools.study.figures import write_figures
 
-    for path in write_figures(Report(store, [0]), tmp_path / "none"):
+    for path in write_figures(Report(store, [0], PAPER_TASKS), tmp_path / "none"):
         assert Image.open(path).size > (300, 300)
     for row in (UNIADAPTER, UNIPT, find("retrieval/full_finetune")):
         choose(store, row)
-    store.write(Trial(UNIADAPTER, 1, TAKEN), result(60.0))
-    for path in write_figures(Report(store, [0, 1]), tmp_path / "some"):
+    store.write(Trial(UNIADAPTER, 1, TAKEN, 4), result(60.0))
+    for path in write_figures(Report(store, [0, 1], PAPER_TASKS), tmp_path / "some"):
         drawn = np.asarray(Image.open(path).convert("L"), dtype=float)
         empty = np.asarray(Image.open(tmp_path / "none" / path.name).convert("L"), dtype=float)
         assert drawn.shape != empty.shape or np.abs(drawn - empty).max() > 50
+
+
+def test_easy_vqa_has_its_lengths(store: Store, monkeypatch: pytest.MonkeyPatch):
+    row = find("easy_vqa/linear_probe")
+    monkeypatch.setattr(
+        "tools.study.results.Store.fingerprints", lambda self, trial: {"config": "0"}
+    )
+    store.setting = Setting(store.setting.world)
+    first, second = store.setting.lengths("easy_vqa")
+    kinds = {f"question_type/{kind}": 7.0 for kind in ("color", "shape", "yes_no")}
+    for rate, steps in (*((rate, first) for rate in RATES), (TAKEN, second)):
+        value = 20.0 + steps / second if rate == TAKEN else 10.0
+        measures = {"accuracy": value, **kinds}
+        one = {**result(0.0), "test": measures, "val": measures}
+        store.write(Trial(row, 0, rate, steps), one)
+    report = Report(store, [0], ["easy_vqa"])
+    assert cells(rates(report), "linear_probe")[5:] == [f"{TAKEN:g}", "no", "21.0"]
+    line = cells(table(report, named("easy-VQA")), "linear probe")
+    assert line[1:] == ["21.0", "7.0", "7.0", "7.0", "1,234", f"{TAKEN:g}", f"{second:,}", "1"]
+    assert "Time and memory" not in page_text(report)
