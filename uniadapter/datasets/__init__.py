@@ -14,6 +14,7 @@ from .media import MediaError
 from .msrvtt import MSRVTTRetrieval
 from .msrvtt_qa import MSRVTTQA
 from .msvd import MSVDRetrieval
+from .precomp import PrecompRetrieval
 from .pretrain import StillCaptionDataset
 from .samplers import OrientedBatchSampler
 from .vqa import VQAv2
@@ -35,6 +36,7 @@ __all__ = [
     "MSVDRetrieval",
     "MediaError",
     "OrientedBatchSampler",
+    "PrecompRetrieval",
     "Question",
     "RetrievalJsonDataset",
     "StillCaptionDataset",

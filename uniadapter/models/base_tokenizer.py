@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -57,10 +57,28 @@ class TextTokenizer(ABC):
                 "of that backbone in model.data_preprocessor.tokenizer."
             )
 
-    def encode(self, text: str, max_length: int | None = None) -> list[int]:
+    def words(self, text: str) -> list[list[int]]:
+        """The same ids, those of each word together.
+
+        Raises:
+            NotImplementedError: If the tokenizer does not tell words apart.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not tell words apart.")
+
+    def encode(
+        self,
+        text: str,
+        max_length: int | None = None,
+        pieces: Callable[[str], list[int]] | None = None,
+    ) -> list[int]:
         """Return a text's ids between its two marks, at most ``max_length`` of them.
 
         A longer text loses words at its end, never the mark behind it.
+
+        Args:
+            text: The text.
+            max_length: Most ids, both marks included; None keeps all.
+            pieces: Gives the ids of a text in the place of :meth:`pieces`.
 
         Raises:
             ValueError: When the text is no string or ``max_length`` has no room for both marks.
@@ -74,17 +92,23 @@ class TextTokenizer(ABC):
             )
         # One text at a time: batches start threads in the library, which a later fork by the data
         # loader does not survive.
-        ids = self.pieces(text)
+        ids = (pieces or self.pieces)(text)
         if max_length is not None:
             ids = ids[: max_length - 2]
         return [self.cls_token_id, *ids, self.sep_token_id]
 
-    def __call__(self, texts: Sequence[str], max_length: int | None = 35) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self,
+        texts: Sequence[str],
+        max_length: int | None = 35,
+        pieces: Callable[[str], list[int]] | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Encode texts and pad them to the longest.
 
         Args:
             texts: T texts.
             max_length: Tokens kept of each, both marks included; None keeps all.
+            pieces: See :meth:`encode`.
 
         Returns:
             ``input_ids`` and ``attention_mask`` (1 for tokens, 0 for padding), both (T, L) long.
@@ -96,7 +120,7 @@ class TextTokenizer(ABC):
             raise ValueError(
                 f"{type(self).__name__} takes a list of texts; put the one text in a list."
             )
-        rows = [self.encode(text, max_length) for text in texts]
+        rows = [self.encode(text, max_length, pieces) for text in texts]
         length = max((len(row) for row in rows), default=0)
         input_ids = torch.full((len(rows), length), self.pad_token_id, dtype=torch.long)
         attention_mask = torch.zeros(len(rows), length, dtype=torch.long)

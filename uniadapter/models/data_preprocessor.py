@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +15,8 @@ from torch.nn import functional as F
 from ..registry import MODELS, TOKENIZERS
 from ..structures import KeptItem, MultimodalSample
 from ..structures.kept_taps import collate
+from .base_tokenizer import TextTokenizer
+from .word_masking import WordMasking
 
 #: BLIP's channel statistics, in units of 0..255.
 BLIP_MEAN = (122.770938, 116.7460125, 104.09373615)
@@ -33,10 +37,12 @@ class MultimodalDataPreprocessor(BaseDataPreprocessor):
         non_blocking: Copy to the device without waiting.
         pad_frames: Frames of every medium of a batch: those that have fewer get frames of zeros
             behind them, and the batch a ``frame_mask``. None: all media have the same number.
+        word_masking: Change words of the texts in training: options of :class:`WordMasking`, ``{}``
+            for VSE-infinity's. Defaults to None: texts are as they are.
 
     Raises:
-        ValueError: For statistics that are not three numbers, a std that is not positive, or a
-            number below 1.
+        ValueError: For statistics that are not three numbers, a std that is not positive, a number
+            below 1, or a tokenizer that can't tell words apart where they are to be masked.
     """
 
     mean: Tensor
@@ -51,6 +57,7 @@ class MultimodalDataPreprocessor(BaseDataPreprocessor):
         pad_texts: bool = False,
         non_blocking: bool = False,
         pad_frames: int | None = None,
+        word_masking: dict[str, float] | None = None,
     ) -> None:
         super().__init__(non_blocking=non_blocking)
         for name, values in (("mean", mean), ("std", std)):
@@ -74,6 +81,7 @@ class MultimodalDataPreprocessor(BaseDataPreprocessor):
         self.register_buffer("std", torch.tensor(std).view(1, 1, 3, 1, 1), persistent=False)
         self.tokenizer = TOKENIZERS.build({"type": "BertTokenizer", **(tokenizer or {})})
         self.max_text_len, self.pad_texts = max_text_len, pad_texts
+        self._change_words = _change_of_words(word_masking, self.tokenizer)
 
     def forward(self, data: dict, training: bool = False) -> dict[str, Any]:
         """Prepare one batch.
@@ -82,7 +90,8 @@ class MultimodalDataPreprocessor(BaseDataPreprocessor):
             data: ``inputs``, a list of (N, 3, H, W) uint8 tensors, or None for a medium that was
                 skipped, or of :class:`KeptItem`, whose batch has :class:`KeptFrames` in place of
                 ``pixels``; ``data_samples``, as many :class:`MultimodalSample`.
-            training: Not used; whether a sample has one caption or many is its own matter.
+            training: Whether words are changed, with ``word_masking``. Whether a sample has one
+                caption or many is its own matter.
 
         Returns:
             Keyword arguments of ``model.forward``. With B samples that have pixels and T captions
@@ -106,7 +115,8 @@ class MultimodalDataPreprocessor(BaseDataPreprocessor):
                     "numbers its media from 0."
                 )
         texts = [text for _, sample in kept for text in sample.captions()]
-        input_ids, attention_mask = self.tokenizer(texts, self.max_text_len)
+        changed = (self._change_words,) if training and self._change_words else ()
+        input_ids, attention_mask = self.tokenizer(texts, self.max_text_len, *changed)
         if self.pad_texts:
             more = (0, self.max_text_len - input_ids.shape[1])
             input_ids = F.pad(input_ids, more, value=self.tokenizer.pad_token_id)
@@ -170,3 +180,23 @@ class MultimodalDataPreprocessor(BaseDataPreprocessor):
         """(B, N), 1 for frames of media and 0 for those added to them."""
         lengths = torch.tensor([len(frames) for frames in media], dtype=torch.long)
         return (torch.arange(self.pad_frames or 0)[None] < lengths[:, None]).long()
+
+
+def _change_of_words(
+    options: dict[str, float] | None, tokenizer: Any
+) -> Callable[[str], list[int]] | None:
+    """What changes words of a text in training, by the option ``word_masking``."""
+    if options is None:
+        return None
+    known = {field.name for field in fields(WordMasking)}
+    if not isinstance(options, Mapping) or set(options) - known:
+        raise ValueError(
+            f"MultimodalDataPreprocessor: word_masking={options!r} takes {sorted(known)}; {{}} "
+            "leaves them at VSE-infinity's."
+        )
+    if getattr(type(tokenizer), "words", TextTokenizer.words) is TextTokenizer.words:
+        raise ValueError(
+            "MultimodalDataPreprocessor: word_masking needs a tokenizer that tells words "
+            f"apart, such as BertTokenizer; {type(tokenizer).__name__} does not."
+        )
+    return partial(WordMasking(**options), tokenizer)

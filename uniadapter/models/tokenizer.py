@@ -10,7 +10,13 @@ from tokenizers.models import WordPiece
 from torch import Tensor
 
 from ..registry import TOKENIZERS
-from ..utils.words import NORMALIZER, PRE_TOKENIZER, WRITTEN_TOKENS, without_surrogates
+from ..utils.words import (
+    NORMALIZER,
+    PRE_TOKENIZER,
+    WRITTEN_TOKENS,
+    without_surrogates,
+    words_of,
+)
 from .base_tokenizer import TextTokenizer
 
 _KIND = f"a vocabulary has one token a line and contains {list(WRITTEN_TOKENS)}."
@@ -79,6 +85,10 @@ class BertTokenizer(TextTokenizer):
     def pieces(self, text: str) -> list[int]:
         """Ids of a text's word pieces."""
         return self._backend.encode(without_surrogates(text), add_special_tokens=False).ids
+
+    def words(self, text: str) -> list[list[int]]:
+        """Ids of a text's word pieces, word by word; see the base class."""
+        return [self.pieces(word) for word in words_of(text)]
 
     def decode(self, ids: Sequence[int] | Tensor, skip_special_tokens: bool = True) -> str:
         """Return the text of some ids.

@@ -10,7 +10,12 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as vision
 
-from uniadapter.datasets.transforms import VideoFlip, VideoRandomResizedCrop, VideoResize
+from uniadapter.datasets.transforms import (
+    VideoFlip,
+    VideoRandomResizedCrop,
+    VideoRatioCrop,
+    VideoResize,
+)
 
 
 def noise(frames: int = 3, height: int = 30, width: int = 40) -> np.ndarray:
@@ -112,3 +117,55 @@ def test_flip() -> None:
 def test_bad_flip(prob: float) -> None:
     with pytest.raises(ValueError, match=r"prob must be in \[0, 1\]"):
         VideoFlip(prob)
+
+
+def test_a_crop_of_the_frame_s_own_ratio() -> None:
+    """One share for both sides, uniform; the same rectangle of all frames, at every place."""
+    transform = VideoRatioCrop((0.6, 1.0))
+    rows, columns = np.mgrid[:50, :100]
+    frames = np.stack([rows, columns, rows], -1)[None].repeat(2, 0).astype(np.uint8)
+    shares, tops, lefts = [], set(), set()
+    for _ in range(300):
+        crop = transform.transform({"frames": frames})["frames"]
+        height, width = crop.shape[1:3]
+        assert np.array_equal(crop[0], crop[1])
+        top, left = crop[0, 0, 0, :2]
+        assert np.array_equal(crop, frames[:, top : top + height, left : left + width])
+        assert 0 <= width - 2 * height <= 1
+        shares.append(width / 100)
+        tops.add((int(top), 50 - height - int(top)))
+        lefts.add((int(left), 100 - width - int(left)))
+    assert 0.6 <= min(shares) < 0.62
+    assert 0.97 < max(shares) <= 1
+    assert abs(np.mean(shares) - 0.8) < 0.04
+    # Every edge is reached.
+    assert {0} <= {a for a, _ in tops} & {b for _, b in tops}
+    assert {0} <= {a for a, _ in lefts} & {b for _, b in lefts}
+    tiny = VideoRatioCrop((0.6, 0.6)).transform({"frames": frames[:, :1, :1]})["frames"]
+    assert tiny.shape == (2, 1, 1, 3)
+
+
+def test_bilinear_between_the_four_nearest_pixels() -> None:
+    """Number by number, whatever the sizes: no antialiasing, centres of pixels meet."""
+    frames = noise()
+    height, width = 5, 23
+    found = VideoResize((height, width), interpolation="bilinear").transform({"frames": frames})
+    for y in range(height):
+        for x in range(width):
+            value = np.zeros((len(frames), 3))
+            at = (
+                (y + 0.5) * frames.shape[1] / height - 0.5,
+                (x + 0.5) * frames.shape[2] / width - 0.5,
+            )
+            low = [int(np.floor(place)) for place in at]
+            for i in (0, 1):
+                for j in (0, 1):
+                    share = (1 - abs(at[0] - low[0] - i)) * (1 - abs(at[1] - low[1] - j))
+                    row = min(max(low[0] + i, 0), frames.shape[1] - 1)
+                    column = min(max(low[1] + j, 0), frames.shape[2] - 1)
+                    value += share * frames[:, row, column]
+            assert np.abs(found["frames"][:, y, x] - value).max() <= 1
+    with pytest.raises(ValueError, match="VideoResize: interpolation='cubic' is unknown"):
+        VideoResize(4, interpolation="cubic")
+    with pytest.raises(ValueError, match="ratio is a share, at most 1"):
+        VideoRatioCrop((0.5, 1.2))

@@ -68,3 +68,9 @@ def test_bad_direction() -> None:
 def test_nothing_processed_names_the_loop() -> None:
     with pytest.raises(ValueError, match="RetrievalValLoop/RetrievalTestLoop"):
         RetrievalMetric().evaluate(0)
+
+
+def test_sum_of_the_six_recalls() -> None:
+    metric = RetrievalMetric(names=("t2i", "i2t"), total=True)
+    _feed(metric)
+    assert metric.evaluate(2)["Rsum"] == pytest.approx(200 / 3 + 500)

@@ -10,7 +10,13 @@ from .pictures import FramesBackend, ImageBackend
 from .pyav import AvBackend
 from .sampling import sample_frames, sample_seconds
 from .text import CleanCaption, CleanQuestion
-from .video import VideoCentreCrop, VideoFlip, VideoRandomResizedCrop, VideoResize
+from .video import (
+    VideoCentreCrop,
+    VideoFlip,
+    VideoRandomResizedCrop,
+    VideoRatioCrop,
+    VideoResize,
+)
 from .video_files import DecordBackend
 
 __all__ = [
@@ -31,6 +37,7 @@ __all__ = [
     "VideoFlip",
     "VideoRandAugment",
     "VideoRandomResizedCrop",
+    "VideoRatioCrop",
     "VideoResize",
     "open_media",
     "sample_frames",

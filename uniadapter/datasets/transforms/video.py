@@ -6,19 +6,27 @@ import math
 import random
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 from PIL import Image
 
 from ...registry import TRANSFORMS
 
+#: How pixels are interpolated: as BLIP's preprocessing does, or as VSE-infinity's.
+INTERPOLATIONS = ("bicubic", "bilinear")
 
-def resize_frames(frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize frames by bicubic interpolation with antialiasing, as BLIP's preprocessing does.
+
+def resize_frames(
+    frames: np.ndarray, size: tuple[int, int], interpolation: str = "bicubic"
+) -> np.ndarray:
+    """Resize frames.
 
     Args:
         frames: (N, H, W, 3) uint8.
         size: (height, width) wanted.
+        interpolation: ``'bicubic'`` with antialiasing (Pillow), or ``'bilinear'`` between the four
+            nearest pixels, without (OpenCV).
 
     Returns:
         (N, height, width, 3) uint8.
@@ -26,10 +34,25 @@ def resize_frames(frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if frames.shape[1:3] == size:
         return frames
     height, width = size
+    if interpolation == "bilinear":
+        return np.stack([_bilinear(np.ascontiguousarray(frame), height, width) for frame in frames])
     bicubic = Image.Resampling.BICUBIC
     return np.stack(
         [np.asarray(Image.fromarray(frame).resize((width, height), bicubic)) for frame in frames]
     )
+
+
+def _bilinear(frame: np.ndarray, height: int, width: int) -> np.ndarray:
+    return np.asarray(cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR))
+
+
+def _known(owner: str, interpolation: str) -> str:
+    if interpolation not in INTERPOLATIONS:
+        raise ValueError(
+            f"{owner}: interpolation={interpolation!r} is unknown: choose from "
+            f"{list(INTERPOLATIONS)}."
+        )
+    return interpolation
 
 
 def _positive_size(owner: str, size: int | Sequence[int]) -> tuple[int, int]:
@@ -57,18 +80,54 @@ class VideoResize(BaseTransform):
 
     Args:
         size: Side of a square, or (height, width), in pixels.
+        interpolation: ``'bicubic'``, as BLIP, or ``'bilinear'``, as VSE-infinity; see
+            :func:`resize_frames`.
     """
 
-    def __init__(self, size: int | Sequence[int]) -> None:
+    def __init__(self, size: int | Sequence[int], interpolation: str = "bicubic") -> None:
         self.size = _positive_size("VideoResize", size)
+        self.interpolation = _known("VideoResize", interpolation)
 
     def transform(self, results: dict) -> dict:
         """Resize ``frames``."""
-        results["frames"] = resize_frames(results["frames"], self.size)
+        results["frames"] = resize_frames(results["frames"], self.size, self.interpolation)
         return results
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(size={self.size})"
+        more = "" if self.interpolation == "bicubic" else f", interpolation={self.interpolation!r}"
+        return f"{type(self).__name__}(size={self.size}{more})"
+
+
+@TRANSFORMS.register_module()
+class VideoRatioCrop(BaseTransform):
+    """Cut a random rectangle of the frame's own aspect ratio out of all frames.
+
+    One share, drawn uniformly, is that of both sides; the place is drawn as well. VSE-infinity's
+    augmentation, with ``VideoResize`` behind it.
+
+    Required and changed key: ``frames``, (N, H, W, 3) uint8.
+
+    Args:
+        ratio: Smallest and largest share of the sides, (0, 1].
+    """
+
+    def __init__(self, ratio: Sequence[float] = (0.6, 1.0)) -> None:
+        self.ratio = _range("VideoRatioCrop", "ratio", ratio)
+        if self.ratio[1] > 1:
+            raise ValueError(f"VideoRatioCrop: ratio is a share, at most 1, got {ratio!r}.")
+
+    def transform(self, results: dict) -> dict:
+        """Crop ``frames``."""
+        frames = results["frames"]
+        share = random.uniform(*self.ratio)
+        height, width = (max(1, int(side * share)) for side in frames.shape[1:3])
+        top = random.randint(0, frames.shape[1] - height)
+        left = random.randint(0, frames.shape[2] - width)
+        results["frames"] = frames[:, top : top + height, left : left + width]
+        return results
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(ratio={self.ratio})"
 
 
 @TRANSFORMS.register_module()

@@ -58,7 +58,7 @@ class SafeCheckpointHook(CheckpointHook):
     # Metrics of this package that `save_best` may name without a `rule`.
     _default_greater_keys = [
         *CheckpointHook._default_greater_keys,
-        *("R1", "R5", "R10", "RMean", "CIDEr", "BLEU"),
+        *("R1", "R5", "R10", "RMean", "Rsum", "CIDEr", "BLEU"),
     ]
     _default_less_keys = [*CheckpointHook._default_less_keys, "MdR"]
 

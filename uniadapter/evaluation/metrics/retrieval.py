@@ -10,6 +10,7 @@ from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.evaluator import BaseMetric
 
 from uniadapter.evaluation.functional import ranks_of_best_positives, retrieval_measures
+from uniadapter.evaluation.functional.ranking import RECALL_LEVELS
 from uniadapter.registry import METRICS
 
 
@@ -25,6 +26,7 @@ class RetrievalMetric(BaseMetric):
     Args:
         names: Prefixes of the two directions in the results, texts as queries first:
             ``('t2v', 'v2t')`` for videos, ``('t2i', 'i2t')`` for images.
+        total: Add ``Rsum``, the sum of the six recalls, as VSE-infinity's. Defaults to False.
         prefix: Put before every name, for several evaluators in one run.
         collect_device: Accepted for mmengine's sake; nothing is collected.
 
@@ -37,6 +39,7 @@ class RetrievalMetric(BaseMetric):
         names: Sequence[str] = ("t2v", "v2t"),
         prefix: str | None = None,
         collect_device: str = "cpu",
+        total: bool = False,
     ) -> None:
         # mmengine warns about an absent prefix, but the directions are the prefixes here.
         super().__init__(collect_device=collect_device, prefix=prefix or "retrieval")
@@ -52,6 +55,7 @@ class RetrievalMetric(BaseMetric):
                 f"first, e.g. ('t2v', 'v2t'); got {names!r}"
             )
         self.names = tuple(names)
+        self.total = total
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Rank some queries of one direction.
@@ -84,7 +88,8 @@ class RetrievalMetric(BaseMetric):
             results: Pairs of direction and ranks.
 
         Returns:
-            ``'<name>/R1'``, ``R5``, ``R10``, ``RMean`` in percent and ``MdR`` in places.
+            ``'<name>/R1'``, ``R5``, ``R10``, ``RMean`` in percent and ``MdR`` in places; with
+            ``total`` ``Rsum`` as well.
 
         Raises:
             ValueError: If a direction has no query.
@@ -99,6 +104,9 @@ class RetrievalMetric(BaseMetric):
                 )
             measures = self.measures(torch.cat(ranks))
             metrics.update({f"{name}/{key}": value for key, value in measures.items()})
+        if self.total:
+            recalls = [f"{name}/R{k}" for name in self.names for k in RECALL_LEVELS]
+            metrics["Rsum"] = sum(metrics[recall] for recall in recalls)
         return metrics
 
     def evaluate(self, size: int) -> dict[str, float]:
