@@ -9,6 +9,7 @@ from mmengine.config import Config
 
 from uniadapter.checkpoints import load_weights, read_state_dict, write
 from uniadapter.checkpoints.layouts import (
+    ARRANGED,
     FLAT_TARGETS,
     SAFETENSORS_TARGETS,
     Report,
@@ -106,7 +107,8 @@ def convert_checkpoint(
         )
         report = _join(report, written) if source is not None else written
     key = "" if target in FLAT_TARGETS else "model"
-    write(dst, state, under=None if _is_safetensors(target) else key)
+    content = ARRANGED[target](state) if target in ARRANGED else state
+    write(dst, content, under=None if _is_safetensors(target) else key)
     return report
 
 

@@ -40,7 +40,10 @@ def load_backbone(model: Any, path: str | Path, tensors: Mapping[str, torch.Tens
         path (str | Path): Where they come from, for the error and the log.
         tensors (Mapping[str, Tensor]): Tensors by name.
     """
-    required = part_names(model, (*model.towers(), *model.heads()))
+    heads = set(model.heads())
+    # A head that is drawn anew counts where the file has a part of it.
+    heads -= {head for head in model.new_heads() if not _has(tensors, head)}
+    required = part_names(model, (*model.towers(), *heads))
     # A temperature is no part of every backbone file (transformers' BLIP has none).
     scalars = scalar_names(model)
     # An adapter of the model stays as it is.
@@ -51,5 +54,12 @@ def load_backbone(model: Any, path: str | Path, tensors: Mapping[str, torch.Tens
     chosen = {n: tensor for n, tensor in tensors.items() if n in required or n in scalars}
     # The visual tower interpolates position embeddings of another image size while loading.
     model.load_state_dict(chosen, strict=False)
+    new = sorted(set(model.heads()) - heads)
+    if new:
+        print_log(f"{path} has no {', '.join(new)}: they begin at random.", "current")
     left = sorted({name.split(".")[0] for name in tensors if name not in chosen})
     print_log(f"Loaded {len(chosen)} tensors of {path}" + (f", left {left}." if left else "."))
+
+
+def _has(tensors: Mapping[str, Any], part: str) -> bool:
+    return any(name.startswith(f"{part}.") for name in tensors)

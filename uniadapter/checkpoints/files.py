@@ -225,12 +225,12 @@ def _own_memory(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return separate
 
 
-def write(path: str | Path, state: dict[str, torch.Tensor], under: str | None = None) -> None:
+def write(path: str | Path, state: Any, under: str | None = None) -> None:
     """Write a file of weights, whole or not at all.
 
     Args:
         path (str | Path): Where; the folder is made.
-        state (dict[str, Tensor]): Tensors by name.
+        state (dict[str, Tensor]): Tensors by name; of ``torch.save`` a list of such as well.
         under (str, optional): Write a file of ``torch.save`` with the tensors under this key, or,
             for ``''``, under none. None writes safetensors.
     """

@@ -1,6 +1,7 @@
 """How other code bases name the same weights, one file each; reading and writing theirs."""
 
 from .convert import (
+    ARRANGED,
     FLAT_TARGETS,
     SAFETENSORS_TARGETS,
     SOURCES,
@@ -10,8 +11,10 @@ from .convert import (
     read_checkpoint,
 )
 from .keys import Report
+from .vse import read_towers
 
 __all__ = [
+    "ARRANGED",
     "FLAT_TARGETS",
     "SAFETENSORS_TARGETS",
     "SOURCES",
@@ -20,4 +23,5 @@ __all__ = [
     "convert_with",
     "export_state",
     "read_checkpoint",
+    "read_towers",
 ]

@@ -6,10 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from ..files import read, read_state_dict
+from ..files import read
 from .clip import CLIP, as_float32, export_clip, split_fused
+from .frozen import compare_frozen
 from .keys import Layout, Pair, State
 
 _CLIP = "clip."
@@ -22,8 +21,6 @@ _PARTS = {
     "upsample_layer.1": "up.linear",
     "gate_layer": "gate",
 }
-# Their matrices have half precision: 11 bits.
-_HALF = 2.0**-10
 
 CLIP4CLIP = Layout(
     "clip4clip",
@@ -60,37 +57,8 @@ def read_clip4clip(path: str | Path, model: Any) -> tuple[State, list[str]]:
     notes = [f"beside the weights, not used: {k} ({what})" for k, what in content.left.items()]
     state = split_fused(as_float32(content.tensors, notes))
     if any(name.startswith(tuple(f"{side}." for side in _SIDES)) for name in state):
-        notes.append(_compare(state, getattr(model, "pretrained", None), path))
+        notes.append(compare_frozen(state, CLIP4CLIP, getattr(model, "pretrained", None), path))
     return state, notes
-
-
-def _compare(state: State, pretrained: str | None, path: str | Path) -> str:
-    """Hold the frozen part of a file against the config's backbone; say what was done."""
-    if not pretrained or not Path(pretrained).exists():
-        return (
-            "the frozen part was not compared with the backbone in use: model.pretrained="
-            f"{pretrained!r} is not there; it is converted with the rest"
-        )
-    own, compared = read_state_dict(pretrained), 0
-    for name, tensor in state.items():
-        found = CLIP4CLIP.to_ours(name)
-        # What the backbone's file lacks, and other shapes, are looked at later.
-        if found is None or found[0] not in own or not name.startswith(_CLIP):
-            continue
-        ours, pair = found
-        theirs = tensor if pair.read is None else pair.read(tensor)
-        mine = own[ours].float()
-        if mine.shape != theirs.shape:
-            continue
-        compared += 1
-        if not torch.allclose(theirs, mine, rtol=_HALF, atol=1e-6):
-            gap = float((theirs - mine).abs().max())
-            raise ValueError(
-                f"{path}: {name} differs by up to {gap:.3g} from {ours} in {pretrained}: the side "
-                "networks were trained beside another backbone. Name its weights in "
-                "model.pretrained, or None to convert the file's own with them."
-            )
-    return f"the frozen part is that of {pretrained} ({compared} tensors compared)"
 
 
 def export_clip4clip(state: State, **_: Any) -> tuple[State, dict[str, str]]:

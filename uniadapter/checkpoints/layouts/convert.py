@@ -32,13 +32,14 @@ from .keys import Layout, Report, State, map_keys
 from .mmpretrain import MMPRETRAIN
 from .official import OFFICIAL, export_official
 from .released import RELEASED, export_released
+from .vse import VSE, export_vse, in_two, read_vse
 
 SOURCES: dict[str, Layout] = {
     layout.name: layout
     for layout in (
         *(OFFICIAL, RELEASED, HUGGINGFACE, MMPRETRAIN, ALBEF, BEIT3, CLIP, CLIP_FOLDER),
         CLIP4CLIP,
-        *(CLIP_VIL, CLIP_VIL_START),
+        *(CLIP_VIL, CLIP_VIL_START, VSE),
     )
 }
 # Of layouts that are more than a file of tensors under their names.
@@ -48,6 +49,7 @@ _READERS: dict[str, Callable[..., tuple[State, list[str]]]] = {
     "clip-hf": read_clip_folder,
     "clip4clip": read_clip4clip,
     "clip-vil": read_clip_vil,
+    "vse": read_vse,
 }
 _EXPORTS: dict[str, Callable[..., tuple[State, dict[str, str]]]] = {
     "blip": export_official,
@@ -58,12 +60,15 @@ _EXPORTS: dict[str, Callable[..., tuple[State, dict[str, str]]]] = {
     "clip-hf": export_clip_folder,
     "clip4clip": export_clip4clip,
     "clip-vil": export_clip_vil,
+    "vse": export_vse,
 }
 TARGETS = tuple(_EXPORTS)
 #: Targets whose own code reads safetensors.
 SAFETENSORS_TARGETS = ("clip-hf",)
 #: Targets whose own code reads a state dict that stands under no key.
 FLAT_TARGETS = ("clip4clip", "clip-vil")
+#: What a target's file holds in the place of one state dict.
+ARRANGED: dict[str, Callable[[State], Any]] = {"vse": in_two}
 # Whose tensors no export leaves out; an adapter's and heads' are said in the report.
 _TOWERS = ("visual.", "text.", "decoder.")
 

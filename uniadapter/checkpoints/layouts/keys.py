@@ -40,6 +40,15 @@ _FIELDS = {
         r"|running_var|num_batches_tracked))|layer[1-4]\.\d+\.downsample\.(?:0\.weight"
         r"|1\.(?:weight|bias|running_mean|running_var|num_batches_tracked))"
     ),
+    # A tensor of a batch norm.
+    "norm": rf"{_AFFINE}|running_mean|running_var|num_batches_tracked",
+    # A tensor of a residual network's stage.
+    "block": (
+        r"\d+\.(?:conv[1-3]\.weight|downsample\.0\.weight|(?:bn[1-3]|downsample\.1)\."
+        r"(?:weight|bias|running_mean|running_var|num_batches_tracked))"
+    ),
+    # A parameter of VSE-infinity's pooling.
+    "gpo": r"gru\.(?:weight|bias)_(?:ih|hh)_l0(?:_reverse)?|linear\.weight",
     # A parameter of mmpretrain's VisionTransformer, whose names are ours.
     "vit": (
         rf"cls_token|pos_embed|patch_embed\.projection\.(?:{_AFFINE})|ln1\.(?:{_AFFINE})"

@@ -210,6 +210,10 @@ class VisionLanguageModel(BaseModel):
         """Names of heads that stay frozen, because the adapter adds to what they give."""
         return set()
 
+    def new_heads(self) -> set[str]:
+        """Names of heads that no backbone's file need have: they begin as they were drawn."""
+        return set()
+
     def components(self) -> dict[str, list[nn.Parameter]]:
         """All parameters by component: ``backbone``, ``adapter``, ``heads``, ``temperature``."""
         parts: dict[str, list[nn.Parameter]] = {"backbone": [], "heads": []}

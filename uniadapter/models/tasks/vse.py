@@ -77,6 +77,10 @@ class VseModel(RetrievalModel):
         places.pooled, places.embeddings = places.embeddings, {}
         return places
 
+    def new_heads(self) -> set[str]:
+        """All: the towers are of two projects, which never met."""
+        return set(self.heads())
+
     def head_arguments(self) -> dict[str, dict[str, Any]]:
         """As the base class; what comes in the features' width has no projection."""
         arguments = super().head_arguments()
