@@ -24,8 +24,9 @@ site               the term is added to                             may read
 ``keys``,          the keys and values of self-attention and of     nothing
 ``cross_keys``     cross-attention, in front of which others are
                    put (a :class:`KeySlot`)
-``tokens``         the tokens of a run, behind the first one (a     nothing
-                   :class:`TokenSlot` under the number 0)
+``tokens``         the tokens in front of a layer, behind the       nothing
+                   first one (a :class:`TokenSlot`; of texts in
+                   front of the first layer alone)
 =================  ===============================================  =====================================
 
 A layer's matrices are places too, ``role.q``, ``k``, ``v``, ``o``, ``fc1``, ``fc2`` and, of
@@ -60,7 +61,11 @@ class LayerSites:
     @classmethod
     def of(cls, dim: int, *names: str) -> LayerSites:
         """Empty slots of one width for some sites."""
-        kinds: dict[str, type[Slot]] = {"keys": KeySlot, "cross_keys": KeySlot}
+        kinds: dict[str, type[Slot]] = {
+            "keys": KeySlot,
+            "cross_keys": KeySlot,
+            "tokens": TokenSlot,
+        }
         return cls({name: kinds.get(name, Slot)(dim) for name in names})
 
     def __getattr__(self, name: str) -> Any:

@@ -241,9 +241,10 @@ class KeySlot(OwnSlot):
 
 
 class TokenSlot(OwnSlot):
-    """A place behind the first token of a run, for tokens that are dropped behind its last layer.
+    """A place in front of a layer, behind the first token, for tokens that others attend to.
 
-    A use returns tokens (n, dim), which every other token attends to.
+    They are dropped in front of the next layer that brings some, or behind the last one. A use
+    returns tokens (n, dim).
     """
 
     def extend(self, x: torch.Tensor) -> torch.Tensor:
@@ -264,3 +265,35 @@ class TokenSlot(OwnSlot):
         """The inverse of :meth:`extend`, of what became of the tokens."""
         own = self.own()
         return x if own is None else torch.cat((x[:, :1], x[:, 1 + len(own) :]), 1)
+
+
+class AddedTokens:
+    """The tokens that slots have put into a run: those of one layer at a time.
+
+    Args:
+        slot (TokenSlot, optional): Whose tokens are there from the start. Defaults to None.
+    """
+
+    def __init__(self, slot: TokenSlot | None = None) -> None:
+        self._slot = slot
+
+    def enter(
+        self, slot: TokenSlot, x: torch.Tensor, mask: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Tokens (B, L, dim) and their mask (B, L) as a layer with this slot sees them."""
+        if slot is self._slot or slot.own() is None:
+            return x, mask
+        x, mask = self.drop(x), mask if mask is None else self.drop(mask[..., None])[..., 0]
+        self._slot = slot
+        return slot.extend(x), slot.longer(mask)
+
+    def grid(self, grid: Grid | None) -> Grid | None:
+        """How tokens lie with those that were added."""
+        if grid is None or self._slot is None:
+            return grid
+        own = self._slot.own()
+        return grid._replace(first=grid.first + (0 if own is None else len(own)))
+
+    def drop(self, x: torch.Tensor) -> torch.Tensor:
+        """What became of the run's own tokens."""
+        return x if self._slot is None else self._slot.drop(x)

@@ -327,10 +327,18 @@ METHODS: dict[str, Method] = {
         starts_frozen=False,
         same_paths=False,
         refuses=dict.fromkeys(
-            ("clip", "beit3", "mmpretrain_vit", "hosted_vit"),
-            "Prompt fills the site 'visual.tokens'",
+            ("clip", "mmpretrain_vit", "hosted_vit"), "Prompt fills the site 'visual.tokens'"
         ),
-        core=("blip_video", "vqa", "caption", "albef", "albef_vqa"),
+        core=("blip_video", "vqa", "caption", "albef", "albef_vqa", "beit3"),
+    ),
+    "prompt-deep": Method(
+        {"type": "Prompt", "text": 0, "visual": 2, "deep": True},
+        starts_frozen=False,
+        same_paths=False,
+        refuses=dict.fromkeys(
+            ("clip", "mmpretrain_vit", "hosted_vit"), "Prompt fills the site 'visual.tokens'"
+        ),
+        core=("blip_video", "blip_two_widths", "beit3"),
     ),
     "st_adapter": Method(
         # Where the class token alone is read, patches of the last layer are of no effect.

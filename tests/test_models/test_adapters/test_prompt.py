@@ -10,6 +10,7 @@ from torch.testing import assert_close
 
 from tests.helpers import draws
 from tests.model_helpers import randomize, tiny_batch, tiny_model
+from tests.test_models.test_adapters import contract_models
 from tools.analysis_tools.count_params import count_config
 from uniadapter.models.execution import Words
 from uniadapter.models.sites import TokenSlot
@@ -85,6 +86,66 @@ def test_prompts_of_a_picture_come_in_front_of_the_layers(want):
     assert_close(got, want_all[:, : got.shape[1]], atol=1e-5, rtol=1e-4)
 
 
+def test_deep_prompts_take_the_place_of_what_became_of_those_before():
+    model = randomize(
+        tiny_model(adapter={"type": "Prompt", "text": 0, "visual": 3, "deep": True}, pfa=None)
+    ).eval()
+    bare = tiny_model(adapter=None, pfa=None, fast=False).eval()
+    bare.load_state_dict(model.state_dict(), strict=False)
+    pixels = tiny_batch()["pixels"]
+    sets = [model.adapter.prompts["visual"], *model.adapter.deeper["visual"]]
+    assert len(sets) == 2
+    with torch.no_grad():
+        x = bare.visual.embed(pixels.flatten(0, 1))
+        for layer, prompts in zip(bare.visual.layers, sets, strict=True):
+            extra = prompts.expand(len(x), -1, -1)
+            x = layer(torch.cat((x[:, :1], extra, x[:, 1:]), 1))
+            x = torch.cat((x[:, :1], x[:, 4:]), 1)
+        want = bare.visual.ln1(x)
+        for number in ("all", "first"):
+            got = model.execution.visual(model.visual, pixels, number).flatten(0, 1)
+            assert_close(got, want[:, : got.shape[1]], atol=1e-5, rtol=1e-4)
+        with model.adapter_disabled():
+            frozen = model.encode_frames(pixels).flatten(0, 1)
+        assert_close(frozen, bare.encode_frames(pixels).flatten(0, 1))
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_prompts_of_both_towers_of_beit3(deep, tmp_path):
+    adapter = {"type": "Prompt", "text": 3, "visual": 2, "deep": deep}
+    model = randomize(contract_models.beit3(adapter, tmp_path)).eval()
+    bare = contract_models.beit3(None, tmp_path, fast=False).eval()
+    bare.load_state_dict(model.state_dict(), strict=False)
+    batch = tiny_batch()
+    ids, mask = batch["input_ids"], batch["attention_mask"]
+    prompts = model.adapter.prompts
+    with torch.no_grad():
+        bare.text.embeddings.word_embeddings.weight[UNUSED] = prompts["text"]
+        got = model.role("text").states(Words(ids, mask))
+        want = without(bare.role("text").states(longer(ids, mask)))
+        first = model.role("text").states(Words(ids, mask), "first")
+        assert_close(got * mask[..., None], want * mask[..., None], atol=1e-5, rtol=1e-4)
+        assert_close(first[:, 0], want[:, 0], atol=1e-5, rtol=1e-4)
+        tower, images = bare.visual, batch["pixels"].flatten(0, 1)
+        x = tower.patch_embed(images).flatten(2).transpose(1, 2)
+        x = torch.cat((tower.cls_token.expand(len(x), -1, -1), x), 1) + tower.pos_embed
+        sets = [prompts["visual"], *(model.adapter.deeper["visual"] if deep else [None])]
+        for layer, own in zip(tower.layers, sets, strict=True):
+            if own is not None:
+                x = x if own is sets[0] else torch.cat((x[:, :1], x[:, 3:]), 1)
+                x = torch.cat((x[:, :1], own.expand(len(x), -1, -1), x[:, 1:]), 1)
+            x = layer(x)
+        want = tower.norm(torch.cat((x[:, :1], x[:, 3:]), 1))
+        assert_close(model.visual.tokens(images), want, atol=1e-5, rtol=1e-4)
+
+
+def test_beit3_has_no_room_for_prompts_behind_its_positions(tmp_path):
+    model = contract_models.beit3({"type": "Prompt"}, tmp_path)
+    ids = torch.full((1, 1020), 7)
+    with pytest.raises(ValueError, match="A text of 1036 tokens exceeds the 1022 positions"):
+        model.role("text").states(Words(ids, torch.ones_like(ids)))
+
+
 @settings(max_examples=draws(10))
 @given(st.integers(1, 3), st.integers(1, 4), st.booleans())
 def test_a_slot_puts_tokens_behind_the_first(number, length, enabled):
@@ -115,7 +176,13 @@ def test_a_text_of_all_positions_has_no_room_for_prompts():
 
 @pytest.mark.parametrize(
     ("options", "adapter"),
-    [({}, 2 * 16 * 768 + 10 * 768), ({"text": 0}, 7_680), ({"visual": 50, "text": 0}, 38_400)],
+    [
+        ({}, 2 * 16 * 768 + 10 * 768),
+        ({"text": 0}, 7_680),
+        ({"visual": 50, "text": 0}, 38_400),
+        ({"visual": 50, "text": 0, "deep": True}, 460_800),
+        ({"visual": 10, "text": 0, "deep": True}, 92_160),
+    ],
 )
 def test_counts(options, adapter):
     counts = count_config(CONFIG, {f"model.adapter.{key}": v for key, v in options.items()})
@@ -128,6 +195,7 @@ def test_counts(options, adapter):
         ({"text": -1}, "adapter.text=-1 must be an int >= 0"),
         ({"visual": 1.5}, "adapter.visual=1.5 must be an int >= 0"),
         ({"text": 0, "visual": 0}, "choose numbers that act"),
+        ({"visual": 0, "deep": True}, "adapter.deep=True puts vectors"),
     ],
 )
 def test_wrong_options_name_the_key(options, match):

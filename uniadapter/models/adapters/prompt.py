@@ -18,6 +18,10 @@ def _whole(table: nn.ParameterDict, role: str) -> torch.Tensor:
     return table[role]
 
 
+def _row(table: nn.ParameterDict, role: str, row: int) -> torch.Tensor:
+    return table[role][row]
+
+
 @MODELS.register_module()
 class Prompt(Adapter):
     """Trained tokens behind the first one of a run, dropped behind its last layer.
@@ -26,7 +30,8 @@ class Prompt(Adapter):
     deviation 0.02 at the start; they get positions and the embedding's norm, and words move behind
     them. A run that reads media has vectors of its own. Pictures: n vectors before the first layer
     and behind the position embedding (VPT's shallow form), uniform within ``sqrt(3 / d)``, which is
-    VPT's bound at ViT-B/16. What leaves a tower has no prompts, so frame weights and
+    VPT's bound at ViT-B/16; with ``deep`` every further layer drops what became of them and gets n
+    of its own (VPT's deep form). What leaves a tower has no prompts, so frame weights and
     cross-attention know nothing of them. Step 0 is not the frozen model. Efficient-Prompt's
     transformer over frames is no part of this.
 
@@ -34,17 +39,24 @@ class Prompt(Adapter):
         places (Places): The model's sites.
         text (int): Vectors in a run of texts. Defaults to 16; 0 leaves texts as they are.
         visual (int): Vectors in a picture. Defaults to 10; 0 leaves pictures as they are.
+        deep (bool): Vectors in front of every layer of a picture. Defaults to False, the first.
 
     Raises:
         ValueError: If there are none, or a role has no place for tokens.
     """
 
-    def __init__(self, places: Places, text: int = 16, visual: int = 10) -> None:
-        numbers = {"text": text, "visual": visual}
-        for key, number in numbers.items():
+    def __init__(
+        self, places: Places, text: int = 16, visual: int = 10, deep: bool = False
+    ) -> None:
+        for key, number in (("text", text), ("visual", visual)):
             check_int(number, 0, f"adapter.{key}")
-        super().__init__(places, numbers)
-        self.prompts = nn.ParameterDict()
+        if deep and not (visual and places.of("visual.tokens", "visual.attn")):
+            raise ValueError(
+                "adapter.deep=True puts vectors in front of every layer of pictures, of which "
+                f"there are none (adapter.visual={visual}): set it to False."
+            )
+        super().__init__(places, {"text": text, "visual": visual, "deep": deep})
+        self.prompts, self.deeper = nn.ParameterDict(), nn.ParameterDict()
         for role in (role for role in places.roles() if role != "decoder"):
             number = visual if role == "visual" else text
             # Fusion that continues from a text's states begins with none.
@@ -57,9 +69,19 @@ class Prompt(Adapter):
             )
 
     def _add(self, role: str, number: int) -> None:
-        (slot,) = self.places.need(f"{role}.tokens", "Prompt").values()
-        vectors = torch.randn(number, slot.dim) * 0.02
+        slots = self.places.need(f"{role}.tokens", "Prompt")
+        first, *others = (slots[index] for index in sorted(slots))
+        others = others if role == "visual" and self.options["deep"] else []
+        vectors = torch.randn(number, first.dim) * 0.02
         if role == "visual":
-            vectors = (torch.rand(number, slot.dim) * 2 - 1) * math.sqrt(3 / slot.dim)
+            vectors = self._uniform(number, first.dim)
         self.prompts[role] = nn.Parameter(vectors)
-        slot.fill(partial(_whole, self.prompts, role))
+        first.fill(partial(_whole, self.prompts, role))
+        if others:
+            self.deeper[role] = nn.Parameter(self._uniform(len(others), number, first.dim))
+        for row, slot in enumerate(others):
+            slot.fill(partial(_row, self.deeper, role, row))
+
+    @staticmethod
+    def _uniform(*shape: int) -> torch.Tensor:
+        return (torch.rand(*shape) * 2 - 1) * math.sqrt(3 / shape[-1])

@@ -14,7 +14,8 @@ from uniadapter.utils.compat import mmpretrain_models
 
 from ..execution import Want
 from ..linears import intact
-from ..sites import Grid, KeySlot, LayerSites, Slot, TokenSlot
+from ..sites import Grid, KeySlot, LayerSites, Slot
+from ..slots import AddedTokens
 from .base import run_layer
 from .image_size import check_pixels, check_sides
 
@@ -137,7 +138,8 @@ class VitLayer(nn.Module):
         self.attn = BlipAttention(width, num_heads, dropout_layer=drop)
         self.ln2 = layer.ln2
         self.ffn = FeedForward(layer.ffn)
-        self.at = LayerSites.of(width, "into", "keys", "attn", "mid", "ffn", "out", "after_self")
+        names = ("tokens", "into", "keys", "attn", "mid", "ffn", "out", "after_self")
+        self.at = LayerSites.of(width, *names)
 
     def body(
         self, x: torch.Tensor, grid: Grid | None, want: Want
@@ -218,8 +220,6 @@ class BlipViT(_ViT):  # type: ignore[misc, valid-type]
         self.layers: Any = nn.ModuleList(
             VitLayer(layer, arch["num_heads"]) for layer in self.layers
         )
-        lowest: Any = self.layers[0]
-        lowest.at.slots["tokens"] = TokenSlot(arch["embed_dims"])
         self.patch_size = patch_size
         self.grad_checkpointing = grad_checkpointing
         self._init_random()
@@ -330,12 +330,10 @@ class BlipViT(_ViT):  # type: ignore[misc, valid-type]
         self, x: torch.Tensor, grid: Grid | None, want: Want = "all", start: int = 0
     ) -> torch.Tensor:
         """The layers from number ``start`` on and the final LayerNorm; see :meth:`tokens`."""
-        added: TokenSlot = self.layers[0].at.tokens
-        if start == 0 and (own := added.own()) is not None:
-            x = added.extend(x)
-            grid = None if grid is None else grid._replace(first=grid.first + len(own))
+        added = AddedTokens()
         for index in range(start, self.num_layers):
             layer = self.layers[index]
+            x, _ = added.enter(layer.at.tokens, x)
             first = index == self.num_layers - 1 and layer.at.local()
-            x = run_layer(self, layer, x, grid, want if first else "all")
+            x = run_layer(self, layer, x, added.grid(grid), want if first else "all")
         return self.ln1(x[:, :1] if want == "first" else added.drop(x))

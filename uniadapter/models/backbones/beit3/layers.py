@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from ...execution import Want
 from ...sites import Grid, LayerSites, Slot
+from ...slots import AddedTokens
 from ..base import run_layer
 from ..side_by_side import SideTower, check_heads
 
@@ -97,7 +98,8 @@ class Beit3Layer(nn.Module):
         self.ln2 = nn.LayerNorm(width, eps=_EPS)
         self.ffn = Beit3FeedForward(width, hidden)
         self.drop_path = DropPath(drop_path)
-        self.at = LayerSites.of(width, "into", "keys", "attn", "mid", "ffn", "out", "after_self")
+        names = ("tokens", "into", "keys", "attn", "mid", "ffn", "out", "after_self")
+        self.at = LayerSites.of(width, *names)
 
     def forward(
         self,
@@ -172,10 +174,16 @@ class Beit3Tower(SideTower):
         return [(index, layer.at) for index, layer in enumerate(self.layers)]
 
     def _run(
-        self, x: torch.Tensor, mask: torch.Tensor | None, grid: Grid | None, want: Want
+        self,
+        x: torch.Tensor,
+        mask: torch.Tensor | None,
+        grid: Grid | None,
+        want: Want,
+        added: AddedTokens,
     ) -> torch.Tensor:
         """All layers and the final norm; of the last layer what is wanted."""
         for index, layer in enumerate(self.layers):
+            x, mask = added.enter(layer.at.tokens, x, mask)
             first = index == self.num_layers - 1 and layer.at.local()
-            x = run_layer(self, layer, x, mask, grid, want if first else "all")
-        return self.norm(x[:, :1] if want == "first" else x)
+            x = run_layer(self, layer, x, mask, added.grid(grid), want if first else "all")
+        return self.norm(x[:, :1] if want == "first" else added.drop(x))

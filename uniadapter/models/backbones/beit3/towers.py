@@ -16,7 +16,9 @@ from uniadapter.utils.compat import mmpretrain_models
 
 from ...execution import Want
 from ...pretrained import has_place
-from ...sites import Grid
+from ...sites import Grid, TokenSlot
+from ...slots import AddedTokens
+from ..bert.embeddings import check_length
 from ..side_by_side import TextSide, VisualSide
 from ..vit import sizes_of
 from .layers import Beit3Tower
@@ -104,7 +106,7 @@ class Beit3Vision(VisualSide, Beit3Tower):
         x = self.patch_embed(x)
         grid = Grid(frames, *x.shape[-2:])
         x = torch.cat((self.cls_token.expand(len(x), -1, -1), x.flatten(2).transpose(1, 2)), 1)
-        return self._run(x + self.pos_embed, None, grid, want)
+        return self._run(x + self.pos_embed, None, grid, want, AddedTokens())
 
 
 class Beit3Embeddings(nn.Module):
@@ -121,10 +123,14 @@ class Beit3Embeddings(nn.Module):
         self.word_embeddings = nn.Embedding(vocab_size, hidden_size)
         self.position_embeddings = nn.Embedding(max_positions, hidden_size)
 
-    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
-        """Embed words (B, L) as (B, L, D)."""
-        positions = self.position_embeddings.weight[: input_ids.shape[1]]
-        return self.word_embeddings(input_ids) + positions
+    def forward(self, input_ids: torch.Tensor, added: TokenSlot) -> torch.Tensor:
+        """Embed words (B, L) as (B, L, D), or (B, n + L, D) with n tokens of a slot.
+
+        Those have positions of their own and move the words behind them.
+        """
+        x = added.extend(self.word_embeddings(input_ids))
+        check_length(x.shape[1], self.position_embeddings.num_embeddings)
+        return x + self.position_embeddings.weight[: x.shape[1]]
 
 
 @MODELS.register_module()
@@ -183,6 +189,9 @@ class Beit3Text(TextSide, Beit3Tower):
                 table.
         """
         self.check_texts(input_ids, attention_mask)
-        mask = attention_mask.bool()
-        x = self.embeddings(input_ids) * mask[..., None]
-        return self._run(x, mask, None, want)
+        # Like words, tokens of a slot are there before positions are.
+        added: TokenSlot = self.layers[0].at.tokens
+        seen = attention_mask.bool()
+        mask = added.longer(seen)
+        x = self.embeddings(input_ids, added) * (seen if mask is None else mask)[..., None]
+        return self._run(x, mask, None, want, AddedTokens(added))
