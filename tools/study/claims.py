@@ -90,29 +90,25 @@ def spread(values: Sequence[float]) -> str:
     return f"{mean(values):.1f} ± {stdev(values):.1f}"
 
 
-def difference(
-    better: Mapping[int, float], worse: Mapping[int, float]
-) -> tuple[float, float | None, int]:
-    """Mean difference over common seeds, half its 95 % interval (None of one seed), and seeds.
+def differences(better: Mapping[int, float], worse: Mapping[int, float]) -> list[float]:
+    """How far a row is ahead with each seed that both have; a seed's batches are the same."""
+    return [better[seed] - worse[seed] for seed in sorted(set(better) & set(worse))]
 
-    Seeds are paired: both rows saw the same batches.
-    """
-    seeds = sorted(set(better) & set(worse))
-    gaps = [better[seed] - worse[seed] for seed in seeds]
+
+def half_interval(gaps: Sequence[float]) -> float | None:
+    """Half the 95 % interval of the mean of paired differences; None of fewer than two."""
+    if len(gaps) < 2:
+        return None
+    return T_95.get(len(gaps) - 1, 2.23) * stdev(gaps) / sqrt(len(gaps))
+
+
+def verdict(gaps: Sequence[float]) -> str:
+    """What the differences say of a claim."""
     if not gaps:
-        return 0.0, None, 0
-    if len(gaps) == 1:
-        return gaps[0], None, 1
-    t = T_95.get(len(gaps) - 1, 2.23)
-    return mean(gaps), t * stdev(gaps) / sqrt(len(gaps)), len(gaps)
-
-
-def verdict(gap: float, half: float | None, seeds: int) -> str:
-    """What the results say of a claim."""
-    if not seeds:
         return "not run"
+    half = half_interval(gaps)
     if half is None:
-        return "one seed: " + ("same sign" if gap > 0 else "no" if gap < 0 else "equal")
-    if abs(gap) <= half:
+        return "not told by one seed"
+    if abs(mean(gaps)) <= half:
         return "cannot be told"
-    return "holds" if gap > 0 else "does not hold"
+    return "holds" if mean(gaps) > 0 else "does not hold"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 import yaml
 
-from tools.study.claims import CLAIMS, difference, spread, verdict
+from tools.study.claims import CLAIMS, differences, half_interval, spread, verdict
 from tools.study.plan import plan
 from tools.study.results import FIRST_SEED, Store, score
 from tools.study.rows import PAPER_TASKS, ROWS, TABLES, Row, Table, chooser_of, find
@@ -151,13 +151,17 @@ def claims(report: Report) -> str:
     for claim in CLAIMS:
         better, worse = (find(f"{claim.task}/{name}") for name in (claim.better, claim.worse))
         measure = MAIN[claim.task]
-        figures = [published(row, measure) for row in (better, worse)]
         key = MEASURES[claim.task][measure]
-        gap, half, seeds = difference(report.values(better, key), report.values(worse, key))
-        here = f"{gap:+.1f}" + ("" if half is None else f" ± {half:.1f}")
-        printed = "-" if None in figures else f"{figures[0] - figures[1]:+.1f}"  # type: ignore
-        cells = [f"{claim.table}, {NAMES[claim.task]}", claim.text, printed]
-        lines.append(_line([*cells, here if seeds else "-", str(seeds), verdict(gap, half, seeds)]))
+        gaps = differences(report.values(better, key), report.values(worse, key))
+        half = half_interval(gaps)
+        here = (
+            "-" if not gaps else f"{mean(gaps):+.1f}" + ("" if half is None else f" ± {half:.1f}")
+        )
+        figures = published(better, measure), published(worse, measure)
+        printed = "-" if None in figures else f"{figures[0] - figures[1]:+.1f}"
+        seeds = f"{sum(gap > 0 for gap in gaps)} of {len(gaps)}"
+        cells = [f"{claim.table}, {NAMES[claim.task]}", claim.text, printed, here]
+        lines.append(_line([*cells, seeds if gaps else "-", verdict(gaps)]))
     return "\n".join(lines)
 
 
