@@ -1,10 +1,10 @@
-"""Write the tokenizers of the small CLIP and the small BEiT-3, of the words of the embedded data.
+"""Write the tokenizers of the small CLIP, BEiT-3 and RoBERTa, of the words of the embedded data.
 
     python tools/dataset_converters/make_toy_tokenizers.py --out configs/tiny
 
-writes ``clip_tokenizer.json`` (byte pairs, as CLIP's) and ``beit3_tokenizer.json`` (sentencepiece's
-pieces, as BEiT-3's). Every word of the vocabulary is one piece; any other is spelled. The same
-words give the same files.
+writes ``clip_tokenizer.json`` (byte pairs, as CLIP's), ``beit3_tokenizer.json`` (sentencepiece's
+pieces, as BEiT-3's) and ``roberta_tokenizer.json`` (pairs of bytes, as RoBERTa's). Every word of
+the vocabulary is one piece; any other is spelled. The same words give the same files.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from string import ascii_letters
 from types import SimpleNamespace
 from typing import Any
 
-from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 
@@ -27,6 +27,7 @@ from toy_world.language import vocabulary
 
 from tools.model_converters.convert_sentencepiece import build_tokenizer
 from uniadapter.models.clip_tokenizer import END, START
+from uniadapter.models.roberta_tokenizer import FIRST_TOKENS, MASK_TOKEN
 from uniadapter.utils.safe_io import atomic_write
 
 _SUFFIX = "</w>"
@@ -81,14 +82,38 @@ def beit3_tokenizer() -> Tokenizer:
     return build_tokenizer(model)
 
 
+def roberta_tokenizer() -> Tokenizer:
+    """RoBERTa's ``tokenizer.json``, with a piece a word that follows a blank, and one for "the".
+
+    Merges only lengthen what begins with a blank, so that no other word's can break a word; those
+    of a word without one come last.
+    """
+    chains = [["\u0120", *word] for word in ("a", *words())] + [list("the")]
+    merges = list(
+        dict.fromkeys(
+            ("".join(chain[:end]), chain[end]) for chain in chains for end in range(1, len(chain))
+        )
+    )
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    pieces = [*FIRST_TOKENS, *alphabet, *(a + b for a, b in merges), MASK_TOKEN]
+    vocab = {piece: index for index, piece in enumerate(dict.fromkeys(pieces))}
+    tokenizer = Tokenizer(BPE(vocab, merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([*FIRST_TOKENS, MASK_TOKEN])
+    return tokenizer
+
+
 def main(argv: list[str] | None = None) -> None:
-    """Write both files."""
+    """Write the files."""
     parser = argparse.ArgumentParser(description="Tokenizers of the embedded data.")
     parser.add_argument("--out", default="configs/tiny", help="folder of the files")
     out = Path(parser.parse_args(argv).out)
     out.mkdir(parents=True, exist_ok=True)
-    beit3 = json.loads(beit3_tokenizer().to_str())
-    for name, content in (("clip", clip_tokenizer()), ("beit3", beit3)):
+    made = {"clip": clip_tokenizer()}
+    for name, tokenizer in (("beit3", beit3_tokenizer()), ("roberta", roberta_tokenizer())):
+        made[name] = json.loads(tokenizer.to_str())
+    for name, content in made.items():
         text = json.dumps(content, ensure_ascii=False) + "\n"
         atomic_write(out / f"{name}_tokenizer.json", text.encode())
         print(out / f"{name}_tokenizer.json")

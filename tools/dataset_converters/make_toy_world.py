@@ -20,6 +20,8 @@ and with ``--parts`` the twins of the other benchmarks, each in its published fo
              images/{train2014,val2014}/
         flickr30k/dataset_flickr30k.json, flickr30k-images/
         vqav2/v2_*_{questions,annotations}.json, answer_list.json       about coco's pictures
+        refcoco/{pretrain_{train,val},finetune_refcoco_{train,val,testA,testB}}.json,
+             {stills,train2014}/
         msrvtt_qa/{train,val,test}_qa.json, answer_list.json            about msrvtt's videos
 
 The same options give the same pictures, frames and captions on every machine. A world that is there

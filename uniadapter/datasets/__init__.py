@@ -6,6 +6,7 @@ from .base_question import BaseQuestionDataset, Question
 from .caption import BaseCaptionDataset, COCOCaption
 from .didemo import DiDeMoRetrieval
 from .easy_vqa import EasyVQA
+from .grounding import ReferringExpressions
 from .image_text import KarpathyRetrieval
 from .json_lines import CaptionJsonDataset, RetrievalJsonDataset, VQAJsonDataset
 from .karpathy import CaptionedImage
@@ -38,6 +39,7 @@ __all__ = [
     "OrientedBatchSampler",
     "PrecompRetrieval",
     "Question",
+    "ReferringExpressions",
     "RetrievalJsonDataset",
     "StillCaptionDataset",
     "VQAJsonDataset",

@@ -1,6 +1,13 @@
 """How results are measured."""
 
 from . import functional
-from .metrics import CaptionMetric, QAExactMatch, RetrievalMetric, VQAMetric
+from .metrics import CaptionMetric, GroundingMetric, QAExactMatch, RetrievalMetric, VQAMetric
 
-__all__ = ["CaptionMetric", "QAExactMatch", "RetrievalMetric", "VQAMetric", "functional"]
+__all__ = [
+    "CaptionMetric",
+    "GroundingMetric",
+    "QAExactMatch",
+    "RetrievalMetric",
+    "VQAMetric",
+    "functional",
+]

@@ -5,6 +5,7 @@ from .adapters import (
     Adapter,
     BitFit,
     BottleneckAdapter,
+    CoupledUniPT,
     Ladder,
     LoRA,
     PeftAdapter,
@@ -27,15 +28,20 @@ from .backbones import (
     ClipText,
     ClipVisual,
     ConvTower,
+    DetrTower,
+    FrozenResNet,
     ResNetVisual,
+    RobertaText,
 )
 from .build import build_model
 from .clip_tokenizer import ClipTokenizer
 from .data_preprocessor import MultimodalDataPreprocessor
+from .grounding_preprocessor import GroundingDataPreprocessor
 from .heads import (
     AnswerClassHead,
     AnswerHead,
     BatchContrastHead,
+    GroundingHead,
     HingeContrastHead,
     LanguageModelHead,
     MatchingHead,
@@ -49,11 +55,13 @@ from .necks import (
     MeanPooling,
     TokenMeanPooling,
 )
+from .roberta_tokenizer import RobertaTokenizer
 from .sentencepiece_tokenizer import SentencePieceTokenizer
 from .tasks import (
     AnswerClassModel,
     BlipPretrainModel,
     CaptionModel,
+    GroundingModel,
     RetrievalModel,
     VisionLanguageModel,
     VQAModel,
@@ -89,6 +97,12 @@ __all__ = [
     "FeaturePooling",
     "FrameAwareAttention",
     "GeneralizedPooling",
+    "CoupledUniPT",
+    "DetrTower",
+    "FrozenResNet",
+    "GroundingDataPreprocessor",
+    "GroundingHead",
+    "GroundingModel",
     "HingeContrastHead",
     "LanguageModelHead",
     "Ladder",
@@ -102,6 +116,8 @@ __all__ = [
     "Prompt",
     "ResNetVisual",
     "RetrievalModel",
+    "RobertaText",
+    "RobertaTokenizer",
     "STAdapter",
     "SentencePieceTokenizer",
     "Stack",

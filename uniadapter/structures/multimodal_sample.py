@@ -21,6 +21,11 @@ META_KEYS = (
     "answer_type",
     "image_id",
     "gt_captions",
+    "tokens_positive",
+    "box",
+    "gt_box",
+    "ori_shape",
+    "split",
 )
 
 
@@ -38,6 +43,9 @@ class MultimodalSample(BaseDataElement):
       (list[str]) and ``answer_weights`` (list[float]); in testing, where the split has them,
       ``gt_answers`` (list[str]) or ``gt_scores`` (the score of each right answer, dict[str,
       float]), ``question_type`` and ``answer_type`` (str).
+    - grounding: ``text`` (the expression), ``tokens_positive`` (spans of characters that name the
+      thing), ``box`` (its corners in the pixels of the picture as it is now), ``gt_box`` (in those
+      of the original, whose height and width are ``ori_shape``), ``image_id`` and ``split``.
     - captions in testing: ``image_id`` (int or str) and ``gt_captions`` (list[str]).
     - ``replaced`` (list[str]): media that could not be read and that this sample stands in for.
     - ``skipped`` (bool): testing only; the medium could not be read and has no pixels.

@@ -107,6 +107,28 @@ def test_plain_hook_is_refused_by_name(tmp_path: Path, tiny_world: Path, backbon
         train.main([str(cfg), "--work-dir", str(tmp_path)])
 
 
+def test_averages_may_begin_before_the_first_step(
+    whole: Path, tmp_path: Path, tiny_world: Path, backbone: Path
+):
+    cfg = write_cfg(tmp_path, tiny_world, backbone, {**HOOK, "from_start": True})
+    train.main([str(cfg), "--work-dir", str(tmp_path)])
+    first = read(tmp_path / "iter_1.pth")
+    # The run is the same, and both sets of averages are known from it.
+    weights = first["ema_state_dict"]
+    copied = read(whole / "iter_1.pth")["state_dict"]
+    for name, average in first["state_dict"].items():
+        if f"module.{name}" not in weights:
+            continue
+        behind = weights[f"module.{name}"]
+        assert torch.equal(behind, copied[name])
+        start = (average - MOMENTUM * behind) / (1 - MOMENTUM)
+        torch.testing.assert_close(start.lerp(behind, MOMENTUM), average)
+    moved = [n for n in copied if not torch.equal(copied[n], first["state_dict"][n])]
+    assert moved
+    with pytest.raises(ValueError, match="from_start"):
+        EMAHook(from_start=True, begin_iter=3)
+
+
 def test_buffers_are_no_option():
     with pytest.raises(ValueError, match="update_buffers"):
         EMAHook(update_buffers=True)

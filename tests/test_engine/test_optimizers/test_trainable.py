@@ -99,3 +99,51 @@ def test_unknown_options_are_refused():
         build(ToyModel(), {"norm_decay_mult": 0.0})
     with pytest.raises(ValueError, match=r"optim_wrapper\.optimizer is missing"):
         TrainableOptimWrapperConstructor({"type": "OptimWrapper"})
+
+
+class Parts(nn.Module):
+    """A model with components and towers, as the package's have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.visual, self.text, self.head = nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2)
+        self.side = nn.Linear(2, 2)
+        self.text.weight.requires_grad_(False)
+
+    def towers(self) -> dict[str, nn.Module]:
+        return {"visual": self.visual, "text": self.text}
+
+    def components(self) -> dict[str, list[nn.Parameter]]:
+        towers = [*self.visual.parameters(), *self.text.parameters()]
+        heads, side = list(self.head.parameters()), list(self.side.parameters())
+        return {"backbone": towers, "heads": heads, "adapter": side}
+
+
+@pytest.mark.parametrize("spare", [False, True])
+def test_components_and_towers_may_have_rates_of_their_own(spare):
+    model = Parts()
+    rates = {"heads": 0.01, "text": 0.001}
+    wrapper = build(model, {"lr_of": rates, "no_decay_norm_bias": spare})
+    groups = wrapper.optimizer.param_groups
+    found = {id(p): (g["lr"], g["weight_decay"]) for g in groups for p in g["params"]}
+    own = {model.head.weight: 0.01, model.head.bias: 0.01, model.text.bias: 0.001}
+    trained = [p for p in model.parameters() if p.requires_grad]
+    assert len(found) == len(ids(wrapper)) == len(trained)
+    for parameter in trained:
+        decay = 0.0 if spare and parameter.ndim < 2 else 0.05
+        assert found[id(parameter)] == (own.get(parameter, 0.1), decay)
+
+
+@pytest.mark.parametrize(
+    ("rates", "said"),
+    [
+        ({"head": 0.1}, "choose from"),
+        ({"heads": -1}, "learning rates"),
+        ({"heads": "fast"}, "learning rates"),
+        ([0.1], "learning rates"),
+        ({"backbone": 0.1, "visual": 0.2}, "two rates"),
+    ],
+)
+def test_rates_of_nothing_are_errors(rates, said):
+    with pytest.raises(ValueError, match=said):
+        build(Parts(), {"lr_of": rates})

@@ -19,6 +19,7 @@ from .language import shift_language
 from .moments import MOMENTS, SEGMENTS, film, write_moments
 from .photos import SPLITS, Photo, take_photo, write_photos
 from .questions import annotate, ask_photo, ask_video
+from .refcoco import write_refcoco
 from .videos import Script
 
 #: Numbers of the worlds, which tell their random streams apart; 0 to 2 are stills and MSR-VTT.
@@ -223,5 +224,6 @@ WRITERS: dict[str, Callable[[Path, dict[str, Any]], str]] = {
     "coco": write_coco,
     "flickr30k": write_flickr30k,
     "vqav2": write_vqav2,
+    "refcoco": write_refcoco,
 }
 PARTS = (*WRITERS, "msrvtt_qa")

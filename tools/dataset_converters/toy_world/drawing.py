@@ -54,6 +54,18 @@ def _outline(shape: str) -> np.ndarray:
     raise ValueError(f"no outline for the shape {shape!r}")
 
 
+def outline(thing: Thing, side: int) -> np.ndarray:
+    """Corners (K, 2) of a thing with straight sides in a picture of this side, in pixels."""
+    center, radius = np.array([thing.x, thing.y]) * side, thing.radius * side
+    turn = np.array(
+        [
+            [np.cos(thing.angle), -np.sin(thing.angle)],
+            [np.sin(thing.angle), np.cos(thing.angle)],
+        ]
+    )
+    return _outline(thing.shape) @ turn.T * radius + center
+
+
 def draw_thing(image: np.ndarray, thing: Thing, rgb: np.ndarray) -> None:
     """Draw ``thing`` into ``image`` (H, H, 3 uint8, RGB) in place, with the colour ``rgb``."""
     side = image.shape[0]
@@ -69,14 +81,7 @@ def draw_thing(image: np.ndarray, thing: Thing, rgb: np.ndarray) -> None:
         length = round(0.75 * radius * 2**SHIFT)
         cv2.circle(image, fixed, length, color, max(2, round(0.4 * radius)), cv2.LINE_AA, SHIFT)
         return
-    turn = np.array(
-        [
-            [np.cos(thing.angle), -np.sin(thing.angle)],
-            [np.sin(thing.angle), np.cos(thing.angle)],
-        ]
-    )
-    corners = _outline(thing.shape) @ turn.T * radius + center
-    points = np.round(corners * 2**SHIFT).astype(np.int32)
+    points = np.round(outline(thing, side) * 2**SHIFT).astype(np.int32)
     cv2.fillPoly(image, [points], color, cv2.LINE_AA, SHIFT)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,10 @@ from uniadapter.utils.safe_io import what_it_is
 
 from ..files import read
 from ..torchscript import read_torchscript
+from .fused import join_fused, split_fused
 from .keys import Layout, Pair, State
 from .shards import find_weights, read_weights
 
-_FUSED = re.compile(r"(.*\.attn\.in_proj_(?:weight|bias))(?:\[([qkv])\])?")
 _QKV = "qkv"
 _HALF = "the file's tensors of half precision are float32 from here on"
 _COPY = "copy the folder again"
@@ -101,26 +100,6 @@ CLIP_FOLDER = Layout(
     ),
     ((r"(?:vision|text)_model\.embeddings\.position_ids", "the numbers 0, 1, 2 ..."),),
 )
-
-
-def split_fused(state: State) -> State:
-    """Put thirds, ``NAME[q]``, ``NAME[k]`` and ``NAME[v]``, in the place of fused projections.
-
-    Raises:
-        ValueError: If a fused projection has no three equal parts.
-    """
-    found: State = {}
-    for name, tensor in state.items():
-        match = _FUSED.fullmatch(name)
-        if match is None:
-            found[name] = tensor
-            continue
-        if not tensor.dim() or len(tensor) % 3:
-            raise ValueError(
-                f"{name} of shape {tuple(tensor.shape)} has no three parts of equal size."
-            )
-        found.update({f"{name}[{x}]": part for x, part in zip(_QKV, tensor.chunk(3), strict=True)})
-    return found
 
 
 def as_float32(state: State, notes: list[str]) -> State:
@@ -244,23 +223,12 @@ def export_clip(state: State, **_: Any) -> tuple[State, dict[str, str]]:
     Raises:
         ValueError: If a projection of queries, keys or values is there without the other two.
     """
-    original, used = {}, {}
-    thirds: dict[str, State] = {}
+    named, used = State(), dict[str, str]()
     for ours, tensor in state.items():
         for name in CLIP.to_theirs(ours):
-            match = _FUSED.fullmatch(name)
-            if match is None:
-                turned = name in ("visual.proj", "text_projection")
-                original[name] = _turn(tensor) if turned else tensor
-            else:
-                name, letter = match.groups()
-                thirds.setdefault(name, {})[letter] = tensor
+            named[name] = _turn(tensor) if name in ("visual.proj", "text_projection") else tensor
             used[ours] = name
-    for name, parts in thirds.items():
-        if set(parts) != set(_QKV):
-            raise ValueError(f"{name} needs queries, keys and values; there are {sorted(parts)}.")
-        original[name] = torch.cat([parts[letter] for letter in _QKV])
-    return original, used
+    return join_fused(named, used)
 
 
 def export_clip_folder(state: State, **_: Any) -> tuple[State, dict[str, str]]:

@@ -29,6 +29,7 @@ from .clip_vil import (
 from .fit import fit_to_model
 from .huggingface import HUGGINGFACE, read_huggingface
 from .keys import Layout, Report, State, map_keys
+from .mdetr import MDETR, export_mdetr, read_mdetr
 from .mmpretrain import MMPRETRAIN
 from .official import OFFICIAL, export_official
 from .released import RELEASED, export_released
@@ -39,7 +40,7 @@ SOURCES: dict[str, Layout] = {
     for layout in (
         *(OFFICIAL, RELEASED, HUGGINGFACE, MMPRETRAIN, ALBEF, BEIT3, CLIP, CLIP_FOLDER),
         CLIP4CLIP,
-        *(CLIP_VIL, CLIP_VIL_START, VSE),
+        *(CLIP_VIL, CLIP_VIL_START, VSE, MDETR),
     )
 }
 # Of layouts that are more than a file of tensors under their names.
@@ -50,6 +51,7 @@ _READERS: dict[str, Callable[..., tuple[State, list[str]]]] = {
     "clip4clip": read_clip4clip,
     "clip-vil": read_clip_vil,
     "vse": read_vse,
+    "mdetr": read_mdetr,
 }
 _EXPORTS: dict[str, Callable[..., tuple[State, dict[str, str]]]] = {
     "blip": export_official,
@@ -61,6 +63,7 @@ _EXPORTS: dict[str, Callable[..., tuple[State, dict[str, str]]]] = {
     "clip4clip": export_clip4clip,
     "clip-vil": export_clip_vil,
     "vse": export_vse,
+    "mdetr": export_mdetr,
 }
 TARGETS = tuple(_EXPORTS)
 #: Targets whose own code reads safetensors.
@@ -70,7 +73,7 @@ FLAT_TARGETS = ("clip4clip", "clip-vil")
 #: What a target's file holds in the place of one state dict.
 ARRANGED: dict[str, Callable[[State], Any]] = {"vse": in_two}
 # Whose tensors no export leaves out; an adapter's and heads' are said in the report.
-_TOWERS = ("visual.", "text.", "decoder.")
+_TOWERS = ("visual.", "text.", "decoder.", "detr.")
 
 
 def _known_by(names: Iterable[str]) -> list[str]:

@@ -25,6 +25,20 @@ _FIELDS = {
         rf"|output\.(?:dense|LayerNorm))|intermediate\.dense|output\.(?:dense|LayerNorm))"
         rf"\.(?:{_AFFINE})"
     ),
+    # A parameter of transformers' RoBERTa without its pooling layer.
+    "roberta": (
+        r"embeddings\.(?:word|position|token_type)_embeddings\.weight"
+        rf"|embeddings\.LayerNorm\.(?:{_AFFINE})"
+        r"|encoder\.layer\.\d+\.(?:attention\.(?:self\.(?:query|key|value)"
+        rf"|output\.(?:dense|LayerNorm))|intermediate\.dense|output\.(?:dense|LayerNorm))"
+        rf"\.(?:{_AFFINE})"
+    ),
+    # A tensor of torchvision's ResNet whose batch norms are constants.
+    "resnet": (
+        rf"conv1\.weight|bn1\.(?:{_AFFINE}|running_mean|running_var)"
+        r"|layer[1-4]\.\d+\.(?:(?:conv[123]|downsample\.0)\.weight"
+        rf"|(?:bn[123]|downsample\.1)\.(?:{_AFFINE}|running_mean|running_var))"
+    ),
     "lm": rf"cls\.predictions\.(?:bias|transform\.(?:dense|LayerNorm)\.(?:{_AFFINE}))",
     # A parameter of transformers' BertModel.
     "plain_bert": (

@@ -3,6 +3,7 @@
 from .augment import VideoRandAugment
 from .backends import BACKENDS, open_media
 from .base_backend import InexactError, VideoBackend
+from .boxes import BoxCrop, BoxResize, CheckPicture
 from .fit import FitAndPad
 from .formatting import PackInputs
 from .loading import LoadSeconds, LoadVideo
@@ -22,6 +23,9 @@ from .video_files import DecordBackend
 __all__ = [
     "BACKENDS",
     "AvBackend",
+    "BoxCrop",
+    "BoxResize",
+    "CheckPicture",
     "CleanCaption",
     "CleanQuestion",
     "DecordBackend",

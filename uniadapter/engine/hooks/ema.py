@@ -49,19 +49,28 @@ class EMAHook(PlainEMAHook):
 
     Args:
         *args: As MMEngine's hook.
+        from_start: The averages begin with the weights before the first step, as MDETR's. By
+            default they begin with those behind it, as MMEngine's do.
         **kwargs: As MMEngine's hook, without ``update_buffers``.
 
     Raises:
-        ValueError: If ``update_buffers`` is set.
+        ValueError: If ``update_buffers`` is set, or averages that start later are to begin before
+            the first step.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, from_start: bool = False, **kwargs: Any) -> None:
         if kwargs.get("update_buffers"):
             raise ValueError(
                 "EMAHook.update_buffers=True: only trained weights are averaged, and they are no "
                 "buffers. Leave it out."
             )
         super().__init__(*args, **kwargs)
+        if from_start and (self.begin_iter or self.begin_epoch):
+            raise ValueError(
+                "EMAHook.from_start=True averages from the first step on: leave begin_iter and "
+                "begin_epoch out."
+            )
+        self.from_start = from_start
         self._resumed = False
 
     def before_run(self, runner: Runner) -> None:
@@ -83,6 +92,9 @@ class EMAHook(PlainEMAHook):
         """
         super().before_train(runner)
         self._follow()
+        if self.from_start and not int(self.ema_model.steps):
+            # The first update copies.
+            self.ema_model.update_parameters(self.src_model)
 
     def before_val(self, runner: Runner) -> None:
         """Start from the loaded weights where nothing was averaged yet.

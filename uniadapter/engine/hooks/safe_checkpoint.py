@@ -58,7 +58,7 @@ class SafeCheckpointHook(CheckpointHook):
     # Metrics of this package that `save_best` may name without a `rule`.
     _default_greater_keys = [
         *CheckpointHook._default_greater_keys,
-        *("R1", "R5", "R10", "RMean", "Rsum", "CIDEr", "BLEU"),
+        *("R1", "R5", "R10", "RMean", "Rsum", "CIDEr", "BLEU", "P@1", "P@5", "P@10"),
     ]
     _default_less_keys = [*CheckpointHook._default_less_keys, "MdR"]
 

@@ -27,7 +27,9 @@ class TrainableOptimWrapperConstructor:
             everything of fewer than two dimensions: biases, norms, scales, the temperature.
             ``no_decay_bias`` (default False): biases alone, parameters of the name ``bias``, as
             CLIP4Clip does; norms, embeddings and the temperature decay. The default decays all, as
-            the recipe states its weight decay without an exception (paper, table 16).
+            the recipe states its weight decay without an exception (paper, table 16). And
+            ``lr_of``: learning rates of their own for components of the model (``heads``,
+            ``temperature``) or its towers (``visual``).
 
     Raises:
         ValueError: If a key of ``paramwise_cfg`` is unknown, both are set, or the optimizer is
@@ -40,10 +42,12 @@ class TrainableOptimWrapperConstructor:
         options = dict(paramwise_cfg or {})
         self.no_decay_norm_bias = bool(options.pop("no_decay_norm_bias", False))
         self.no_decay_bias = bool(options.pop("no_decay_bias", False))
+        self.lr_of = _rates(options.pop("lr_of", None) or {})
         if options:
             raise ValueError(
                 f"optim_wrapper.paramwise_cfg has the unknown key(s) {sorted(options)}: "
-                "TrainableOptimWrapperConstructor knows `no_decay_norm_bias` and `no_decay_bias`."
+                "TrainableOptimWrapperConstructor knows `no_decay_norm_bias`, `no_decay_bias` and "
+                "`lr_of`."
             )
         if self.no_decay_norm_bias and self.no_decay_bias:
             raise ValueError(
@@ -80,7 +84,7 @@ class TrainableOptimWrapperConstructor:
         wrapper_cfg = copy.deepcopy(self.optim_wrapper_cfg)
         wrapper_cfg.setdefault("type", "OptimWrapper")
         optimizer_cfg = wrapper_cfg.pop("optimizer")
-        optimizer_cfg["params"] = self._groups(trainable)
+        optimizer_cfg["params"] = self._groups(trainable, self._own_rates(model, trainable))
         optimizer = OPTIMIZERS.build(optimizer_cfg)
         count = sum(p.numel() for p in trainable.values())
         print_log(
@@ -91,17 +95,60 @@ class TrainableOptimWrapperConstructor:
         wrapper.model = model
         return wrapper
 
-    def _groups(self, trainable: dict[str, nn.Parameter]) -> list[dict[str, Any]]:
-        if not (self.no_decay_norm_bias or self.no_decay_bias):
-            return [{"params": list(trainable.values())}]
-        decayed: list[nn.Parameter] = []
-        spared: list[nn.Parameter] = []
-        for name, parameter in trainable.items():
-            bias = name.rpartition(".")[2] == "bias"
-            spares = bias if self.no_decay_bias else parameter.ndim < 2
-            (spared if spares else decayed).append(parameter)
-        groups: list[dict[str, Any]] = [
-            {"params": decayed},
-            {"params": spared, "weight_decay": 0.0},
-        ]
+    def _own_rates(self, model: Any, trainable: dict[str, nn.Parameter]) -> dict[int, float]:
+        """Learning rates of parameters that have one of their own, by identity."""
+        if not self.lr_of:
+            return {}
+        parts = {name: list(tower.parameters()) for name, tower in model.towers().items()}
+        parts.update(model.components())
+        known = {id(parameter) for parameter in trainable.values()}
+        found: dict[int, float] = {}
+        for name, rate in self.lr_of.items():
+            own = [p for p in parts.get(name, ()) if id(p) in known]
+            if not own:
+                able = sorted(key for key, part in parts.items() if known & {id(p) for p in part})
+                raise ValueError(
+                    f"optim_wrapper.paramwise_cfg.lr_of names {name!r}, of which nothing is "
+                    f"trained: choose from {able}."
+                )
+            for parameter in own:
+                if found.setdefault(id(parameter), rate) != rate:
+                    raise ValueError(
+                        f"optim_wrapper.paramwise_cfg.lr_of={self.lr_of} gives {name!r} two rates: "
+                        "name a component or its towers, not both."
+                    )
+        return found
+
+    def _spared(self, name: str, parameter: nn.Parameter) -> bool:
+        """Whether weight decay is taken off a parameter."""
+        if self.no_decay_bias:
+            return name.rpartition(".")[2] == "bias"
+        return self.no_decay_norm_bias and parameter.ndim < 2
+
+    def _groups(
+        self, trainable: dict[str, nn.Parameter], rates: dict[int, float]
+    ) -> list[dict[str, Any]]:
+        groups: list[dict[str, Any]] = []
+        # The config's own rate first, then the others as they are named.
+        for rate in (None, *dict.fromkeys(self.lr_of.values())):
+            own = {n: p for n, p in trainable.items() if rates.get(id(p)) == rate}
+            extra = {} if rate is None else {"lr": rate}
+            decayed = [p for n, p in own.items() if not self._spared(n, p)]
+            spared = [p for n, p in own.items() if self._spared(n, p)]
+            groups.append({"params": decayed, **extra})
+            groups.append({"params": spared, "weight_decay": 0.0, **extra})
         return [group for group in groups if group["params"]]
+
+
+def _rates(given: Any) -> dict[str, float]:
+    """Learning rates by component, checked."""
+    good = isinstance(given, dict) and all(
+        isinstance(rate, int | float) and not isinstance(rate, bool) and rate >= 0
+        for rate in given.values()
+    )
+    if not good:
+        raise ValueError(
+            f"optim_wrapper.paramwise_cfg.lr_of={given!r} must be learning rates by component, "
+            "such as dict(heads=5e-5)."
+        )
+    return {name: float(rate) for name, rate in given.items()}

@@ -1,6 +1,7 @@
 """Metrics for MMEngine's evaluator."""
 
 from .caption import CaptionMetric
+from .grounding import GroundingMetric
 from .retrieval import RetrievalMetric
 from .soft_vqa import SoftVQAMetric
 from .video_text import VideoTextMetric
@@ -8,6 +9,7 @@ from .vqa import QAExactMatch, VQAMetric
 
 __all__ = [
     "CaptionMetric",
+    "GroundingMetric",
     "QAExactMatch",
     "RetrievalMetric",
     "SoftVQAMetric",

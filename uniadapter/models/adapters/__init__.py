@@ -11,13 +11,14 @@ from .prompt import Prompt
 from .st_adapter import STAdapter
 from .stack import Stack
 from .uniadapter import UniAdapter
-from .unipt import SideNet, StageReduction, UniPT
+from .unipt import CoupledUniPT, SideNet, StageReduction, UniPT
 
 __all__ = [
     "MAM",
     "Adapter",
     "BitFit",
     "BottleneckAdapter",
+    "CoupledUniPT",
     "Ladder",
     "LoRA",
     "PeftAdapter",

@@ -8,6 +8,8 @@ from .charts import Chart, Place
 from .clip import ClipText, ClipVisual
 from .clip_resnet import ClipGrid, ClipResNet
 from .conv import ConvTower
+from .detr import DetrTower, RobertaText
+from .frozen_resnet import FrozenResNet
 from .hosted import HostedTower
 from .resnet import ResNetVisual
 from .vit import BlipViT
@@ -30,4 +32,7 @@ __all__ = [
     "HostedTower",
     "Place",
     "ResNetVisual",
+    "DetrTower",
+    "FrozenResNet",
+    "RobertaText",
 ]

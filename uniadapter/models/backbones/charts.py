@@ -134,6 +134,13 @@ _BERT_LAYER = {
 _BART_ATTN = Place("self_attn.out_proj", input="self_attn.q_proj")
 _T5_ATTN = Place("layer.0.SelfAttention.o", input="layer.0.SelfAttention.q")
 _T5_FFN = Place("layer.-1.DenseReluDense.wo", input="layer.-1.DenseReluDense")
+_DETR_LAYER = {
+    "attn": Place("self_attn.o_proj", input="self_attn"),
+    "ffn": Place("mlp.fc2", input="mlp.fc1"),
+    "out": Place(""),
+}
+_DETR_LINEARS = _projections(*(f"self_attn.{name}_proj" for name in "qkvo"), "mlp.fc1", "mlp.fc2")
+_DETR_CROSS = _projections(*(f"encoder_attn.{name}_proj" for name in "qkvo"), cross=True)
 _STAGE = {"after_self": Place("")}
 _STAGES = ("layer1", "layer2", "layer3", "layer4")
 
@@ -192,6 +199,21 @@ CHARTS: dict[str, Chart] = {
             "after_cross": Place("layer.-1", read="layer.-1.layer_norm"),
         },
         linears={**_T5_LINEARS, **_T5_CROSS},
+    ),
+    "DetrEncoder": Chart(
+        "layers",
+        {**_DETR_LAYER, "after_self": Place("final_layer_norm", read="mlp")},
+        linears=_DETR_LINEARS,
+    ),
+    "DetrDecoder": Chart(
+        "layers",
+        {
+            **_DETR_LAYER,
+            "cross": Place("encoder_attn.o_proj", input="encoder_attn"),
+            "after_self": Place("final_layer_norm", read="encoder_attn"),
+            "after_cross": Place("final_layer_norm", read="mlp"),
+        },
+        linears={**_DETR_LINEARS, **_DETR_CROSS},
     ),
     # mmpretrain
     "VisionTransformer": Chart(

@@ -4,6 +4,7 @@ from .answers import AnswerHead
 from .base import Head
 from .classes import AnswerClassHead
 from .contrast import BatchContrastHead, ContrastHead, MomentumContrastHead
+from .grounding import GroundingHead
 from .hinge import HingeContrastHead
 from .itc import FeatureQueue, contrastive_loss
 from .matching import MatchBatch, MatchingHead, Pairs, draw_negatives, draw_pairs
@@ -16,6 +17,7 @@ __all__ = [
     "BatchContrastHead",
     "ContrastHead",
     "FeatureQueue",
+    "GroundingHead",
     "Head",
     "HingeContrastHead",
     "LanguageModelHead",

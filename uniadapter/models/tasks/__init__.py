@@ -3,6 +3,7 @@
 from .base import VisionLanguageModel
 from .caption import CaptionModel
 from .classify import AnswerClassModel
+from .grounding import GroundingModel
 from .pretrain import BlipPretrainModel
 from .retrieval import RetrievalModel
 from .vqa import VQAModel
@@ -12,6 +13,7 @@ __all__ = [
     "AnswerClassModel",
     "BlipPretrainModel",
     "CaptionModel",
+    "GroundingModel",
     "RetrievalModel",
     "VQAModel",
     "VisionLanguageModel",

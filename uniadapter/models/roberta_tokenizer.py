@@ -1,0 +1,180 @@
+"""RoBERTa's byte-level BPE, which also says where in a text each token stands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Encoding, Tokenizer, decoders, models, pre_tokenizers, processors
+from torch import Tensor
+
+from ..registry import TOKENIZERS
+from ..utils.words import without_surrogates
+from .base_tokenizer import TextTokenizer
+
+#: The first ids, in order.
+FIRST_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")
+MASK_TOKEN = "<mask>"
+_REMEDY = (
+    "name RoBERTa's folder (roberta-base) with tokenizer.json, or vocab.json and merges.txt, in "
+    "model.data_preprocessor.tokenizer.file"
+)
+
+
+@TOKENIZERS.register_module()
+class RobertaTokenizer(TextTokenizer):
+    """Tokenizer of RoBERTa, as its fast one in transformers.
+
+    ``<s>`` 0, ``<pad>`` 1, ``</s>`` 2, ``<unk>`` 3. Texts keep their case. A blank in front of a
+    word belongs to its token, but not to the place of the token.
+
+    Args:
+        file: A ``tokenizer.json``, or a folder with one, or with ``vocab.json`` and ``merges.txt``.
+            A model is built, counted and converted without it; the first text needs it.
+
+    Attributes:
+        vocab_size: Number of ids, None while there is no file. A tower may have more rows.
+
+    Raises:
+        ValueError: When the file is none, or that of another kind of tokenizer.
+    """
+
+    def __init__(self, file: str) -> None:
+        self.file = Path(file)
+        self.cls_token_id, self.pad_token_id, self.sep_token_id, self.unk_token_id = range(4)
+        self._read: Tokenizer | None = None
+        self.vocab_size: int | None = None
+        if self.file.exists():
+            self.pieces("")
+
+    @property
+    def _backend(self) -> Tokenizer:
+        """The library's tokenizer.
+
+        Raises:
+            FileNotFoundError: When there is no file.
+        """
+        if self._read is None:
+            self._read = _read(self.file)
+            self.vocab_size = self._read.get_vocab_size(with_added_tokens=True)
+        return self._read
+
+    def pieces(self, text: str) -> list[int]:
+        """Ids of a text's pieces.
+
+        Raises:
+            FileNotFoundError: When there is no file.
+        """
+        return self._backend.encode(without_surrogates(text), add_special_tokens=False).ids
+
+    def decode(self, ids: Sequence[int] | Tensor, skip_special_tokens: bool = True) -> str:
+        """Return the text of some ids.
+
+        Args:
+            ids: Ids of one text.
+            skip_special_tokens: Leave out ``<s>``, ``<pad>``, ``</s>``, ``<unk>`` and ``<mask>``.
+
+        Raises:
+            ValueError: For an id outside the vocabulary.
+        """
+        special, tokens = {*FIRST_TOKENS, MASK_TOKEN}, []
+        for index in ids.tolist() if isinstance(ids, Tensor) else ids:
+            token = self._backend.id_to_token(index) if index >= 0 else None
+            if token is None:
+                raise ValueError(f"Id {index} is outside the vocabulary of {self.vocab_size} ids.")
+            if not (skip_special_tokens and token in special):
+                tokens.append(token)
+        return self._backend.decoder.decode(tokens)
+
+    def places(self, text: str, spans: Iterable[Sequence[int]]) -> list[int]:
+        """Positions of the tokens that spans of a text cover, the marks at the ends counted.
+
+        From the token of a span's first character to that of its last one, inclusive. Where a
+        character has no token (a blank), the first looks one and two characters further on, the
+        last one and two further back; a span without both is left out.
+
+        Args:
+            text: The text.
+            spans: [begin, end) in characters.
+
+        Returns:
+            The positions, sorted, each once.
+        """
+        encoding = self._backend.encode(without_surrogates(text))
+        found: set[int] = set()
+        for begin, end in spans:
+            first = _token_at(encoding, (begin, begin + 1, begin + 2))
+            last = _token_at(encoding, (end - 1, end - 2, end - 3))
+            if first is not None and last is not None:
+                found.update(range(first, last + 1))
+        return sorted(found)
+
+
+def _token_at(encoding: Encoding, characters: Sequence[int]) -> int | None:
+    """The token of the first of some characters that has one."""
+    for character in characters:
+        token = None if character < 0 else encoding.char_to_token(character)
+        if token is not None:
+            return token
+    return None
+
+
+def _read(path: Path) -> Tokenizer:
+    """Read the file, or the folder, and refuse what is none of RoBERTa's."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist: {_REMEDY}.")
+    file = path / "tokenizer.json" if path.is_dir() else path
+    tokenizer = _from_json(file) if file.is_file() else _from_lists(path)
+    places = {token: index for index, token in enumerate(FIRST_TOKENS)}
+    found = {token: tokenizer.token_to_id(token) for token in places}
+    if found != places:
+        raise ValueError(f"{path} has the special tokens {found}, not {places}: {_REMEDY}.")
+    # As in RoBERTa's own: the marks at the ends, blanks outside of the places.
+    tokenizer.post_processor = processors.RobertaProcessing(
+        ("</s>", 2), ("<s>", 0), trim_offsets=True, add_prefix_space=False
+    )
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def _from_json(file: Path) -> Tokenizer:
+    try:
+        content: Any = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{file} is no JSON ({error}): {_REMEDY}.") from error
+    model = content.get("model") if isinstance(content, dict) else None
+    kind = model.get("type") if isinstance(model, dict) else None
+    if kind != "BPE":
+        said = f"holds a tokenizer of type {kind!r}" if kind else "is no tokenizer.json"
+        raise ValueError(f"{file} {said}, RoBERTa has BPE: {_REMEDY}.")
+    before = content.get("pre_tokenizer") or {}
+    if before.get("type") != "ByteLevel":
+        raise ValueError(f"{file} does not work on bytes, as RoBERTa's: {_REMEDY}.")
+    try:
+        return Tokenizer.from_file(str(file))
+    except Exception as error:  # The library raises this very class.
+        raise ValueError(f"{file} is damaged ({error}): {_REMEDY}.") from error
+
+
+def _from_lists(folder: Path) -> Tokenizer:
+    vocab, merges = folder / "vocab.json", folder / "merges.txt"
+    missing = [file.name for file in (vocab, merges) if not file.is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"{folder} has neither tokenizer.json nor {' and '.join(missing)}: {_REMEDY}."
+        )
+    try:
+        model = models.BPE.from_file(str(vocab), str(merges))
+    except Exception as error:  # As above.
+        raise ValueError(f"{vocab} or {merges} is damaged ({error}): {_REMEDY}.") from error
+    tokenizer = Tokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    known = [
+        token for token in (*FIRST_TOKENS, MASK_TOKEN) if tokenizer.token_to_id(token) is not None
+    ]
+    tokenizer.add_special_tokens(known)
+    return tokenizer
