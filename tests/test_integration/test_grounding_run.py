@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from tests.helpers import load_tool, write_run_cfg
@@ -21,6 +22,7 @@ from uniadapter.apis.model import init_model
 from uniadapter.utils.dist import weigh_mean
 
 train, evaluate = load_tool("train.py"), load_tool("test.py")
+drawing = load_tool("visualization/draw_boxes.py")
 VOCABULARY = 330
 
 
@@ -186,6 +188,21 @@ def test_both_splits_are_tested_and_written(whole: Path, tmp_path: Path):
     # 3 expressions a split, the 5 queries that there are of each.
     assert len(rows) == 2 * 3 * 5
     assert all(row["bbox"][2] > 0 for row in rows)
+
+
+def test_boxes_are_drawn(whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "boxes.png"
+    arguments = [str(whole / "cfg.py"), str(whole / "epoch_3_adapter"), str(out)]
+    drawing.main([*arguments, "--num", "3", "--boxes", "2", "--height", "90"])
+    assert "3 expressions" in capsys.readouterr().out
+    with Image.open(out) as picture:
+        colors = {color for _, color in picture.convert("RGB").getcolors(1 << 24)}
+    assert {drawing.TARGET, drawing.FOUND} <= colors
+    page = (tmp_path / "boxes.html").read_text(encoding="utf-8")
+    assert "woman in white" in page
+    assert "GIoU" in page
+    with pytest.raises(SystemExit, match="--boxes 0"):
+        drawing.main([*arguments, "--boxes", "0"])
 
 
 def _share(rank: int, world_size: int, path: str, batch: dict[str, Any]) -> None:

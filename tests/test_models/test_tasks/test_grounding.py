@@ -196,7 +196,12 @@ def test_an_ablation_is_another_model(options):
     "adapter",
     [
         {"type": "LoRA", "rank": 2},
-        {"type": "BottleneckAdapter", "preset": "pfeiffer", "bottleneck": 3},
+        {
+            "type": "BottleneckAdapter",
+            "preset": "pfeiffer",
+            "bottleneck": 3,
+            "roles": ["text", "encoder", "decoder"],
+        },
     ],
     ids=["lora", "bottleneck"],
 )

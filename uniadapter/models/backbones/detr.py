@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from uniadapter.registry import MODELS
+from uniadapter.utils.tensors import at_least_float32
 
 from ..execution import Words
 from ..sites import LayerSites
@@ -296,7 +297,9 @@ class DetrTower(nn.Module):
         """
         grid = F.interpolate(pixel_mask[:, None].float(), size=maps.shape[-2:])[:, 0].bool()
         cells = self.input_proj(maps)
-        code = self.place_code(cells.shape, cells.device, cells.dtype, mask=grid)
+        # Angles of half precision would be wrong.
+        dtype = at_least_float32(cells[:0]).dtype
+        code = self.place_code(cells.shape, cells.device, dtype, mask=grid)
         code = code.flatten(2).transpose(1, 2)
         cells, words = cells.flatten(2).transpose(1, 2), self.resizer(text)
         return Stream(
