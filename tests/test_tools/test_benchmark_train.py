@@ -11,6 +11,8 @@ from uniadapter.models.fast import FastPaths
 
 tool = load_tool("analysis_tools/benchmark_train.py")
 # Importable once the tool has put its folder on the path.
+from train_bench import unipt  # noqa: E402
+from train_bench.measure import measure_alone  # noqa: E402
 from train_bench.variant import Stepper, random_batch  # noqa: E402
 
 SIZES = ["--frames", "2", "--text-length", "6", "--steps", "1", "--warmup", "1"]
@@ -77,7 +79,7 @@ def test_wrong_input_is_refused(config, tmp_path, capsys):
         run_one(str(path), "--precision", "fp32")
     with pytest.raises(SystemExit):
         tool.parse_args([])
-    assert "name either a config or --rows or --methods" in capsys.readouterr().err
+    assert "name either a config or --rows or --methods or --unipt" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         tool.parse_args([config, "--frozen-bf16"])
     assert "--frozen-bf16 needs --precision bf16" in capsys.readouterr().err
@@ -223,3 +225,57 @@ def test_a_gpu_that_is_not_there_is_refused(config, monkeypatch):
     monkeypatch.setattr(tool.torch.cuda, "is_available", lambda: False)
     with pytest.raises(SystemExit, match="torch finds no CUDA device here"):
         tool.main([config, *SIZES, "--precision", "fp32", "--device", "cuda"])
+
+
+SMALL = {
+    "clip4clip": {
+        "model.visual.arch": {
+            "_delete_": True,
+            "embed_dims": 16,
+            "num_layers": 2,
+            "num_heads": 2,
+            "feedforward_channels": 32,
+        },
+        "model.visual.img_size": 32,
+        "model.visual.patch_size": 16,
+        "model.text.hidden_size": 16,
+        "model.text.num_layers": 2,
+        "model.text.num_heads": 2,
+        "model.text.intermediate_size": 32,
+        "model.text.vocab_size": 600,
+        "model.contrast.embed_dim": 8,
+        "model.data_preprocessor": None,
+        "model.adapter.bottleneck": 4,
+    }
+}
+
+
+def test_unipt_beside_other_methods(monkeypatch):
+    """In this process, so that memory is not each method's own; figures are there."""
+    monkeypatch.setattr(
+        unipt, "measure_apart", lambda v, steps, warmup, _: measure_alone(v, steps, warmup)
+    )
+    results = unipt.measure_unipt(["clip4clip"], SMALL["clip4clip"], True, (1, 1, 1))
+    runs = results["clip4clip"]
+    assert list(runs) == list(unipt.CASES["clip4clip"].methods)
+    trained = [run["trainable"] for run in runs.values()]
+    # The side networks are the same, wherever their taps come from.
+    assert trained[3] == trained[4] < trained[0]
+    # Half precision rounds the taps alone.
+    assert runs["UniPT"]["loss"] == pytest.approx(runs["UniPT, taps on disk"]["loss"], abs=1e-2)
+    kept = runs["UniPT, taps on disk"]["tap_mib"]
+    assert kept * 2**20 == pytest.approx(12 * 3 * 5 * 16 * 2, rel=0.6)
+    table = unipt.as_table(results)
+    assert "full fine-tuning" in table
+    assert "time <= 0.15" in table
+    assert "a pair)" in table
+
+
+def test_every_row_of_unipt_builds():
+    for case in unipt.CASES.values():
+        for name in case.methods:
+            cfg = unipt.variant_of(case, name, {}, False).read_config()
+            adapter = cfg.model.get("adapter")
+            kind = None if adapter is None else adapter["type"]
+            assert kind == (None if name.startswith("full") else name.split(" ")[0].rstrip(","))
+            assert cfg.model.visual.img_size == 224

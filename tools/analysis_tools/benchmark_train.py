@@ -7,6 +7,8 @@
                                                   # with and without each fast path
     python tools/analysis_tools/benchmark_train.py --methods --threads 2
                                                   # every method beside full fine-tuning
+    python tools/analysis_tools/benchmark_train.py --unipt --threads 2
+                                                  # memory and time of UniPT beside others
 
 A step is all that training does: losses, backward pass, optimizer, averages and queue. With
 ``--mode predict`` forward passes of the test are timed instead.
@@ -34,6 +36,8 @@ from train_bench.rows import ROWS, SHARE, cases, finished_row, measure_case
 from train_bench.rows import as_table as rows_as_table
 from train_bench.switches import as_table as switches_as_table
 from train_bench.switches import measure_switches
+from train_bench.unipt import CASES, measure_unipt
+from train_bench.unipt import as_table as unipt_as_table
 from train_bench.variant import MODES, Variant
 
 from uniadapter.engine.launch import return_freed_memory
@@ -56,6 +60,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         nargs="*",
         choices=[method.name for method in METHODS],
         help="cost of methods relative to full fine-tuning (default: all)",
+    )
+    parser.add_argument(
+        "--unipt",
+        nargs="*",
+        choices=list(CASES),
+        help="UniPT beside UniAdapter, LoRA and full fine-tuning (default: on all models)",
     )
     parser.add_argument(
         "--tasks", nargs="+", choices=list(TASKS), default=list(TASKS), help="of --methods"
@@ -100,9 +110,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="override config values, e.g. model.adapter.bottleneck=128",
     )
     args = parser.parse_args(argv)
-    choices = (args.config, args.rows, args.methods, args.variant)
+    choices = (args.config, args.rows, args.methods, args.unipt, args.variant)
     if sum(choice is not None for choice in choices) != 1:
-        parser.error("name either a config or --rows or --methods")
+        parser.error("name either a config or --rows or --methods or --unipt")
     if args.switches and args.config is None:
         parser.error("--switches needs a config")
     if args.device != "cpu" and args.config is None and args.variant is None:
@@ -179,6 +189,15 @@ def print_methods(args: argparse.Namespace) -> None:
     print(json.dumps(results) if args.json else methods_as_table(results))
 
 
+def print_unipt(args: argparse.Namespace) -> None:
+    """Measure UniPT beside other methods and print the tables."""
+    steps = (args.steps, args.warmup, args.threads)
+    options = dict(args.cfg_options or {})
+    small = "model.visual.img_size" in options
+    results = measure_unipt(args.unipt or list(CASES), options, small, steps)
+    print(json.dumps(results) if args.json else unipt_as_table(results))
+
+
 def print_switches(args: argparse.Namespace) -> None:
     """Measure a config with and without each fast path and print the table."""
     precisions = PRECISIONS if args.precision == "both" else (args.precision,)
@@ -220,6 +239,9 @@ def main(argv: list[str] | None = None) -> None:
             return
         if args.methods is not None:
             print_methods(args)
+            return
+        if args.unipt is not None:
+            print_unipt(args)
             return
         if args.switches:
             print_switches(args)

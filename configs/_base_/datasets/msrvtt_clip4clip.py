@@ -4,7 +4,7 @@ data_root = 'data/msrvtt/'
 # The same for training and test: nothing is drawn.
 pipeline = [
     dict(type='LoadSeconds', max_frames=12),
-    dict(type='VideoCentreCrop', size=224),
+    dict(type='VideoCenterCrop', size=224),
     dict(type='PackInputs'),
 ]
 

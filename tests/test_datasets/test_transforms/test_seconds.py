@@ -16,7 +16,7 @@ from tests.helpers import draws
 from uniadapter.datasets import MediaError
 from uniadapter.datasets.transforms import (
     LoadSeconds,
-    VideoCentreCrop,
+    VideoCenterCrop,
     open_media,
     sample_seconds,
 )
@@ -29,9 +29,8 @@ def by_hand(length: int, rate: float, most: int) -> list[int]:
         found.append(second * step)
         second += 1
     if len(found) > most:
-        places = [(len(found) - 1) * i / (most - 1) if most > 1 else 0 for i in range(most)]
-        # linspace has its last point exactly.
-        found = [found[int(place + 1e-9)] for place in places]
+        # In numpy's own floating point, in which a whole number may fall short of itself.
+        found = [found[int(place)] for place in np.linspace(0, len(found) - 1, most)]
     return found
 
 
@@ -111,12 +110,12 @@ def test_the_crop_is_torchvisions(height, width, size):
     theirs = transforms.Compose(
         [transforms.Resize(size, interpolation=bicubic), transforms.CenterCrop(size)]
     )
-    found = VideoCentreCrop(size)({"frames": frames})["frames"]
+    found = VideoCenterCrop(size)({"frames": frames})["frames"]
     assert found.shape == (2, size, size, 3)
     for frame, one in zip(frames, found, strict=True):
         assert np.array_equal(np.asarray(theirs(Image.fromarray(frame))), one)
 
 
 def test_the_crop_takes_one_number():
-    with pytest.raises(ValueError, match="VideoCentreCrop"):
-        VideoCentreCrop((3, 4))
+    with pytest.raises(ValueError, match="VideoCenterCrop"):
+        VideoCenterCrop((3, 4))

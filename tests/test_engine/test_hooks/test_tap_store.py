@@ -83,7 +83,7 @@ def model_cfg(root: Path, **overrides: Any) -> dict[str, Any]:
 def pipeline(**changes: Any) -> list[dict[str, Any]]:
     return [
         {"type": "LoadSeconds", "max_frames": 3, "rate": 1, **changes},
-        {"type": "VideoCentreCrop", "size": SIDE},
+        {"type": "VideoCenterCrop", "size": SIDE},
         {"type": "CleanCaption"},
         {"type": "PackInputs"},
     ]

@@ -20,6 +20,8 @@ from uniadapter.registry import SCOPE
 from uniadapter.structures import MultimodalSample
 from uniadapter.utils.config import load_config
 
+from .tap_reader import TapReader
+
 MODES = ("loss", "predict")
 #: Tokens of an answer with [CLS] and [SEP], and answers of a question; VQAv2's have about as many.
 ANSWER_TOKENS, ANSWERS = 3, 2
@@ -47,6 +49,7 @@ class Variant:
             12 on average.
         answers (int): Answers of a question.
         device (str): ``'cpu'``, ``'cuda'`` or ``'cuda:1'``.
+        taps (str, optional): Folder of kept taps, from which every step reads its batch.
         seed (int): Of weights and inputs.
     """
 
@@ -63,6 +66,7 @@ class Variant:
     text_length: int | None = None
     answers: int = ANSWERS
     device: str = "cpu"
+    taps: str | None = None
     seed: int = 0
 
     def as_dict(self) -> dict[str, Any]:
@@ -181,6 +185,7 @@ class Stepper:
         elif variant.mode == "loss":
             with DefaultScope.overwrite_default_scope(SCOPE):
                 self.wrapper = build_optim_wrapper(self.model, cfg.optim_wrapper)
+        self.reader = TapReader(variant.taps, self.model) if variant.taps else None
         if variant.frozen_bf16:
             cast_frozen(self.model, "bfloat16")
         if variant.compiled:
@@ -220,6 +225,8 @@ class Stepper:
             return 0.0
         if self.variant.naive:
             return self.model.step(self.batch)
+        if self.reader is not None:
+            self.batch["pixels"] = self.reader.read(self.batch)
         with self._autocast():
             loss, _ = self.model.parse_losses(self.model(**self.batch, mode="loss"))
         self.wrapper.update_params(loss)

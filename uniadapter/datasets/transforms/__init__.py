@@ -12,7 +12,7 @@ from .pyav import AvBackend
 from .sampling import sample_frames, sample_seconds
 from .text import CleanCaption, CleanQuestion
 from .video import (
-    VideoCentreCrop,
+    VideoCenterCrop,
     VideoFlip,
     VideoRandomResizedCrop,
     VideoRatioCrop,
@@ -37,7 +37,7 @@ __all__ = [
     "LoadVideo",
     "PackInputs",
     "VideoBackend",
-    "VideoCentreCrop",
+    "VideoCenterCrop",
     "VideoFlip",
     "VideoRandAugment",
     "VideoRandomResizedCrop",

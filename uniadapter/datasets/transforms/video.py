@@ -131,7 +131,7 @@ class VideoRatioCrop(BaseTransform):
 
 
 @TRANSFORMS.register_module()
-class VideoCentreCrop(BaseTransform):
+class VideoCenterCrop(BaseTransform):
     """Bring the shorter side of all frames to a size, and cut the square in the middle, as CLIP.
 
     Sizes and offsets are rounded as torchvision's ``Resize`` and ``CenterCrop`` round them.
@@ -144,8 +144,8 @@ class VideoCentreCrop(BaseTransform):
 
     def __init__(self, size: int) -> None:
         if not isinstance(size, int):
-            raise ValueError(f"VideoCentreCrop: size must be one number of pixels, got {size!r}.")
-        self.size = _positive_size("VideoCentreCrop", size)[0]
+            raise ValueError(f"VideoCenterCrop: size must be one number of pixels, got {size!r}.")
+        self.size = _positive_size("VideoCenterCrop", size)[0]
 
     def transform(self, results: dict) -> dict:
         """Resize and crop ``frames``."""
