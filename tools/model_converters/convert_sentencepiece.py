@@ -1,10 +1,12 @@
 r"""Turn a sentencepiece model (``beit3.spm``) into the ``tokenizer.json`` that the package reads.
 
     python tools/model_converters/convert_sentencepiece.py beit3.spm checkpoints/beit3.json
+    python tools/model_converters/convert_sentencepiece.py spiece.model checkpoints/t5.json --ids t5
 
 Ids are XLM-R's: ``<s>`` 0, ``<pad>`` 1, ``</s>`` 2, ``<unk>`` 3, every other piece its id in the
-model plus 1, ``<mask>`` last. Needs the packages sentencepiece and protobuf; reading the result
-doesn't.
+model plus 1, ``<mask>`` last. With ``--ids t5`` they are the model's own, ``<pad>`` 0, ``</s>`` 1,
+``<unk>`` 2, and behind them ``<extra_id_99>`` to ``<extra_id_0>``. Needs the packages sentencepiece
+and protobuf; reading the result doesn't.
 """
 
 from __future__ import annotations
@@ -12,11 +14,13 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers
 from tokenizers.models import BPE, Unigram
 
+from uniadapter.models import t5_tokenizer as t5
+from uniadapter.models.base_tokenizer import TextTokenizer
 from uniadapter.models.sentencepiece_tokenizer import (
     FIRST_TOKENS,
     MASK_TOKEN,
@@ -29,8 +33,47 @@ _NORMAL, _UNKNOWN, _CONTROL = 1, 2, 3
 _BLANK = "\u2581"
 
 
-def read_model(path: Path) -> Any:
+class Ids(NamedTuple):
+    """Which ids a backbone gives a model's pieces.
+
+    Attributes:
+        first: Tokens in front, in the place of the model's first three.
+        kinds: What those three must be.
+        words: The same for an error.
+        last: Tokens behind the pieces.
+        reader: Who reads the result.
+    """
+
+    first: tuple[str, ...]
+    kinds: tuple[int, int, int]
+    words: str
+    last: tuple[str, ...]
+    reader: type[TextTokenizer]
+
+
+XLMR = Ids(
+    FIRST_TOKENS,
+    (_UNKNOWN, _CONTROL, _CONTROL),
+    "<unk>, <s> and </s>, as XLM-R's rule for ids",
+    (MASK_TOKEN,),
+    SentencePieceTokenizer,
+)
+T5 = Ids(
+    t5.FIRST_TOKENS,
+    (_CONTROL, _CONTROL, _UNKNOWN),
+    "<pad>, </s> and <unk>, as --ids t5",
+    tuple(f"<extra_id_{number}>" for number in reversed(range(100))),
+    t5.T5Tokenizer,
+)
+IDS = {"xlmr": XLMR, "t5": T5}
+
+
+def read_model(path: Path, ids: Ids = XLMR) -> Any:
     """Read a sentencepiece model as protobuf message.
+
+    Args:
+        path: The file.
+        ids: Those that it is to get.
 
     Raises:
         FileNotFoundError: When there is no such file.
@@ -51,11 +94,10 @@ def read_model(path: Path) -> Any:
         model.ParseFromString(path.read_bytes())
     except DecodeError as error:
         raise ValueError(f"{path} is no sentencepiece model ({error}).") from error
-    first = [piece.type for piece in model.pieces[:3]]
-    if first != [_UNKNOWN, _CONTROL, _CONTROL]:
+    first = tuple(piece.type for piece in model.pieces[:3])
+    if first != ids.kinds:
         raise ValueError(
-            f"{path} is no sentencepiece model whose first pieces are <unk>, <s> and </s>, as "
-            "XLM-R's rule for ids supposes."
+            f"{path} is no sentencepiece model whose first pieces are {ids.words} supposes."
         )
     kind = model.trainer_spec.model_type
     if kind not in (_UNIGRAM, _BPE) or model.trainer_spec.byte_fallback:
@@ -80,22 +122,25 @@ def _merges(pieces: list[tuple[str, float]]) -> list[tuple[str, str]]:
     return [(left, right) for *_, left, right in sorted(found)]
 
 
-def build_tokenizer(model: Any) -> Tokenizer:
+def build_tokenizer(model: Any, ids: Ids = XLMR) -> Tokenizer:
     """Make the tokenizer of a sentencepiece model.
 
     Args:
         model: Message of :func:`read_model`.
-
-    Returns:
-        Tokenizer: With XLM-R's ids.
+        ids: Those that its pieces get.
     """
     pieces = [(piece.piece, piece.score) for piece in model.pieces[3:]]
-    rows = [*((token, 0.0) for token in FIRST_TOKENS), *pieces, (MASK_TOKEN, 0.0)]
+    special = (*ids.first, *ids.last)
+    rows = [
+        *((token, 0.0) for token in ids.first),
+        *pieces,
+        *((token, 0.0) for token in ids.last),
+    ]
     if model.trainer_spec.model_type == _UNIGRAM:
-        tokenizer = Tokenizer(Unigram(rows, unk_id=FIRST_TOKENS.index("<unk>")))
+        tokenizer = Tokenizer(Unigram(rows, unk_id=ids.first.index("<unk>")))
     else:
-        ids = {piece: index for index, (piece, _) in enumerate(rows)}
-        tokenizer = Tokenizer(BPE(ids, _merges(pieces), unk_token="<unk>", fuse_unk=True))
+        numbers = {piece: index for index, (piece, _) in enumerate(rows)}
+        tokenizer = Tokenizer(BPE(numbers, _merges(pieces), unk_token="<unk>", fuse_unk=True))
     spec = model.normalizer_spec
     steps: list[Any] = []
     if spec.precompiled_charsmap:
@@ -113,17 +158,17 @@ def build_tokenizer(model: Any) -> Tokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(_BLANK, prepend_scheme="never")
     tokenizer.decoder = decoders.Metaspace(_BLANK, prepend_scheme="always")
     # Split off before anything else, as XLM-R's tokenizer does with a token that is written out.
-    special = (*FIRST_TOKENS, MASK_TOKEN)
     tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in special])
     return tokenizer
 
 
-def convert(src: str | Path, dst: str | Path) -> int:
+def convert(src: str | Path, dst: str | Path, ids: str = "xlmr") -> int | None:
     """Write the ``tokenizer.json`` of a sentencepiece model.
 
     Args:
         src (str | Path): The model.
         dst (str | Path): File to write (.json).
+        ids (str): Name of the ids, ``'xlmr'`` or ``'t5'``.
 
     Returns:
         int: Number of ids.
@@ -134,10 +179,11 @@ def convert(src: str | Path, dst: str | Path) -> int:
     """
     if Path(dst).suffix != ".json":
         raise ValueError(f"{dst}: a tokenizer is written as JSON, name a .json file.")
-    tokenizer = build_tokenizer(read_model(Path(src)))
+    rule: Any = IDS[ids]
+    tokenizer = build_tokenizer(read_model(Path(src), rule), rule)
     Path(dst).parent.mkdir(parents=True, exist_ok=True)
     atomic_write(dst, tokenizer.to_str().encode())
-    return SentencePieceTokenizer(str(dst)).vocab_size
+    return rule.reader(str(dst)).vocab_size
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -145,9 +191,10 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Convert a sentencepiece model.")
     parser.add_argument("src", help="sentencepiece model (.spm)")
     parser.add_argument("dst", help="tokenizer.json to write")
+    parser.add_argument("--ids", choices=sorted(IDS), default="xlmr", help="whose ids (xlmr)")
     args = parser.parse_args(argv)
     try:
-        size = convert(args.src, args.dst)
+        size = convert(args.src, args.dst, args.ids)
     except (FileNotFoundError, ValueError) as error:
         sys.exit(f"error: {error}")
     print(f"{args.dst}: {size} ids")

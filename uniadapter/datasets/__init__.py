@@ -6,6 +6,7 @@ from .base_question import BaseQuestionDataset, Question
 from .caption import BaseCaptionDataset, COCOCaption
 from .didemo import DiDeMoRetrieval
 from .easy_vqa import EasyVQA
+from .glue import GLUE
 from .grounding import ReferringExpressions
 from .image_text import KarpathyRetrieval
 from .json_lines import CaptionJsonDataset, RetrievalJsonDataset, VQAJsonDataset
@@ -21,6 +22,7 @@ from .samplers import OrientedBatchSampler
 from .vqa import VQAv2
 
 __all__ = [
+    "GLUE",
     "BaseCaptionDataset",
     "BaseMediaDataset",
     "BaseQuestionDataset",

@@ -1,10 +1,18 @@
 """How results are measured."""
 
 from . import functional
-from .metrics import CaptionMetric, GroundingMetric, QAExactMatch, RetrievalMetric, VQAMetric
+from .metrics import (
+    CaptionMetric,
+    GLUEMetric,
+    GroundingMetric,
+    QAExactMatch,
+    RetrievalMetric,
+    VQAMetric,
+)
 
 __all__ = [
     "CaptionMetric",
+    "GLUEMetric",
     "GroundingMetric",
     "QAExactMatch",
     "RetrievalMetric",

@@ -16,6 +16,7 @@ from .adapters import (
     UniPT,
 )
 from .backbones import (
+    T5,
     AdaptedBackbone,
     Beit3Text,
     Beit3Vision,
@@ -57,20 +58,24 @@ from .necks import (
 )
 from .roberta_tokenizer import RobertaTokenizer
 from .sentencepiece_tokenizer import SentencePieceTokenizer
+from .t5_tokenizer import T5Tokenizer
 from .tasks import (
     AnswerClassModel,
     BlipPretrainModel,
     CaptionModel,
     GroundingModel,
     RetrievalModel,
+    Seq2SeqModel,
     VisionLanguageModel,
     VQAModel,
     VseModel,
 )
+from .text_preprocessor import TextDataPreprocessor
 from .tokenizer import BertTokenizer
 
 __all__ = [
     "MAM",
+    "T5",
     "AdaptedBackbone",
     "Adapter",
     "AnswerClassHead",
@@ -120,7 +125,10 @@ __all__ = [
     "RobertaTokenizer",
     "STAdapter",
     "SentencePieceTokenizer",
+    "Seq2SeqModel",
     "Stack",
+    "T5Tokenizer",
+    "TextDataPreprocessor",
     "TokenMeanPooling",
     "UniAdapter",
     "UniPT",

@@ -193,6 +193,11 @@ class LinearSite:
         return folded, None if bias is None else constant[0]
 
 
+def is_norm(module: nn.Module) -> bool:
+    """Whether a module normalises features: torch's LayerNorm, or another library's (T5's)."""
+    return isinstance(module, nn.LayerNorm) or type(module).__name__.endswith("LayerNorm")
+
+
 class Shifts(nn.Module):
     """Trained differences to parameters of towers, which keep their frozen values.
 
@@ -202,14 +207,14 @@ class Shifts(nn.Module):
     Args:
         towers (Mapping[str, nn.Module]): Towers by name.
         names (Collection[str]): Parameters of their modules that are shifted, such as ``bias``.
-        kind (type): Modules that are meant. Defaults to all.
+        wanted (Callable): Whether a module is meant. Defaults to all.
     """
 
     def __init__(
         self,
         towers: Mapping[str, nn.Module],
         names: Collection[str],
-        kind: type[nn.Module] = nn.Module,
+        wanted: Callable[[nn.Module], bool] = lambda module: True,
     ) -> None:
         super().__init__()
         self.enabled = True
@@ -218,7 +223,7 @@ class Shifts(nn.Module):
         seen: set[int] = set()
         for tower, module in towers.items():
             for path, part in module.named_modules():
-                if id(part) in seen or not isinstance(part, kind):
+                if id(part) in seen or not wanted(part):
                     continue
                 seen.add(id(part))
                 self._shift(part, f"{tower}.{path}", names)

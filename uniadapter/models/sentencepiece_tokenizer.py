@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,11 @@ class SentencePieceTokenizer(TextTokenizer):
             FileNotFoundError: When there is no file.
         """
         if self._read is None:
-            self._read = _read(self.file)
+            self._read = read_pieces(
+                self.file,
+                {**{token: index for index, token in enumerate(FIRST_TOKENS)}, MASK_TOKEN: -1},
+                f"with {_TOOL}",
+            )
             self.vocab_size = self._read.get_vocab_size(with_added_tokens=False)
         return self._read
 
@@ -92,14 +96,24 @@ class SentencePieceTokenizer(TextTokenizer):
         return self._backend.decoder.decode(tokens)
 
 
-def _read(path: Path) -> Tokenizer:
-    """Read the file and refuse what the converter tool does not write."""
+def read_pieces(path: Path, marks: Mapping[str, int], by: str) -> Tokenizer:
+    """Read the ``tokenizer.json`` of a sentencepiece model, and refuse any other one.
+
+    Args:
+        path: The file.
+        marks: Ids of its special tokens; -1 is the last one of all.
+        by: How it is made of a sentencepiece model, such as ``'with TOOL'``.
+
+    Raises:
+        FileNotFoundError: When there is no such file.
+        ValueError: When it is damaged, or that of another kind of tokenizer.
+    """
     if not path.is_file():
         raise FileNotFoundError(
             f"{path} does not exist: make the tokenizer.json of the backbone's sentencepiece model "
-            f"with {_TOOL} and name it in model.data_preprocessor.tokenizer.file."
+            f"{by} and name it in model.data_preprocessor.tokenizer.file."
         )
-    wrong = f"make it of the backbone's sentencepiece model (.spm) with {_TOOL}"
+    wrong = f"make it of the backbone's sentencepiece model (.spm) {by}"
     try:
         content: Any = json.loads(path.read_bytes())
     except ValueError as error:
@@ -115,7 +129,7 @@ def _read(path: Path) -> Tokenizer:
     except Exception as error:  # The library raises this very class.
         raise ValueError(f"{path} is damaged ({error}): {wrong} again.") from error
     size = tokenizer.get_vocab_size(with_added_tokens=True)
-    places = {token: index for index, token in enumerate(FIRST_TOKENS)} | {MASK_TOKEN: size - 1}
+    places = {token: index % size for token, index in marks.items()}
     found = {token: tokenizer.token_to_id(token) for token in places}
     if found != places or tokenizer.decoder is None:
         raise ValueError(f"{path} has the special tokens {found}, not {places}: {wrong}.")

@@ -14,7 +14,7 @@ from uniadapter.utils.modes import evaluating
 
 from .adapters.base import Adapter
 from .backbones.base import Begun, Past
-from .execution import PaddedRows, Want, Words
+from .execution import Factor, PaddedRows, PairMemory, Want, Words
 from .fast import EVERY_TOKEN
 from .fast.prefix_cache import PrefixCache
 from .taps import Call, Read, Taps
@@ -39,6 +39,35 @@ class _Later(PaddedRows):
     def __init__(self, words: Words, states: torch.Tensor | None) -> None:
         super().__init__(words.mask)
         self.words, self.states = words, states
+
+
+class _Beside:
+    """What texts read, and beside it what a side network made of the same.
+
+    Args:
+        memory (PairMemory): What the tower reads.
+        side (PairMemory): The side network's states, (P, S, h) or (1, S, h).
+    """
+
+    def __init__(self, memory: PairMemory, side: PairMemory) -> None:
+        self.memory, self.side = memory, side
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.memory, name)
+
+    def kept(self) -> _Beside:
+        """See :meth:`PairMemory.kept`."""
+        return _Beside(self.memory.kept(), self.side)
+
+    def of(self, owner: torch.Tensor) -> _Beside:
+        """See :meth:`PairMemory.of`."""
+        return _Beside(self.memory.of(owner), self.side.of(owner))
+
+
+def _read_of(memory: Any) -> Read:
+    """What is read, and what stands beside it."""
+    states, mask = memory.read()
+    return Read(states, mask, memory.side.states if isinstance(memory, _Beside) else None)
 
 
 class TappedRole:
@@ -166,13 +195,28 @@ class TappedRole:
                 return self.tower.fuse(words, memory, "all", states)
 
         mask = memory.joined(words.mask)
-        call = self._call(run, mask, reads=lambda: Read(*memory.read()))
+        call = self._call(run, mask, reads=lambda: _read_of(memory))
         return self._led(call, want)
 
-    def memory(self, *args: Any, **kwargs: Any) -> Any:
-        """See :class:`~uniadapter.models.backbones.base.Reader`."""
+    def memory(
+        self,
+        states: torch.Tensor,
+        mask: torch.Tensor | None = None,
+        owner: torch.Tensor | None = None,
+        factor: Factor | None = None,
+    ) -> Any:
+        """See :class:`~uniadapter.models.backbones.base.Reader`.
+
+        An encoder's side network may put states of its own behind the tower's, (V, S, W + h): they
+        are read by the side network of this role alone.
+        """
+        width = self.tower.encoder_width
         with _plainly(self.tower):
-            return self.tower.memory(*args, **kwargs)
+            memory = self.tower.memory(states[..., :width], mask, owner, factor)
+        if not self.adapter.takes(self.role) or states.shape[-1] <= width:
+            return memory
+        side = states[..., width:]
+        return _Beside(memory, PairMemory(side if owner is None else side[owner]))
 
     def begin(
         self, words: Words, states: torch.Tensor | None = None, rows: PaddedRows | None = None
@@ -204,7 +248,7 @@ class TappedRole:
         def run() -> torch.Tensor:
             return self.tower.states(Words(ids, mask), memory)
 
-        states = self._led(self._call(run, mask, reads=lambda: Read(*memory.read())), "all")
+        states = self._led(self._call(run, mask, reads=lambda: _read_of(memory)), "all")
         new = states[:, -words.ids.shape[1] :]
         return self.tower.predict(new, wanted), [(ids, ids)]
 

@@ -211,7 +211,9 @@ class Read(NamedTuple):
     Attributes:
         states (Tensor): (B, S, W), or (1, S, W) where all texts read the same.
         mask (Tensor, optional): The same without W, False where a state is padding.
+        side (Tensor, optional): What a side network made of the same states, (B or 1, S, h).
     """
 
     states: torch.Tensor
     mask: torch.Tensor | None = None
+    side: torch.Tensor | None = None

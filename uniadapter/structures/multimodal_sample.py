@@ -26,6 +26,9 @@ META_KEYS = (
     "gt_box",
     "ori_shape",
     "split",
+    "index",
+    "label",
+    "target",
 )
 
 
@@ -47,6 +50,8 @@ class MultimodalSample(BaseDataElement):
       thing), ``box`` (its corners in the pixels of the picture as it is now), ``gt_box`` (in those
       of the original, whose height and width are ``ori_shape``), ``image_id`` and ``split``.
     - captions in testing: ``image_id`` (int or str) and ``gt_captions`` (list[str]).
+    - texts alone: ``text`` is what is read, ``target`` (str) what is to be written, ``index`` (int)
+      the place in the file and ``label`` (str) its label, where there is one.
     - ``replaced`` (list[str]): media that could not be read and that this sample stands in for.
     - ``skipped`` (bool): testing only; the medium could not be read and has no pixels.
     """

@@ -62,6 +62,7 @@ MODELS: dict[str, Model] = {
     "caption": Model(models.caption, models.caption_outputs, models.words_loss, _ALL),
     "clip": Model(models.clip, *_DUAL),
     "beit3": Model(models.beit3, *_DUAL),
+    "t5": Model(models.t5, models.seq2seq_outputs, models.seq2seq_loss, ("text", "cross")),
     "mmpretrain_vit": Model(models.mmpretrain_vit, *_WRAPPED),
     "hosted_vit": Model(models.hosted_vit, *_WRAPPED, apart=False),
 }
@@ -133,7 +134,7 @@ def tutorial_classes() -> dict[str, Any]:
 
 
 _NO_EMBEDDING = dict.fromkeys(
-    ("vqa", "albef_vqa", "caption", "mmpretrain_vit", "hosted_vit"),
+    ("vqa", "albef_vqa", "caption", "t5", "mmpretrain_vit", "hosted_vit"),
     "adapter.side_dim=12 is the width beside",
 )
 
@@ -158,8 +159,8 @@ TOYS = tutorial_classes()
 
 
 def beside(model: Model) -> dict[str, Any]:
-    """The toy that reads taps; a question's own states are read by the fusion alone."""
-    alone = () if model.build is models.albef_vqa else ("text",)
+    """The toy that reads taps; a question's or a source's own states are read by another role."""
+    alone = () if model.build in (models.albef_vqa, models.t5) else ("text",)
     roles = ("visual", "fusion", "decoder", *alone)
     return {"type": TOYS["Beside"], "rank": 4, "roles": roles}
 
@@ -182,7 +183,7 @@ _VARIANTS: dict[str, dict[str, Any]] = {
 
 
 # Models with a decoder.
-_WRITERS = ("vqa", "albef_vqa", "caption", "pretrain")
+_WRITERS = ("vqa", "albef_vqa", "caption", "pretrain", "t5")
 
 
 def _refusals(**options: Any) -> dict[str, str]:
@@ -194,7 +195,7 @@ def _refusals(**options: Any) -> dict[str, str]:
             found[name] = r"adapter.decoder='own' would do nothing"
         elif residual == "own" and not crossed:
             found[name] = r"adapter.query_residual='own' would do nothing"
-        elif options.get("kv_rank") and not crossed:
+        elif options.get("kv_rank") and (not crossed or name == "t5"):
             found[name] = r"adapter.kv_rank=4 would do nothing, .*no cross-attention"
         elif answers and residual == "own" and options.get("textual_branch") is False:
             # Nothing runs a textual adapter that neither residual nor branch uses.
@@ -237,12 +238,24 @@ METHODS: dict[str, Method] = {
         confidence="uniform",
         start="published",
     ),
+    "unipt-pair": unipt(
+        ("vqa", "caption", "t5"),
+        dict.fromkeys(
+            [name for name in MODELS if name not in ("vqa", "albef_vqa", "caption", "t5")],
+            "adapter.decoder='side' is a pair of an encoder and a decoder",
+        ),
+        decoder="side",
+        start="published",
+    ),
     "ladder": Method(ladder, starts_frozen=False, same_paths=False, core=tuple(MODELS)),
-    "sequential_and_parallel": Method({"type": TOYS["TwoTerms"], "rank": 4}),
+    "sequential_and_parallel": Method(
+        {"type": TOYS["TwoTerms"], "rank": 4},
+        refuses={"t5": "TwoTerms fills the site 'visual.attn'"},
+    ),
     "mean_of_a_frame": Method(
         {"type": TOYS["FrameMean"]},
         refuses=dict.fromkeys(
-            ("clip", "mmpretrain_vit", "hosted_vit"), "FrameMean fills the site 'visual.mid'"
+            ("clip", "t5", "mmpretrain_vit", "hosted_vit"), "FrameMean fills the site 'visual.mid'"
         ),
         core=("blip_video", "vqa", "beit3"),
     ),
@@ -251,7 +264,10 @@ METHODS: dict[str, Method] = {
         bottlenecks("houlsby", tied=True, train_norms=False), starts_frozen=False, core=ONE
     ),
     "pfeiffer": Method(
-        bottlenecks("pfeiffer"), starts_frozen=False, core=("blip_video", "vqa", "clip", "beit3")
+        bottlenecks("pfeiffer"),
+        starts_frozen=False,
+        refuses={"t5": r"fills the sites \['out'\] of the role 'text', of which"},
+        core=("blip_video", "vqa", "clip", "beit3"),
     ),
     "parallel": Method(bottlenecks("parallel")),
     "parallel-shared": Method(
@@ -280,7 +296,12 @@ METHODS: dict[str, Method] = {
         merges=True,
         same_paths=False,
     ),
-    "bitfit": Method({"type": "BitFit"}, merges=True, same_paths=False),
+    "bitfit": Method(
+        {"type": "BitFit"},
+        merges=True,
+        same_paths=False,
+        refuses={"t5": "trains biases, of which these towers have none"},
+    ),
     "stack": Method(
         lambda model: {
             "type": "Stack",
@@ -292,6 +313,7 @@ METHODS: dict[str, Method] = {
         {"type": "Stack", "methods": [{"type": "LoRA", "rank": 3}, {"type": "BitFit"}]},
         merges=True,
         same_paths=False,
+        refuses={"t5": "trains biases, of which these towers have none"},
     ),
     "stack-sums": Method(
         {
@@ -304,18 +326,24 @@ METHODS: dict[str, Method] = {
         {"type": "MAM", "prefix": 3, "bottleneck": 4},
         starts_frozen=False,
         same_paths=False,
-        refuses=dict.fromkeys(
-            ("clip", "mmpretrain_vit", "hosted_vit"), "MAM fills the site 'visual.keys'"
-        ),
+        refuses={
+            **dict.fromkeys(
+                ("clip", "mmpretrain_vit", "hosted_vit"), "MAM fills the site 'visual.keys'"
+            ),
+            "t5": "MAM fills the site 'text.keys'",
+        },
         core=("blip_video", "vqa", "caption", "albef", "beit3"),
     ),
     "mam-own": Method(
         {"type": "MAM", "prefix": 2, "bottleneck": 4, "hidden": 5, "share_text": False},
         starts_frozen=False,
         same_paths=False,
-        refuses=dict.fromkeys(
-            ("clip", "mmpretrain_vit", "hosted_vit"), "MAM fills the site 'visual.keys'"
-        ),
+        refuses={
+            **dict.fromkeys(
+                ("clip", "mmpretrain_vit", "hosted_vit"), "MAM fills the site 'visual.keys'"
+            ),
+            "t5": "MAM fills the site 'text.keys'",
+        },
         core=ONE,
     ),
     "prompt": Method(
@@ -326,18 +354,24 @@ METHODS: dict[str, Method] = {
         },
         starts_frozen=False,
         same_paths=False,
-        refuses=dict.fromkeys(
-            ("clip", "mmpretrain_vit", "hosted_vit"), "Prompt fills the site 'visual.tokens'"
-        ),
+        refuses={
+            **dict.fromkeys(
+                ("clip", "mmpretrain_vit", "hosted_vit"), "Prompt fills the site 'visual.tokens'"
+            ),
+            "t5": "Prompt fills the site 'text.tokens'",
+        },
         core=("blip_video", "vqa", "caption", "albef", "albef_vqa", "beit3"),
     ),
     "prompt-deep": Method(
         {"type": "Prompt", "text": 0, "visual": 2, "deep": True},
         starts_frozen=False,
         same_paths=False,
-        refuses=dict.fromkeys(
-            ("clip", "mmpretrain_vit", "hosted_vit"), "Prompt fills the site 'visual.tokens'"
-        ),
+        refuses={
+            **dict.fromkeys(
+                ("clip", "mmpretrain_vit", "hosted_vit"), "Prompt fills the site 'visual.tokens'"
+            ),
+            "t5": "in front of every layer of pictures, of which there are none",
+        },
         core=("blip_video", "blip_two_widths", "beit3"),
     ),
     "st_adapter": Method(
@@ -348,7 +382,7 @@ METHODS: dict[str, Method] = {
             "sites": ["into", "mid"] if "cross" in model.uses else ["into"],
         },
         refuses=dict.fromkeys(
-            ("clip", "mmpretrain_vit", "hosted_vit"), "STAdapter fills the site 'visual.mid'"
+            ("clip", "t5", "mmpretrain_vit", "hosted_vit"), "STAdapter fills the site 'visual.mid'"
         ),
         core=("blip_video", "vqa", "beit3"),
     ),

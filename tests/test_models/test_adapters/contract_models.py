@@ -13,8 +13,10 @@ from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from tests.helpers import VOCAB_SIZE, tiny_retrieval_cfg, write_vocab
 from tests.model_helpers import one_seed, outputs, seeded_model, tiny_batch, tiny_pretrain_cfg
+from uniadapter.apis.model import build_model
 from uniadapter.models import AdaptedBackbone
 from uniadapter.models.execution import Words
+from uniadapter.models.heads import decoder_loss
 from uniadapter.structures import MultimodalSample
 from uniadapter.utils.compat import mmpretrain_models
 
@@ -114,6 +116,20 @@ def albef_vqa(adapter: dict | None, folder: Path, seed: int = 0, **options: Any)
 def caption(adapter: dict | None, folder: Path, seed: int = 0, **options: Any) -> Any:
     """A decoder that reads a medium."""
     return _writer("CaptionModel", adapter, folder, seed, **options)
+
+
+T5 = {
+    "type": "T5",
+    "arch": {**TEXT, "head_dim": 8},
+    "vocab_size": VOCAB_SIZE,
+    "dropout": 0.0,
+}
+
+
+def t5(adapter: dict | None, folder: Path, seed: int = 0, **options: Any) -> Any:
+    """An encoder and a decoder of transformers, in one module."""
+    torch.manual_seed(seed)
+    return build_model({"type": "Seq2SeqModel", "text": T5, "adapter": adapter, **options})
 
 
 def _dual(adapter: dict | None, visual: dict, text: dict, seed: int, **options: Any) -> Any:
@@ -221,6 +237,26 @@ def caption_outputs(model: Any) -> Outputs:
         tokens = model.encode_frames(batch["pixels"])
         logits = _written(model, batch, tokens)
     return {"visual": [tokens], "decoder": [logits]}
+
+
+def seq2seq_outputs(model: Any) -> Outputs:
+    """States of sources and the decoder's logits."""
+    batch = tiny_batch()
+    words = Words(batch["input_ids"], batch["attention_mask"])
+    with torch.no_grad():
+        states, mask = model.encode(*words)
+        decoder = model.role("decoder")
+        logits = decoder.logits(words, decoder.memory(states, mask))[0]
+    return {"text": [states * mask[..., None]], "decoder": [logits * mask[..., None]]}
+
+
+def seq2seq_loss(model: Any) -> torch.Tensor:
+    """Of targets that are the sources."""
+    batch = tiny_batch()
+    ids, mask = batch["input_ids"], batch["attention_mask"]
+    decoder = model.role("decoder")
+    words = (ids, mask, ids.masked_fill(mask == 0, -100))
+    return decoder_loss(decoder, words, decoder.memory(*model.encode(ids, mask)))
 
 
 def pairs_loss(model: Any) -> torch.Tensor:

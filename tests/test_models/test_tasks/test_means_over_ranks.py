@@ -13,6 +13,7 @@ from tests.clip_vil_helpers import draw_batch, small_cfg
 from tests.helpers import VOCAB_SIZE, tiny_retrieval_cfg, write_vocab
 from tests.model_helpers import randomize, tiny_pretrain_cfg
 from tests.spawn import spawn
+from tests.t5_helpers import seq2seq_cfg, tokenizer_file
 from uniadapter.apis.model import build_model
 from uniadapter.models.execution import Execution
 from uniadapter.models.fast import FastExecution, FastPaths
@@ -102,6 +103,11 @@ def cases(folder: Path) -> list[Case]:
         for label in labels
     ]
     found.append((small_cfg(), batch, ("loss_answers",)))
+    pair = {"type": "UniPT", "decoder": "side", "reduction": 2}
+    writing = seq2seq_cfg(pair, tokenizer_file(folder))
+    model = build(writing)
+    samples = [MultimodalSample(metainfo={"text": text(), "target": text()}) for _ in range(5)]
+    found.append((writing, model.data_preprocessor({"data_samples": samples}), ("loss_lm",)))
     return found
 
 

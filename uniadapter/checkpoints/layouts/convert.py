@@ -33,6 +33,7 @@ from .mdetr import MDETR, export_mdetr, read_mdetr
 from .mmpretrain import MMPRETRAIN
 from .official import OFFICIAL, export_official
 from .released import RELEASED, export_released
+from .t5 import T5_FOLDER, read_t5_folder
 from .vse import VSE, export_vse, in_two, read_vse
 
 SOURCES: dict[str, Layout] = {
@@ -41,6 +42,7 @@ SOURCES: dict[str, Layout] = {
         *(OFFICIAL, RELEASED, HUGGINGFACE, MMPRETRAIN, ALBEF, BEIT3, CLIP, CLIP_FOLDER),
         CLIP4CLIP,
         *(CLIP_VIL, CLIP_VIL_START, VSE, MDETR),
+        T5_FOLDER,
     )
 }
 # Of layouts that are more than a file of tensors under their names.
@@ -52,6 +54,7 @@ _READERS: dict[str, Callable[..., tuple[State, list[str]]]] = {
     "clip-vil": read_clip_vil,
     "vse": read_vse,
     "mdetr": read_mdetr,
+    "t5-hf": read_t5_folder,
 }
 _EXPORTS: dict[str, Callable[..., tuple[State, dict[str, str]]]] = {
     "blip": export_official,
@@ -112,7 +115,8 @@ def read_checkpoint(
     """Read a foreign checkpoint as tensors of a model.
 
     Args:
-        path (str | Path): A file; for ``'hf'`` and ``'clip-hf'`` a folder or a weight file in one.
+        path (str | Path): A file; for ``'hf'``, ``'clip-hf'`` and ``'t5-hf'`` a folder or a weight
+            file in one.
         layout (str): One of :data:`SOURCES`.
         model (VisionLanguageModel): Says which tensors and shapes are needed; its weights are not
             touched and may be on the meta device.

@@ -13,6 +13,27 @@ from ...structures import META_KEYS, MultimodalSample
 
 
 @TRANSFORMS.register_module()
+class PackTexts(BaseTransform):
+    """Pack the facts of an item without pixels into ``dict(data_samples)``.
+
+    Args:
+        meta_keys: Keys to hand on beside :data:`uniadapter.structures.META_KEYS`.
+    """
+
+    def __init__(self, meta_keys: Sequence[str] = ()) -> None:
+        self.meta_keys = tuple(meta_keys)
+
+    def transform(self, results: dict) -> dict:
+        """Return the packed sample."""
+        keys = (*META_KEYS, *self.meta_keys)
+        metainfo = {key: results[key] for key in keys if key in results}
+        return {"data_samples": MultimodalSample(metainfo=metainfo)}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(meta_keys={self.meta_keys})"
+
+
+@TRANSFORMS.register_module()
 class PackInputs(BaseTransform):
     """Pack frames and facts into ``dict(inputs, data_samples)``.
 

@@ -1,6 +1,7 @@
 """Metrics for MMEngine's evaluator."""
 
 from .caption import CaptionMetric
+from .glue import GLUEMetric
 from .grounding import GroundingMetric
 from .retrieval import RetrievalMetric
 from .soft_vqa import SoftVQAMetric
@@ -9,6 +10,7 @@ from .vqa import QAExactMatch, VQAMetric
 
 __all__ = [
     "CaptionMetric",
+    "GLUEMetric",
     "GroundingMetric",
     "QAExactMatch",
     "RetrievalMetric",

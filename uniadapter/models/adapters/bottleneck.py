@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from uniadapter.registry import MODELS
 
-from ..linears import Shifts
+from ..linears import Shifts, is_norm
 from ..sites import Places, Slot
 from .base import Adapter, check_choice, check_int, parse_layers
 
@@ -198,7 +198,7 @@ class BottleneckAdapter(Adapter):
         self._build()
         self.norms = None
         if options["train_norms"]:
-            self.norms = Shifts(places.towers, ("weight", "bias"), nn.LayerNorm)
+            self.norms = Shifts(places.towers, ("weight", "bias"), is_norm)
             places.switches.append(self.norms)
 
     def _check(self) -> None:

@@ -12,9 +12,11 @@ from .detr import DetrTower, RobertaText
 from .frozen_resnet import FrozenResNet
 from .hosted import HostedTower
 from .resnet import ResNetVisual
+from .t5 import T5
 from .vit import BlipViT
 
 __all__ = [
+    "T5",
     "AdaptedBackbone",
     "Beit3Text",
     "Beit3Vision",

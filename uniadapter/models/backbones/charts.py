@@ -262,7 +262,7 @@ def chart_of_linears(module: Any, role: str) -> Chart | None:
     """
     names = [kind.__name__ for kind in type(module).__mro__]
     if role in ("fusion", "decoder"):
-        names = [name for plain in names for name in (f"{plain}.fusion", plain)]
+        names = [name for kind in names for name in (f"{kind}.{role}", f"{kind}.fusion", kind)]
     return next((CHARTS[name] for name in names if name in CHARTS), None)
 
 

@@ -6,6 +6,7 @@ from .classify import AnswerClassModel
 from .grounding import GroundingModel
 from .pretrain import BlipPretrainModel
 from .retrieval import RetrievalModel
+from .seq2seq import Seq2SeqModel
 from .vqa import VQAModel
 from .vse import VseModel
 
@@ -15,6 +16,7 @@ __all__ = [
     "CaptionModel",
     "GroundingModel",
     "RetrievalModel",
+    "Seq2SeqModel",
     "VQAModel",
     "VisionLanguageModel",
     "VseModel",

@@ -36,7 +36,7 @@ class VisionLanguageModel(BaseModel):
     Subclasses create their heads and then call :meth:`finish`, which decides what is trained.
 
     Args:
-        visual (dict): Config of the visual tower.
+        visual (dict, optional): Config of the visual tower. None: the task sees nothing.
         text (dict, optional): Config of the text and multimodal tower.
         decoder (dict, optional): Config of the decoder tower.
         adapter (dict, optional): Config of the adapter. None leaves the sites empty.
@@ -48,7 +48,7 @@ class VisionLanguageModel(BaseModel):
 
     def __init__(
         self,
-        visual: dict,
+        visual: dict | None,
         text: dict | None = None,
         decoder: dict | None = None,
         adapter: dict | None = None,
@@ -64,7 +64,8 @@ class VisionLanguageModel(BaseModel):
         self._prefix_cache = PrefixCache.build(chosen.prefix_cache)
         self._adopted: dict[str, Head] = {}
         self.adapter: Adapter | None = None
-        self.visual: BlipViT = MODELS.build(visual)
+        # None where the task has no role that sees.
+        self.visual: BlipViT = None if visual is None else MODELS.build(visual)  # type: ignore[assignment]
         self.text: BertModel | None = None if text is None else MODELS.build(text)
         self.decoder: BertDecoder | None = None if decoder is None else MODELS.build(decoder)
         for role in self.roles():
@@ -162,7 +163,8 @@ class VisionLanguageModel(BaseModel):
             places.add(role, found := tower.sites(role))
             if getattr(tower, "maps", False):
                 places.maps.add(role)
-            body: Any = decoder if role == "decoder" else tower
+            # A tower that only plays the role is not who has the layers.
+            body: Any = getattr(tower, "body", tower)
             places.add_linears(role, linear_sites(body, role, [index for index, _ in found]))
             # A stream of texts and media has no cross-attention with keys and values of its own.
             if role in ("fusion", "decoder") and hasattr(tower, "kv_slot"):

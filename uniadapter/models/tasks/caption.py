@@ -72,9 +72,9 @@ class CaptionModel(GenerativeModel):
                 )
 
     def places(self) -> Places:
-        """As the base class; a frozen decoder reads the visual tokens."""
+        """As the base class; a frozen decoder reads the visual tokens, a head the decoder's."""
         places = super().places()
-        places.frozen = {"visual"}
+        places.frozen = {"visual", "decoder"}
         return places
 
     def prompt_ids(self) -> list[int]:

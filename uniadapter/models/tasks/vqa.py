@@ -128,9 +128,9 @@ class VQAModel(GenerativeModel):
             )
 
     def places(self) -> Places:
-        """As the base class; a frozen decoder reads the questions' states."""
+        """As the base class; a frozen decoder reads the questions' states, a head the decoder's."""
         places = super().places()
-        places.frozen = {"fusion"}
+        places.frozen = {"fusion", "decoder"}
         return places
 
     def encode_question(

@@ -12,12 +12,13 @@ from uniadapter.registry import MODELS
 from uniadapter.utils.tensors import at_least_float32
 
 from ...sites import Places
-from ...taps import Call, Taps
+from ...taps import Call, Read, Taps
 from ..base import Adapter, check_choice, check_int, parse_layers
 from .presets import PRESETS
 from .side import SideNet
 
 STARTS = ("auto", "frozen", "published")
+DECODERS = ("frozen", "side")
 
 
 class Beside(SideNet):
@@ -32,12 +33,13 @@ class Beside(SideNet):
         super().__init__(**options)
         self.chosen = list(chosen)
 
-    def read(self, guide: torch.Tensor, taps: Taps) -> torch.Tensor:
+    def read(self, guide: torch.Tensor, taps: Taps, read: Read | None = None) -> torch.Tensor:
         """Answer beside a run; see :meth:`SideNet.forward`.
 
         Args:
             guide (Tensor): An embedding a row, (B, E), or the states that are to be replaced.
             taps (Taps): The states of the run.
+            read (Read, optional): What the run read, with the encoder's side output.
         """
         states = [taps.hidden[index] for index in self.chosen]
         if self.reduce is not None:
@@ -45,6 +47,13 @@ class Beside(SideNet):
             return self([*states, taps.hidden[-1]])
         if self.guide == "last":
             return self([*states, guide], mask=taps.mask)
+        if read is not None:
+            # One row where all texts read the same.
+            side, mask = (
+                None if part is None else part.expand(len(guide), *part.shape[1:])
+                for part in (read.side, read.mask)
+            )
+            return self(states, guide, taps.mask, memory=side, memory_mask=mask)
         index = self.residual == "index" and taps.place is not None
         return self(states, guide, taps.mask, taps.place if index else 0)
 
@@ -63,6 +72,9 @@ class UniPT(Adapter):
       model has none and compares nothing, of the visual tower's (captions, other backbones): the
       CLIP-ViL form, guided by what the tower gave. In front of a frozen decoder its gradients go
       through that decoder, and no further.
+    - With ``decoder='side'`` MDETR's pair in its place: an encoder side beside those states, which
+      the frozen decoder goes on reading, and a decoder side in place of the decoder's own, in the
+      causal form, whose taps read the encoder side's output. No gradient enters any tower.
 
     Beside a convolution network, whose layers are stages and leave maps, the form is that of VSE's
     image side: maps are brought to the last one's grid first, and norms are batch norms.
@@ -70,8 +82,8 @@ class UniPT(Adapter):
     Args:
         places (Places): The model's sites.
         side_dim (int, optional): Side width h beside embeddings. Defaults to None: the embedding's.
-        reduction (int): In place of states the side width is the output's / ``reduction``. Defaults
-            to 2.
+        reduction (int): In place of states the side width is the output's / ``reduction``, of the
+            pair that of the decoder. Defaults to 2.
         taps (list[int] | str | dict, optional): Layers that are read, such as ``'0,2-12'``, 0 being
             the embedding; in place of states the last one is the guide and does not count. A dict
             has them by role, such as ``dict(text='0,4,8')``, all of a role that it lacks. A
@@ -86,6 +98,8 @@ class UniPT(Adapter):
             published codes do. Defaults to False.
         autocast (bool): Run the side networks in half precision where the towers run so. False:
             in float32 beside towers of any type, as CLIP4Clip's side networks do. Defaults to True.
+        decoder (str): ``'frozen'`` (default): the decoder reads what the side network gives; or
+            ``'side'``, the pair.
 
     Raises:
         ValueError: If an option is outside its set, or nothing in the model reads it.
@@ -102,6 +116,7 @@ class UniPT(Adapter):
         start: str = "auto",
         tower_dropout: bool = False,
         autocast: bool = True,
+        decoder: str = "frozen",
     ) -> None:
         options = {
             "side_dim": side_dim,
@@ -112,10 +127,12 @@ class UniPT(Adapter):
             "start": start,
             "tower_dropout": tower_dropout,
             "autocast": autocast,
+            "decoder": decoder,
         }
         super().__init__(places, options)
         check_choice(confidence, ("gate", "uniform"), "adapter.confidence")
         check_choice(start, STARTS, "adapter.start")
+        check_choice(decoder, DECODERS, "adapter.decoder")
         for name, size in (("side_dim", side_dim), ("reduction", reduction)):
             if size is not None:
                 check_int(size, 1, f"adapter.{name}")
@@ -130,7 +147,14 @@ class UniPT(Adapter):
         replaced = [*self.pooled, *(role for role in roles if role == "fusion")]
         if not (replaced or self.embedded):
             replaced = roles[:1]
-        self.tapped = (*self.embedded, *replaced)
+        if decoder == "side" and (self.embedded or "decoder" not in roles):
+            raise ValueError(
+                "adapter.decoder='side' is a pair of an encoder and a decoder that reads it, as in "
+                f"VQA, captioning and text to text; this model has the roles {roles}."
+            )
+        # Whose states are read, and who reads them.
+        self.pair = (replaced[0], "decoder") if decoder == "side" else ()
+        self.tapped = (*self.embedded, *(self.pair or replaced))
         if isinstance(taps, Mapping) and set(taps) - set(self.tapped):
             raise ValueError(
                 f"adapter.taps={self.options['taps']!r}: the roles that are read are "
@@ -142,7 +166,9 @@ class UniPT(Adapter):
         self.sides: Any = nn.ModuleDict()
         for role in self.embedded:
             self.sides[role] = self._beside_embedding(role)
-        for role in replaced:
+        if self.pair:
+            self.sides.update({role: self._of_pair(role) for role in self.pair})
+        for role in () if self.pair else replaced:
             self.sides[role] = self._in_place(role)
 
     def _beside_embedding(self, role: str) -> Beside:
@@ -163,40 +189,56 @@ class UniPT(Adapter):
         return Beside(chosen, **options)
 
     def _in_place(self, role: str) -> Beside:
-        """The CLIP-ViL or VSE form; what the last layer gave is the guide, not a tap."""
+        """The CLIP-ViL or VSE form."""
+        own = self.places.widths(role)[-1]
+        width = self.places.pooled.get(role, own)
+        starts = self._start(role)
+        if starts["out_residual"] and width != own:
+            raise ValueError(
+                f"adapter.start={self.options['start']!r} adds to the frozen states of {role}, "
+                f"{own} wide, and those that are compared are {width} wide: leave it at 'auto'."
+            )
+        form = "vse_text" if role in self.places.pooled else "clip_vil"
+        form = "vse_image" if role in self.places.maps else form
+        return self._guided(role, form, out_dim=width, **self._narrow(width), **starts)
+
+    def _of_pair(self, role: str) -> Beside:
+        """MDETR's form of an encoder or a decoder; both are as wide as the decoder says."""
+        width = self.places.widths("decoder")[-1]
+        if role != "decoder":
+            return self._guided(role, "mdetr_encoder", **self._narrow(width))
+        options: dict[str, Any] = {**self._narrow(width), "out_dim": width, **self._start(role)}
+        # There is one output, and a word must not see those behind it.
+        return self._guided(role, "mdetr_decoder", every_tap=False, causal=True, **options)
+
+    def _guided(self, role: str, preset: str, **options: Any) -> Beside:
+        """A side network in place of states; what the tower gave is the guide, not a tap."""
         widths = self.places.widths(role)
-        width = self.places.pooled.get(role, widths[-1])
         chosen = [tap for tap in self._chosen(role, self.options["taps"]) if tap < len(widths)]
         if not chosen:
             raise ValueError(
                 f"adapter.taps={self.options['taps']!r} leaves no tap beside the guide, the last "
                 f"layer of {role}: name one of the layers before."
             )
+        residual = "identity" if self.options["identity"] else "none"
+        own = {**self._common(role, chosen), "guide_dim": widths[-1], "residual": residual}
+        return Beside(chosen, **{**PRESETS[preset], **own, **options})
+
+    def _narrow(self, width: int) -> dict[str, int]:
+        """The side width beside states of a width."""
         side_dim, rest = divmod(width, self.options["reduction"])
         if rest:
             raise ValueError(
                 f"adapter.reduction={self.options['reduction']} does not divide the width "
                 f"{width} of the states."
             )
+        return {"side_dim": side_dim}
+
+    def _start(self, role: str) -> dict[str, bool]:
+        """Whether the output is the frozen one plus a term that starts at zero."""
         start = self.options["start"]
         keeps = start == "frozen" or (start == "auto" and role in self.places.frozen)
-        if keeps and width != widths[-1]:
-            raise ValueError(
-                f"adapter.start={start!r} adds to the frozen states of {role}, {widths[-1]} wide, "
-                f"and those that are compared are {width} wide: leave it at 'auto'."
-            )
-        form = "vse_text" if role in self.places.pooled else "clip_vil"
-        options = {
-            **PRESETS["vse_image" if role in self.places.maps else form],
-            **self._common(role, chosen),
-            "guide_dim": widths[-1],
-            "out_dim": width,
-            "side_dim": side_dim,
-            "residual": "identity" if self.options["identity"] else "none",
-            "out_residual": keeps,
-            "zero_up": keeps,
-        }
-        return Beside(chosen, **options)
+        return {"out_residual": keeps, "zero_up": keeps}
 
     def _chosen(self, role: str, taps: Any) -> list[int]:
         """Numbers of the taps of a role, 0 being the embedding, which stages of maps have not."""
@@ -213,12 +255,17 @@ class UniPT(Adapter):
         }
 
     def run(self, role: str, tower: Any, call: Call) -> torch.Tensor:
-        """The frozen states of an embedded role, what takes their place of another one."""
+        """The frozen states of an embedded role, what takes their place of another one.
+
+        Of the encoder of a pair both, (B, L, W + h): a decoder reads the first ones, its side
+        network the others.
+        """
         taps = call.taps()
         if role in self.embedded:
             self._left[role] = taps
             return taps.out
-        return self._read(role, taps.out, taps)
+        states = self._read(role, taps.out, taps, call.reads() if role in self.pair[1:] else None)
+        return torch.cat((taps.out, states), -1) if role in self.pair[:1] else states
 
     def reads(self, role: str) -> list[int]:
         """See :meth:`Adapter.reads`."""
@@ -228,13 +275,15 @@ class UniPT(Adapter):
         """``U(relu(F))`` of embeddings (B, E); see :meth:`Adapter.term`."""
         return self._read(role, embedding, self._left.pop(role))
 
-    def _read(self, role: str, guide: torch.Tensor, taps: Taps) -> torch.Tensor:
+    def _read(
+        self, role: str, guide: torch.Tensor, taps: Taps, read: Read | None = None
+    ) -> torch.Tensor:
         side: Any = self.sides[role]
         device = guide.device.type
         if self.autocast or not torch.is_autocast_enabled(device):
-            return side.read(guide, taps)
+            return side.read(guide, taps, read)
         with torch.autocast(device, enabled=False):
-            return side.read(at_least_float32(guide), taps)
+            return side.read(at_least_float32(guide), taps, read)
 
     def normalise(self, option: str, value: Any) -> Any:
         """Taps as their numbers; see :meth:`Adapter.normalise`."""

@@ -82,7 +82,9 @@ class Up(nn.Module):
         out_dim (int): Width e.
         rectify (bool): Put a ReLU in front.
         norm (bool): Put a LayerNorm behind.
-        zero (bool): Start at zero, so that what the output is added to stays as it was.
+        zero (bool): Start at zero, so that what the output is added to stays as it was: the linear,
+            or, where there is one, the norm's weight, since a norm makes a unit of the smallest
+            number.
     """
 
     def __init__(self, width: int, out_dim: int, rectify: bool, norm: bool, zero: bool) -> None:
@@ -92,10 +94,11 @@ class Up(nn.Module):
         self.norm = make_norm("layer" if norm else "none", out_dim)
 
     def reset(self) -> None:
-        """Zero the linear where that is its start."""
+        """Zero what ends it where that is its start."""
+        last = self.norm if isinstance(self.norm, nn.LayerNorm) else self.linear
         if self.zero:
-            nn.init.zeros_(self.linear.weight)
-            nn.init.zeros_(self.linear.bias)
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Project (..., h) to (..., e)."""

@@ -80,6 +80,11 @@ class BertDecoder(nn.Module):
         return self.bert.local("fusion")
 
     @property
+    def body(self) -> BertModel:
+        """Who has the layers."""
+        return self.bert
+
+    @property
     def kv_slot(self) -> Slot:
         """The site ``kv``."""
         return self.bert.kv_slot

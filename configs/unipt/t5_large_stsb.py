@@ -1,0 +1,6 @@
+# tools/dist_train.sh configs/unipt/t5_large_stsb.py 1
+# Paper (arXiv 2605.04058, GLUE table), UniPT, T5-large, STS-B: 92.0.
+_base_ = [
+    '../_base_/models/t5_large_glue.py', '../_base_/datasets/glue_stsb.py',
+    '../_base_/schedules/adamw_warmup_20e_bs100.py', '../_base_/glue_runtime.py',
+]

@@ -1,0 +1,6 @@
+# tools/dist_train.sh configs/unipt/t5_mrpc.py 1
+# Paper (arXiv 2605.04058, GLUE table), UniPT, T5-base, MRPC: 90.8.
+_base_ = [
+    '../_base_/models/t5_base_glue.py', '../_base_/datasets/glue_mrpc.py',
+    '../_base_/schedules/adamw_warmup_20e_bs100.py', '../_base_/glue_runtime.py',
+]

@@ -1,0 +1,6 @@
+# tools/dist_train.sh configs/unipt/t5_sst2.py 1
+# Paper (arXiv 2605.04058, GLUE table), UniPT, T5-base, SST-2: 94.2.
+_base_ = [
+    '../_base_/models/t5_base_glue.py', '../_base_/datasets/glue_sst2.py',
+    '../_base_/schedules/adamw_warmup_10e_bs100.py', '../_base_/glue_runtime.py',
+]
