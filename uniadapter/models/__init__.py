@@ -30,9 +30,11 @@ from .backbones import (
     ClipVisual,
     ConvTower,
     DetrTower,
+    EfficientNetLite,
     FrozenResNet,
     ResNetVisual,
     RobertaText,
+    SentenceBert,
 )
 from .build import build_model
 from .clip_tokenizer import ClipTokenizer
@@ -99,6 +101,7 @@ __all__ = [
     "ClipTokenizer",
     "ClipVisual",
     "ConvTower",
+    "EfficientNetLite",
     "FeaturePooling",
     "FrameAwareAttention",
     "GeneralizedPooling",
@@ -124,6 +127,7 @@ __all__ = [
     "RobertaText",
     "RobertaTokenizer",
     "STAdapter",
+    "SentenceBert",
     "SentencePieceTokenizer",
     "Seq2SeqModel",
     "Stack",

@@ -11,6 +11,7 @@ from .convert import (
     read_checkpoint,
 )
 from .keys import Report
+from .towers import read_efficientnet_lite, read_sentence_bert
 from .vse import read_towers
 
 __all__ = [
@@ -23,5 +24,7 @@ __all__ = [
     "convert_with",
     "export_state",
     "read_checkpoint",
+    "read_efficientnet_lite",
+    "read_sentence_bert",
     "read_towers",
 ]

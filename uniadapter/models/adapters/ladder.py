@@ -180,6 +180,11 @@ class Ladder(Adapter):
         roles = able if chosen.roles is None else list(chosen.roles)
         for role in roles:
             check_choice(role, able, "adapter.roles")
+            if role in places.maps:
+                raise ValueError(
+                    f"Ladder reads tokens, and the {role} tower's layers leave maps of several "
+                    "sizes: name other adapter.roles, or set adapter.type='UniPT'."
+                )
         if not roles or len(set(roles)) != len(roles):
             raise ValueError(f"adapter.roles={roles}: name at least one, each once.")
         super().__init__(places, {**asdict(chosen), "roles": roles})

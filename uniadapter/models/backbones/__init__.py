@@ -9,9 +9,11 @@ from .clip import ClipText, ClipVisual
 from .clip_resnet import ClipGrid, ClipResNet
 from .conv import ConvTower
 from .detr import DetrTower, RobertaText
+from .efficientnet_lite import EfficientNetLite
 from .frozen_resnet import FrozenResNet
 from .hosted import HostedTower
 from .resnet import ResNetVisual
+from .sentence_bert import SentenceBert
 from .t5 import T5
 from .vit import BlipViT
 
@@ -31,10 +33,12 @@ __all__ = [
     "ClipText",
     "ClipVisual",
     "ConvTower",
+    "EfficientNetLite",
     "HostedTower",
     "Place",
     "ResNetVisual",
     "DetrTower",
     "FrozenResNet",
     "RobertaText",
+    "SentenceBert",
 ]

@@ -37,7 +37,8 @@ class Chart:
             (B, T * H * W, C). Defaults to False.
         linears (Mapping[str, str | tuple]): Names of ``nn.Linear`` modules inside a layer by
             ``q``, ``k``, ``v``, ``o``, ``fc1``, ``fc2`` and, of cross-attention, ``cross_q`` and so
-            on; or a name, a number n and a number of parts: the n-th part of its rows, from 0.
+            on; or a name, a number n and a number of parts: the n-th part of its rows, from 0. A
+            layer whose attribute of the name is None has no such matrix.
     """
 
     layers: str | tuple[str, ...]
@@ -246,6 +247,7 @@ CHARTS: dict[str, Chart] = {
     "BertModel.fusion": Chart("encoder.layer", {}, linears={**_BERT_LINEARS, **_BERT_CROSS}),
     "Beit3Tower": Chart("layers", {}, linears=_BEIT3_LINEARS),
     "ClipTower": Chart("model.encoder.layers", {}, linears=_CLIP_LINEARS),
+    "EfficientNetLite": Chart("layers", {}, linears={"fc1": "expand", "fc2": "project"}),
     # mmpretrain, mmaction2 and torchvision; a site behind every stage.
     "ResNet": Chart(_STAGES, _STAGE, channels_first=True),
     "ResNet3d": Chart(_STAGES, _STAGE, channels_first=True),

@@ -59,8 +59,11 @@ def _layers_of(module: nn.Module, paths: str | tuple[str, ...]) -> list[nn.Modul
     return list(found)
 
 
-def _linear(layer: nn.Module, name: str, place: str | tuple[str, int, int]) -> LinearSite:
+def _linear(layer: nn.Module, name: str, place: str | tuple[str, int, int]) -> LinearSite | None:
+    """A matrix of a layer; None where the layer says that it has none."""
     path, part, parts = (place, 0, 1) if isinstance(place, str) else place
+    if getattr(layer, path, layer) is None:
+        return None
     linear = _inside(layer, path, f"chart.linears.{name}")
     if not isinstance(linear, nn.Linear):
         raise ValueError(f"chart.linears.{name}={path!r} is no nn.Linear but {linear}.")
@@ -89,13 +92,13 @@ def linear_sites(
     chart = chart_of_linears(module, role) if chart is None else chart
     if chart is None or not chart.linears:
         return []
-    return [
-        (index, {name: _linear(layer, name, place) for name, place in chart.linears.items()})
-        for index, layer in enumerate(
-            _layers_of(module, chart.layers), getattr(module, "layer_offset", 0)
-        )
-        if index in numbers
-    ]
+    found = []
+    layers = _layers_of(module, chart.layers)
+    for index, layer in enumerate(layers, getattr(module, "layer_offset", 0)):
+        if index in numbers:
+            sites = {name: _linear(layer, name, place) for name, place in chart.linears.items()}
+            found.append((index, {name: site for name, site in sites.items() if site is not None}))
+    return found
 
 
 class HostedSlot(Slot):

@@ -45,6 +45,8 @@ class Beside(SideNet):
         if self.reduce is not None:
             # Maps, the last stage's own in the place of its tokens.
             return self([*states, taps.hidden[-1]])
+        # A vector asks maps of any size: their places are tokens.
+        states = [x.flatten(2).transpose(1, 2) if x.dim() == 4 else x for x in states]
         if self.guide == "last":
             return self([*states, guide], mask=taps.mask)
         if read is not None:
@@ -173,7 +175,7 @@ class UniPT(Adapter):
 
     def _beside_embedding(self, role: str) -> Beside:
         """The CLIP4Clip form; the head adds the term to its embedding."""
-        dim = self.places.embeddings[role]
+        dim, maps = self.places.embeddings[role], role in self.places.maps
         chosen = self._chosen(role, self.options["taps"])
         options = {
             **PRESETS["clip4clip_image"],
@@ -181,7 +183,8 @@ class UniPT(Adapter):
             "guide_dim": dim,
             "out_dim": dim,
             "side_dim": self.options["side_dim"] or dim,
-            "residual": "index" if self.options["identity"] else "none",
+            # No place of a map stands for the image.
+            "residual": "index" if self.options["identity"] and not maps else "none",
             "out_residual": False,
             # Both projections are frozen.
             "zero_up": self.options["start"] != "published",

@@ -174,7 +174,10 @@ class SideNet(nn.Module):
         """Refuse shapes that would broadcast into something else."""
         rows, tokens = taps[0].shape[:2]
         shapes = [tuple(tap.shape) for tap in taps]
-        if any(len(shape) != 3 or shape[:2] != (rows, tokens) for shape in shapes):
+        # Where a vector asks and no token answers in its own name, each tap may have its own N.
+        free = self.residual == "none" and guide.dim() == 2 and mask is None
+        wanted = (rows,) if free else (rows, tokens)
+        if any(len(shape) != 3 or shape[: len(wanted)] != wanted for shape in shapes):
             raise ValueError(f"Taps of shapes {shapes}, not of one (B, N, D).")
         single = self.residual == "index" or (self.residual == "none" and guide.dim() == 2)
         lengths = (rows,) if single else (rows, tokens)

@@ -1,0 +1,10 @@
+# python tools/train.py configs/real/stamps_houlsby.py
+# No row of the paper: Houlsby's bottlenecks, on towers that others trained, real pictures (docs/real_weights.md).
+_base_ = [
+    '../_base_/models/minilm_lite0_retrieval.py', '../_base_/datasets/stamps_retrieval.py',
+    '../_base_/schedules/adamw_cosine.py', '../_base_/dual_encoder_runtime.py',
+]
+model = dict(
+    adapter=dict(_delete_=True, type='BottleneckAdapter', preset='houlsby', bottleneck=48, layers='12-17'))
+optim_wrapper = dict(optimizer=dict(lr=3e-4))
+train_cfg = dict(max_epochs=4)

@@ -1,0 +1,80 @@
+"""Tables of the page, from the files of results."""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+from pathlib import Path
+from typing import Any
+
+TITLES = {
+    "zero_shot": "frozen, by the names of ImageNet's classes",
+    "ridge": "frozen, ridge regression",
+    "sum": "frozen, both scores added",
+    "names_and_ridge": "frozen, ridge regression of what the names leave",
+    "linear_probe": "linear probe",
+    "uniadapter": "UniAdapter",
+    "houlsby": "Houlsby",
+    "lora": "LoRA",
+    "unipt": "UniPT beside the embeddings",
+    "real_vse": "UniPT in VSE-infinity's form",
+    "full_finetune": "full fine-tuning",
+}
+COLUMNS = ("t2i/R1", "t2i/R5", "t2i/R10", "i2t/R1", "i2t/R5", "i2t/R10", "mean")
+
+
+def chosen_runs(runs: dict[str, Any], row: str) -> tuple[str, list[dict[str, Any]]]:
+    """The runs of a row that count, by split, and the learning rate they have.
+
+    Args:
+        runs (dict): Results by ``row/split`` or ``row/split/rate``.
+        row (str): The row.
+
+    Returns:
+        tuple: The rate as a text, empty where nothing is trained; and the results.
+    """
+    own = {tuple(key.split("/")[1:]): run for key, run in runs.items() if key.split("/")[0] == row}
+    first = {key[1]: run for key, run in own.items() if key[0] == "0" and len(key) > 1}
+    rate = max(first, key=lambda r: first[r]["val"]["mean"]) if first else ""
+    found = {key[0]: run for key, run in own.items() if key[1:] == ((rate,) if rate else ())}
+    return rate, [found[split] for split in sorted(found, key=int)]
+
+
+def table(runs: dict[str, Any]) -> str:
+    """Markdown: mean and spread (standard deviation) over the splits, one line a row."""
+    lines = [
+        "| row | trained | rate | splits | text to image R@1 | R@5 | R@10 | image to text R@1 "
+        "| R@5 | R@10 | mean | s |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for row, title in TITLES.items():
+        rate, found = chosen_runs(runs, row)
+        if not found:
+            continue
+        cells = [title, f"{found[0]['trainable']:,}", rate or "-", str(len(found))]
+        for column in COLUMNS:
+            values = [run["test"][column] for run in found]
+            spread = statistics.stdev(values) if len(values) > 1 else 0.0
+            cells.append(f"{statistics.mean(values):.1f} ± {spread:.1f}")
+        seconds = statistics.mean(run["cpu_seconds"] for run in found)
+        lines.append("| " + " | ".join([*cells, f"{seconds:.0f}"]) + " |")
+    return "\n".join(lines)
+
+
+def write_page(page: Path, results: Path) -> None:
+    """Write the tables of all results between the page's marks, ``<!-- table:NAME -->``.
+
+    Args:
+        page (Path): The page; where it has no marks of a collection, that table is printed.
+        results (Path): Folder of the results.
+    """
+    text = page.read_text(encoding="utf-8") if page.is_file() else ""
+    for path in sorted(results.glob("*.json")):
+        made = table(json.loads(path.read_text(encoding="utf-8"))["runs"])
+        begin, end = f"<!-- table:{path.stem} -->", f"<!-- /table:{path.stem} -->"
+        print(f"\n{path.stem}\n{made}")
+        pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+        text = pattern.sub(lambda _, made=made, b=begin, e=end: f"{b}\n\n{made}\n\n{e}", text)
+    if page.is_file():
+        page.write_text(text, encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Captioned pictures of Debian packages: their captions, their pixels, their splits."""

