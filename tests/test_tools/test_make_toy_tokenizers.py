@@ -1,4 +1,4 @@
-"""Tokenizers of the small CLIP and BEiT-3: the committed ones, a piece a word."""
+"""Tokenizers of the small CLIP, BEiT-3 and RoBERTa: the committed ones, a piece a word."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from tests.helpers import ROOT, draws
 from tests.toy_parts import load_tool
 from uniadapter.models.clip_tokenizer import ClipTokenizer
+from uniadapter.models.roberta_tokenizer import RobertaTokenizer
 from uniadapter.models.sentencepiece_tokenizer import SentencePieceTokenizer
 
 TINY = ROOT / "configs" / "tiny"
 CLIP = ClipTokenizer(str(TINY / "clip_tokenizer.json"))
+ROBERTA = RobertaTokenizer(str(TINY / "roberta_tokenizer.json"))
 BEIT3 = SentencePieceTokenizer(str(TINY / "beit3_tokenizer.json"))
 
 
@@ -26,7 +28,7 @@ def tool() -> ModuleType:
 
 def test_the_committed_files_are_what_the_tool_writes(tool: ModuleType, tmp_path: Path) -> None:
     tool.main(["--out", str(tmp_path / "new")])
-    for name in ("clip_tokenizer.json", "beit3_tokenizer.json"):
+    for name in ("clip_tokenizer.json", "beit3_tokenizer.json", "roberta_tokenizer.json"):
         assert (tmp_path / "new" / name).read_bytes() == (TINY / name).read_bytes()
 
 
@@ -40,6 +42,10 @@ def test_a_word_is_a_piece_and_a_text_comes_back(data: st.DataObject, tool: Modu
         assert len(pieces) == len(text.split())
         assert tokenizer.unk_token_id not in pieces
         assert tokenizer.decode(pieces) == text
+    # A word without a blank in front is spelled, but for the first of every expression.
+    pieces = ROBERTA.pieces(f"the {text}")
+    assert len(pieces) == len(text.split()) + 1
+    assert ROBERTA.decode(pieces) == f"the {text}"
 
 
 @given(text=st.text(alphabet="bcdfgXZ 0159.?", min_size=1, max_size=12))

@@ -200,7 +200,7 @@ def test_an_ablation_is_another_model(options):
             "type": "BottleneckAdapter",
             "preset": "pfeiffer",
             "bottleneck": 3,
-            "roles": ["text", "encoder", "decoder"],
+            "roles": ["encoder", "decoder"],
         },
     ],
     ids=["lora", "bottleneck"],
