@@ -51,7 +51,9 @@ def _resnet_shapes(shapes: Shapes, depths: tuple[int, ...], stem: int) -> None:
     _linear(shapes, f"{visual}attnpool.q_proj", 6, into)
 
 
-def _stream_shapes(shapes: Shapes, grid: int, width: int, inner: int, words: int) -> None:
+def _stream_shapes(
+    shapes: Shapes, grid: int, width: int, inner: int, words: int, places: int
+) -> None:
     encoder = f"{BERT}encoder."
     shapes[f"{encoder}visual_model.token_embedding.weight"] = (4, 4)
     shapes[f"{encoder}visual_model.logit_scale"] = ()
@@ -60,7 +62,7 @@ def _stream_shapes(shapes: Shapes, grid: int, width: int, inner: int, words: int
     for name, into in (("visn", grid), ("box", 4)):
         _linear(shapes, f"{encoder}visn_fc.{name}_fc", width, into)
         _norm(shapes, f"{encoder}visn_fc.{name}_layer_norm", width)
-    for table, rows in (("word", words), ("position", 24), ("token_type", 2)):
+    for table, rows in (("word", words), ("position", places), ("token_type", 2)):
         shapes[f"{BERT}embeddings.{table}_embeddings.weight"] = (rows, width)
     _norm(shapes, f"{BERT}embeddings.LayerNorm", width)
     for index in range(DEPTH):
@@ -91,11 +93,20 @@ def _trained_shapes(shapes: Shapes, width: int, answers: int) -> None:
     _linear(shapes, "module.logit_fc.3", answers, 2 * width)
 
 
+def published_shapes(answers: int) -> Shapes:
+    """Names and shapes of the authors' model, with some of the unused parts that it has."""
+    shapes: Shapes = {}
+    _resnet_shapes(shapes, (4, 6, 10, 6), 80)
+    _stream_shapes(shapes, 2560, 768, 3072, 30522, 512)
+    _trained_shapes(shapes, 768, answers)
+    return shapes
+
+
 def draw_state(generator: torch.Generator, answers: int = 5) -> State:
     """A state dict of the authors' model, small, with the unused parts that it has."""
     shapes: Shapes = {}
     _resnet_shapes(shapes, (1, 2, 1, 1), 4)
-    _stream_shapes(shapes, 128, 8, 12, 20)
+    _stream_shapes(shapes, 128, 8, 12, 20, 24)
     _trained_shapes(shapes, 8, answers)
     state: State = {}
     for name, shape in shapes.items():

@@ -48,6 +48,19 @@ def test_training_batch(preprocessor: MultimodalDataPreprocessor) -> None:
     assert [s.media_id for s in batch["data_samples"]] == [4, 2]
 
 
+def test_texts_can_be_padded_to_their_largest_length() -> None:
+    """CLIP-ViL's questions have 20 tokens, whatever else is in the batch."""
+    wide = MODELS.build(
+        {"type": "MultimodalDataPreprocessor", "max_text_len": 9, "pad_texts": True}
+    )
+    samples = [sample(0, text="a dog"), sample(1, text="a " * 30)]
+    batch = wide({"inputs": [frames(0), frames(1)], "data_samples": samples})
+    assert batch["input_ids"].shape == batch["attention_mask"].shape == (2, 9)
+    assert batch["attention_mask"].sum(1).tolist() == [4, 9]
+    assert batch["input_ids"][0].tolist() == [101, 1037, 3899, 102, 0, 0, 0, 0, 0]
+    assert batch["input_ids"][1, -1] == 102
+
+
 def test_test_batch_has_the_captions_in_order(preprocessor: MultimodalDataPreprocessor) -> None:
     samples = [sample(0, texts=["one", "two"]), sample(1, texts=["three"])]
     batch = preprocessor({"inputs": [frames(0), frames(1)], "data_samples": samples})

@@ -11,7 +11,14 @@ import pytest
 
 from tests.helpers import ROOT
 from tests.toy_parts import SIZES, draw_parts, load_tool
-from uniadapter.datasets import MSRVTTQA, COCOCaption, DiDeMoRetrieval, KarpathyRetrieval, VQAv2
+from uniadapter.datasets import (
+    MSRVTTQA,
+    COCOCaption,
+    DiDeMoRetrieval,
+    KarpathyRetrieval,
+    LxmertVQA,
+    VQAv2,
+)
 from uniadapter.evaluation.metrics.caption import load_coco_captions
 from uniadapter.models.tokenizer import BertTokenizer
 from uniadapter.utils.answer_list import read_answer_list
@@ -103,6 +110,32 @@ def test_vqav2_has_ten_annotators_and_types(world: Path) -> None:
             assert set(first) & set(candidates)
 
 
+def test_lxmerts_files_have_the_same_questions(world: Path) -> None:
+    root = world / "vqa_lxmert"
+    for name, subset in (("train", "train2014"), ("minival", "val2014")):
+        official = read(world / "vqav2" / f"v2_OpenEnded_mscoco_{subset}_questions.json")
+        annotations = read(world / "vqav2" / f"v2_mscoco_{subset}_annotations.json")
+        data = LxmertVQA(
+            data_root=str(root),
+            data_prefix={"media": "../coco/images/"},
+            ann_file=f"{name}.json",
+            label2ans="trainval_label2ans.json",
+            ans2label="trainval_ans2label.json",
+            test_mode=True,
+        )
+        assert len(data) == len(official["questions"])
+        rows = zip(official["questions"], annotations["annotations"], strict=True)
+        for index, (question, annotation) in enumerate(rows):
+            item = data.get_data_info(index)
+            assert item["question_id"] == question["question_id"]
+            assert item["question"] == question["question"]
+            assert Path(item["media_path"]).is_file()
+            said = [answer["answer"] for answer in annotation["answers"]]
+            scores = {word: min(1.0, 0.3 * said.count(word)) for word in said}
+            assert item["gt_scores"] == pytest.approx(scores)
+        assert all(data.lying())
+
+
 def test_msrvtt_qa_asks_about_the_videos_of_msrvtt(world: Path) -> None:
     candidates = set(read_answer_list(world / "msrvtt_qa" / "answer_list.json"))
     videos = {v["id"]: v for v in read(world / "msrvtt" / "MSRVTT_data.json")["videos"]}
@@ -140,7 +173,7 @@ def test_every_text_is_spelled_by_the_committed_vocabulary(world: Path) -> None:
 def test_the_same_options_write_the_same_parts(world: Path, tmp_path: Path) -> None:
     again = draw_parts(tmp_path / "again")
     other = draw_parts(tmp_path / "other", "--seed", "1")
-    for part in ("didemo", "coco", "flickr30k", "vqav2", "msrvtt_qa"):
+    for part in ("didemo", "coco", "flickr30k", "vqav2", "vqa_lxmert", "msrvtt_qa"):
         assert read(again / part / "part.json") == read(world / part / "part.json")
         assert (
             read(other / part / "part.json")["sha256"] != read(world / part / "part.json")["sha256"]

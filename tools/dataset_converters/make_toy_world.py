@@ -22,6 +22,7 @@ and with ``--parts`` the twins of the other benchmarks, each in its published fo
         vqav2/v2_*_{questions,annotations}.json, answer_list.json       about coco's pictures
         refcoco/{pretrain_{train,val},finetune_refcoco_{train,val,testA,testB}}.json,
              {stills,train2014}/
+        vqa_lxmert/{train,minival}.json, trainval_{label2ans,ans2label}.json    the same questions
         msrvtt_qa/{train,val,test}_qa.json, answer_list.json            about msrvtt's videos
 
 The same options give the same pictures, frames and captions on every machine. A world that is there
@@ -240,7 +241,7 @@ def write_part(part: str, out: Path, options: dict[str, Any], force: bool) -> No
 def parts_of(args: argparse.Namespace) -> list[str]:
     """The chosen parts, and coco where questions are about its pictures."""
     chosen = set(PARTS if "all" in args.parts else args.parts)
-    if "vqav2" in chosen:
+    if chosen & {"vqav2", "vqa_lxmert"}:
         chosen.add("coco")
     return [part for part in PARTS if part in chosen]
 

@@ -50,21 +50,28 @@ def weight_names(model: Any) -> set[str]:
 def trained_state_dict(model: nn.Module) -> dict[str, torch.Tensor]:
     """What training changes by its canonical name, tied tensors once, detached.
 
-    The trained parameters, and the statistics of batch norms that are trained.
+    The trained parameters, and the statistics of batch norms that training changes.
     """
     found = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
     return {**found, **_statistics(model)}
 
 
 def _statistics(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Running statistics of the batch norms that have a trained parameter."""
+    """Running statistics of the batch norms that have a trained parameter, or move without one.
+
+    A part whose ``batch_statistics`` are on has norms of the latter kind.
+    """
+    moving = {
+        id(norm)
+        for part in model.modules()
+        if getattr(part, "batch_statistics", False)
+        for norm in part.modules()
+    }
     found = {}
     for path, module in model.named_modules():
-        if not isinstance(module, _BatchNorm) or not any(
-            p.requires_grad for p in module.parameters(recurse=False)
-        ):
-            continue
-        found.update({f"{path}.{n}": b for n, b in module.named_buffers(recurse=False)})
+        trained = any(p.requires_grad for p in module.parameters(recurse=False))
+        if isinstance(module, _BatchNorm) and (trained or id(module) in moving):
+            found.update({f"{path}.{n}": b for n, b in module.named_buffers(recurse=False)})
     return found
 
 
@@ -72,7 +79,7 @@ def backbone_fingerprint(model: nn.Module) -> str:
     """SHA-256 over the towers' tensors, independent of device and of the image size.
 
     Position embeddings of the visual tower are left out: they are interpolated to the image size.
-    So is what is trained of the towers (a language-model head, statistics of trained batch norms):
+    So is what is trained of the towers (a language-model head, statistics of batch norms):
     training must not change it.
 
     Args:

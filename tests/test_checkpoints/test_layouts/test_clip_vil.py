@@ -15,16 +15,20 @@ from mmengine.config import Config
 from safetensors.torch import load_file
 
 from tests.clip_vil_helpers import ANSWERS, small_cfg
-from tests.helpers import draws
+from tests.helpers import ROOT, draws
 from tests.test_models import clip_vil_reference as reference
 from uniadapter.apis import convert_checkpoint, init_model
+from uniadapter.checkpoints.layouts import export_state
 from uniadapter.checkpoints.layouts.clip_vil import (
     CLIP_VIL,
     match_head,
     normalise_answer,
     read_clip_resnet,
 )
+from uniadapter.checkpoints.layouts.fit import fit_to_model
+from uniadapter.checkpoints.layouts.keys import map_keys
 from uniadapter.models.backbones import ClipResNet
+from uniadapter.models.build import build_model
 
 pytest.importorskip("transformers")
 TABLE = ["2", "a", "gray", "no", "red ball", "yes", "zebra"]
@@ -74,6 +78,29 @@ def test_every_key_of_the_side_network() -> None:
     assert all(CLIP_VIL.to_theirs(own) == [name] for own, name in zip(ours, names, strict=True))
     guide = f"{BERT}encoder.side_downsamples_l.11.0.weight"
     assert CLIP_VIL.to_ours(guide)[0] == "adapter.sides.fusion.down_guide.linear.weight"
+
+
+def test_every_key_at_full_width() -> None:
+    config = Config.fromfile(str(ROOT / "configs/unipt/clip_vil_vqav2.py"))
+    with torch.device("meta"):
+        model = build_model(config.model.to_dict())
+        source = {
+            name.removeprefix("module."): torch.empty(
+                shape, dtype=torch.long if name.endswith("tracked") else torch.float
+            )
+            for name, shape in reference.published_shapes(3129).items()
+        }
+    state, report = map_keys(source, CLIP_VIL, "BEST.pth")
+    state = fit_to_model(state, report, model, "BEST.pth")
+    assert set(state) == set(model.state_dict())
+    assert set(report.used) | set(report.left) == set(source)
+    assert len(report.used) == len(state)
+    trained = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
+    assert sum(state[name].numel() for name in trained) == 10_730_170
+    # Back: every used key again, under the prefix of the authors' wrapper.
+    back, written = export_state(state, "clip-vil")
+    assert set(back) == {f"module.{name}" for name in report.used}
+    assert not written.left
 
 
 def test_there_and_back(tmp_path: Path, config: Config, best: reference.State) -> None:

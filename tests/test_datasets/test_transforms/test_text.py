@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from uniadapter.datasets.transforms import CleanCaption, CleanQuestion
+from uniadapter.datasets.transforms import CleanCaption, CleanQuestion, HideWord
 
 
 def clean(text: str, **options: object) -> str:
@@ -66,3 +66,30 @@ def test_bad_options(cls: type) -> None:
         cls(max_words=0)
     with pytest.raises(ValueError, match="style='clip' is unknown: choose from"):
         cls(style="clip")
+
+
+@given(st.lists(st.sampled_from(["red", "ball", "left", "of", "a", "box"]), min_size=1))
+def test_a_hidden_word_is_the_answer(said: list[str]) -> None:
+    step = HideWord(["red", "left"])
+    results = {"text": " ".join(said), "media_path": "x"}
+    if not {"red", "left"} & set(said):
+        with pytest.raises(ValueError, match="of x has none of"):
+            step.transform(results)
+        return
+    found = step.transform(results)
+    (word,) = found["answers"]
+    assert found["answer_weights"] == [1.0]
+    assert word in ("red", "left")
+    words = found["text"].split()
+    assert words.count("[MASK]") == 1
+    assert [word if w == "[MASK]" else w for w in words] == said
+
+
+def test_words_to_hide() -> None:
+    for words in ([], "red"):
+        with pytest.raises(ValueError, match="a list of at least one word"):
+            HideWord(words)
+    step = HideWord(["b", "a"])
+    assert repr(step) == "HideWord(words=['a', 'b'])"
+    seen = {step.transform({"text": "a b"})["answers"][0] for _ in range(40)}
+    assert seen == {"a", "b"}

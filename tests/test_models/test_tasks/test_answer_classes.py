@@ -16,7 +16,7 @@ from tests.clip_vil_helpers import ANSWERS, draw_batch, small_cfg, small_model
 from tests.helpers import draws
 from tests.test_models import clip_vil_reference as reference
 from uniadapter.apis import convert_checkpoint
-from uniadapter.checkpoints import load_adapter, load_weights, save_adapter
+from uniadapter.checkpoints import backbone_fingerprint, load_adapter, load_weights, save_adapter
 from uniadapter.models.build import build_model
 from uniadapter.registry import MODELS
 from uniadapter.structures import MultimodalSample
@@ -25,6 +25,14 @@ pytest.importorskip("transformers")
 
 
 VIT = {"embed_dims": 8, "num_layers": 1, "num_heads": 1, "feedforward_channels": 8}
+BERT = {
+    "vocab_size": 20,
+    "hidden_size": 8,
+    "num_layers": 1,
+    "num_heads": 1,
+    "intermediate_size": 8,
+    "encoder_width": 128,
+}
 LADDER = {"type": "Ladder", "roles": ["fusion"], "reduction": 2, "num_heads": 2}
 
 
@@ -123,6 +131,22 @@ def test_the_backbone_stands_still_in_training() -> None:
     assert not torch.equal(parity.visual.model.bn1.running_mean, before)
 
 
+def test_averages_that_move_are_saved_with_the_adapter(tmp_path: Path) -> None:
+    visual = {**small_cfg()["visual"], "batch_statistics": True}
+    model = small_model(visual=visual).train()
+    start = small_model(visual=visual)
+    before = backbone_fingerprint(model)
+    model(**draw_batch(1, [4, 4], 1, 2))
+    # They are no part of what must stay, but of what is saved.
+    assert backbone_fingerprint(model) == before
+    load_adapter(start, save_adapter(model, tmp_path / "adapter"))
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(start.state_dict()[name], tensor), name
+    fixed = save_adapter(small_model(), tmp_path / "fixed")
+    with pytest.raises(ValueError, match="missing in the file"):
+        load_adapter(small_model(visual=visual), fixed)
+
+
 def test_full_fine_tuning_trains_all_of_it() -> None:
     model = small_model(adapter=None, train_backbone=True).train()
     model(**draw_batch(0, [4, 2], 1, 2), data_samples=samples(2), mode="loss")[
@@ -214,28 +238,32 @@ def test_batches_that_do_not_fit() -> None:
         ({"adapter": {"type": "UniPT", "reduction": 3}}, "does not divide the width 8"),
         ({"adapter": {"type": "UniPT"}, "train_backbone": True}, "train_backbone=True would train"),
         ({"adapter": LADDER}, r"fusion\.kv"),
+        ({"decoder": {**BERT, "type": "BertDecoder"}}, r"leave out model\.decoder"),
+        ({"text": {**BERT, "type": "BertModel"}}, r"set model\.text\.type='BertStream'"),
+        ({"prefix_cache": {"dir": "x"}}, "ClipGrid has nothing to keep"),
         ({"visual": {"type": "BlipViT", "arch": VIT, "img_size": 32}}, r"grid_width=8"),
     ],
 )
 def test_options_that_do_not_fit(changes: dict[str, Any], message: str) -> None:
     cfg = small_cfg()
     for key, value in changes.items():
-        merged = isinstance(value, dict) and "type" not in value
+        merged = isinstance(value, dict) and "type" not in value and key in cfg
         cfg[key] = {**cfg[key], **value} if merged else value
     with pytest.raises(ValueError, match=message):
         build_model(cfg)
 
 
-def test_other_methods_fill_the_streams_sites() -> None:
+@pytest.mark.parametrize(
+    "adapter",
+    [
+        {"type": "BottleneckAdapter", "preset": "houlsby", "roles": ["fusion"], "bottleneck": 2},
+        {"type": "LoRA", "rank": 2},
+    ],
+)
+def test_other_methods_fill_the_streams_places(adapter: dict[str, Any]) -> None:
     """A term in every layer of the stream, and none where it is empty."""
     batch = draw_batch(3, [3, 2], 1, 2)
     bare = small_model(adapter=None).eval()
-    adapter = {
-        "type": "BottleneckAdapter",
-        "preset": "houlsby",
-        "roles": ["fusion"],
-        "bottleneck": 2,
-    }
     model = small_model(adapter=adapter).eval()
     model.load_state_dict(bare.state_dict(), strict=False)
     with torch.no_grad(), model.adapter_disabled():

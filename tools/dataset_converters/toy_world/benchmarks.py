@@ -16,6 +16,7 @@ import numpy as np
 
 from .files import write_jpg, write_json, write_mp4
 from .language import shift_language
+from .lxmert import lxmert_row, write_tables
 from .moments import MOMENTS, SEGMENTS, film, write_moments
 from .photos import SPLITS, Photo, take_photo, write_photos
 from .questions import annotate, ask_photo, ask_video
@@ -151,11 +152,8 @@ def _take(photo: Photo, options: dict[str, Any], camera: str) -> tuple[np.ndarra
     return take_photo(photo, *style)
 
 
-def write_vqav2(out: Path, options: dict[str, Any]) -> str:
-    """VQAv2: official questions and annotations about COCO's photos, and the answer list."""
-    out.mkdir(parents=True, exist_ok=True)
-    questions: dict[str, list[dict[str, Any]]] = {"train2014": [], "val2014": []}
-    annotations: dict[str, list[dict[str, Any]]] = {"train2014": [], "val2014": []}
+def vqav2_questions(options: dict[str, Any]) -> Iterator[tuple[str, dict, dict]]:
+    """Yield subset, official question and its annotation of every question about COCO's photos."""
     for photo in coco_photos(options):
         rng = np.random.default_rng([options["seed"], VQA, photo.number])
         subset = coco_name(photo).split("/")[0]
@@ -163,19 +161,27 @@ def write_vqav2(out: Path, options: dict[str, Any]) -> str:
             ids = {"image_id": photo.number, "question_id": 1000 * photo.number + index}
             text = shift_language(asked.text, rng, options["new_words"])
             said = annotate(asked.answer, rng)
-            questions[subset].append({**ids, "question": text})
-            annotations[subset].append(
-                {
-                    **ids,
-                    "question_type": asked.question_type,
-                    "answer_type": asked.answer_type,
-                    "multiple_choice_answer": max(said, key=said.count),
-                    "answers": [
-                        {"answer": word, "answer_confidence": "yes", "answer_id": number}
-                        for number, word in enumerate(said, start=1)
-                    ],
-                }
-            )
+            annotation = {
+                **ids,
+                "question_type": asked.question_type,
+                "answer_type": asked.answer_type,
+                "multiple_choice_answer": max(said, key=said.count),
+                "answers": [
+                    {"answer": word, "answer_confidence": "yes", "answer_id": number}
+                    for number, word in enumerate(said, start=1)
+                ],
+            }
+            yield subset, {**ids, "question": text}, annotation
+
+
+def write_vqav2(out: Path, options: dict[str, Any]) -> str:
+    """VQAv2: official questions and annotations about COCO's photos, and the answer list."""
+    out.mkdir(parents=True, exist_ok=True)
+    questions: dict[str, list[dict[str, Any]]] = {"train2014": [], "val2014": []}
+    annotations: dict[str, list[dict[str, Any]]] = {"train2014": [], "val2014": []}
+    for subset, question, annotation in vqav2_questions(options):
+        questions[subset].append(question)
+        annotations[subset].append(annotation)
     header = {"info": {"description": "toy world in the format of VQAv2"}, "license": {}}
     for subset, rows in questions.items():
         kind = {**header, "data_type": "mscoco", "data_subtype": subset}
@@ -186,6 +192,19 @@ def write_vqav2(out: Path, options: dict[str, Any]) -> str:
     train = [row["multiple_choice_answer"] for row in annotations["train2014"]]
     write_json(out / "answer_list.json", _by_count(train))
     return hashlib.sha256(json.dumps([questions, annotations]).encode()).hexdigest()
+
+
+def write_vqa_lxmert(out: Path, options: dict[str, Any]) -> str:
+    """The same questions in LXMERT's files: ``train.json``, ``minival.json`` and both tables."""
+    out.mkdir(parents=True, exist_ok=True)
+    rows: dict[str, list[dict[str, Any]]] = {"train2014": [], "val2014": []}
+    for subset, question, annotation in vqav2_questions(options):
+        image = f"COCO_{subset}_{question['image_id']:012d}"
+        rows[subset].append(lxmert_row(question, annotation, image))
+    write_json(out / "train.json", rows["train2014"])
+    write_json(out / "minival.json", rows["val2014"])
+    write_tables(out)
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
 def write_msrvtt_qa(
@@ -225,5 +244,6 @@ WRITERS: dict[str, Callable[[Path, dict[str, Any]], str]] = {
     "flickr30k": write_flickr30k,
     "vqav2": write_vqav2,
     "refcoco": write_refcoco,
+    "vqa_lxmert": write_vqa_lxmert,
 }
 PARTS = (*WRITERS, "msrvtt_qa")

@@ -10,7 +10,7 @@ from .loading import LoadSeconds, LoadVideo
 from .pictures import FramesBackend, ImageBackend
 from .pyav import AvBackend
 from .sampling import sample_frames, sample_seconds
-from .text import CleanCaption, CleanQuestion
+from .text import CleanCaption, CleanQuestion, HideWord
 from .video import (
     VideoCenterCrop,
     VideoFlip,
@@ -31,6 +31,7 @@ __all__ = [
     "DecordBackend",
     "FitAndPad",
     "FramesBackend",
+    "HideWord",
     "ImageBackend",
     "InexactError",
     "LoadSeconds",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import re
+from collections.abc import Sequence
 
 from mmcv.transforms import BaseTransform
 
@@ -127,3 +129,40 @@ class CleanQuestion(BaseTransform):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(max_words={self.max_words}, style={self.style!r})"
+
+
+@TRANSFORMS.register_module()
+class HideWord(BaseTransform):
+    """Make a question of the caption in ``text``: one word becomes ``[MASK]``, and is the answer.
+
+    The word is drawn among those of the caption that are listed. Added keys: ``answers`` and
+    ``answer_weights``, that word with the weight 1.
+
+    Args:
+        words: Words that may be hidden.
+
+    Raises:
+        ValueError: If no word is listed, or, in use, the caption has none of them.
+    """
+
+    def __init__(self, words: Sequence[str]) -> None:
+        if isinstance(words, str) or not words:
+            raise ValueError(f"HideWord: words takes a list of at least one word, got {words!r}.")
+        self.words = frozenset(words)
+
+    def transform(self, results: dict) -> dict:
+        """Hide a word."""
+        said = results["text"].split()
+        places = [place for place, word in enumerate(said) if word in self.words]
+        if not places:
+            raise ValueError(
+                f"HideWord: the caption {results['text']!r} of {results.get('media_path')} has "
+                f"none of {sorted(self.words)[:5]} and so on: list words that all captions have."
+            )
+        place = random.choice(places)
+        results["answers"], results["answer_weights"] = [said[place]], [1.0]
+        results["text"] = " ".join([*said[:place], "[MASK]", *said[place + 1 :]])
+        return results
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(words={sorted(self.words)})"

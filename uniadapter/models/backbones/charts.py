@@ -248,6 +248,7 @@ CHARTS: dict[str, Chart] = {
     "Beit3Tower": Chart("layers", {}, linears=_BEIT3_LINEARS),
     "ClipTower": Chart("model.encoder.layers", {}, linears=_CLIP_LINEARS),
     "EfficientNetLite": Chart("layers", {}, linears={"fc1": "expand", "fc2": "project"}),
+    "BertStream": Chart("model.encoder.layer", {}, linears=_BERT_LINEARS),
     # mmpretrain, mmaction2 and torchvision; a site behind every stage.
     "ResNet": Chart(_STAGES, _STAGE, channels_first=True),
     "ResNet3d": Chart(_STAGES, _STAGE, channels_first=True),

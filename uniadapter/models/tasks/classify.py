@@ -32,10 +32,11 @@ class AnswerClassModel(VisionLanguageModel):
             their JSON file, which is read when it is first needed. Defaults to None: of a loaded
             adapter, which brings its own.
         loss_weight (float): See :class:`AnswerClassHead`. Defaults to 500.
-        **kwargs: Arguments of :class:`VisionLanguageModel`.
+        **kwargs: Arguments of :class:`VisionLanguageModel` but for ``decoder``.
 
     Raises:
-        ValueError: If an option is outside its set, or the list has another number of answers.
+        ValueError: If an option is outside its set, a tower is of another kind, or the list has
+            another number of answers.
     """
 
     text: Any
@@ -49,7 +50,14 @@ class AnswerClassModel(VisionLanguageModel):
         loss_weight: float = 500.0,
         **kwargs: Any,
     ) -> None:
+        if kwargs.get("decoder") is not None:
+            raise ValueError("AnswerClassModel writes no words: leave out model.decoder.")
         super().__init__(visual, text, **kwargs)
+        if not hasattr(self.text, "pool"):
+            raise ValueError(
+                f"{type(self.text).__name__} has no pool(), which makes what the answers are read "
+                "of of a question's first token: set model.text.type='BertStream'."
+            )
         width = self.visual.embed_dims
         if width != self.text.encoder_width:
             raise ValueError(
