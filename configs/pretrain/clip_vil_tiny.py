@@ -1,5 +1,5 @@
 # python tools/train.py configs/pretrain/clip_vil_tiny.py
-# No row of the paper: a small CLIP-ViL from scratch on the embedded stills, by hidden words of their captions (docs/embedded_data.md).
+# No row of the paper: a small CLIP-ViL from scratch on the embedded stills, by hidden words of their captions (docs/unipt_clip_vil.md).
 _base_ = [
     '../_base_/models/clip_vil_tiny_vqa.py', '../_base_/datasets/toy_world_stills.py',
     '../_base_/schedules/adamw_cosine_pretrain_tiny.py', '../_base_/answer_runtime.py',

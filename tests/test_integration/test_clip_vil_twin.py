@@ -38,10 +38,12 @@ def config_of(row: str, world: Path, work_dir: Path, **options: Any) -> Config:
         {
             "work_dir": str(work_dir),
             "launcher": "none",
-            "train_dataloader.batch_size": 8,
+            "train_dataloader.batch_size": 24,
             "train_dataloader.batch_sampler.drop_last": False,
             "train_cfg.max_epochs": 2,
             "train_cfg.val_interval": 2,
+            "param_scheduler.0.end": 0.5,
+            "param_scheduler.1.begin": 0.5,
             "param_scheduler.1.end": 2,
             **data,
             **options,
@@ -83,6 +85,7 @@ def test_a_run_goes_on_inside_an_epoch(world: Path, tmp_path: Path, monkeypatch)
     last = whole.iter
     length = len(whole.train_dataloader)
     assert last == 2 * length
+    assert whole.train_dataloader.batch_sampler.sampler.epoch == 1
     part = tmp_path / "part"
     part.mkdir()
     stopped = length + 1

@@ -12,7 +12,7 @@ import torch
 from .state import TRAINING_STATE
 
 # Parts of another task or of training that a file may hold beside what a model wants.
-_HEADS = ("vision_proj.", "text_proj.", "itm_head.", "temp", "logit_scale")
+_HEADS = ("vision_proj.", "text_proj.", "itm_head.", "logit_fc.", "temp", "logit_scale")
 _PARTS = ("adapter.", *TRAINING_STATE, "decoder.", "text.", *_HEADS)
 _SHOWN = 5
 

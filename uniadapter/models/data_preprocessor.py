@@ -162,7 +162,8 @@ class MultimodalDataPreprocessor(BaseDataPreprocessor):
                 raise ValueError(
                     f"{sample.media_path}: frames of shape {tuple(frames.shape)} beside "
                     f"{tuple(shape)} of {kept[0][1].media_path} in one batch; end the pipeline "
-                    "with VideoResize or VideoRandomResizedCrop."
+                    "with VideoResize or VideoRandomResizedCrop; behind FitAndPad make batches of "
+                    "one orientation, batch_sampler=dict(type='OrientedBatchSampler')."
                 )
         return torch.stack([frames for frames, _ in kept])
 

@@ -1,4 +1,4 @@
-# A small CLIP-ViL for the embedded data: the classes of clip_vil_vqa.py with smaller numbers (docs/embedded_data.md).
+# A small CLIP-ViL for the embedded data: the classes of clip_vil_vqa.py with smaller numbers (docs/unipt_clip_vil.md).
 model = dict(
     type='AnswerClassModel',
     pretrained='configs/pretrain/clip_vil_tiny.safetensors',
