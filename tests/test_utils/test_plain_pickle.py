@@ -41,7 +41,7 @@ class Harm:
         return os.system, (f"touch {self.path}",)
 
 
-@settings(max_examples=draws(40), deadline=None)
+@settings(max_examples=draws(15), deadline=None)
 @given(value=PLAIN, protocol=st.integers(0, pickle.HIGHEST_PROTOCOL))
 def test_plain_values_come_as_they_are(value, protocol, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "plain.pkl"

@@ -47,5 +47,5 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 
-val_evaluator = dict(type='VideoTextMetric')
+val_evaluator = dict(type='VideoTextMetric', total=True)
 test_evaluator = val_evaluator

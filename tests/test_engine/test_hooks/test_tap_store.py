@@ -142,7 +142,7 @@ def no_tower(model: Any) -> None:
             layer.register_forward_pre_hook(fail)
 
 
-@settings(max_examples=draws(3), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=draws(2), deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     seed=st.integers(0, 2**16),
     batch=st.integers(2, 4),
@@ -227,6 +227,27 @@ def test_a_folder_belongs_to_one_model_pipeline_and_split(tmp_path):
         keep(root / "taps", *parts(root))
     (root / "train.jsonl").write_text("\n".join(lines) + "\n")
     keep(root / "taps", *parts(root))
+
+
+class Silent:
+    """A transform without words of its own."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self.other = size, object()
+
+    def __call__(self, results: dict) -> dict:
+        return results
+
+
+def test_transforms_without_words(tmp_path):
+    root = write_world(tmp_path)
+    for size in (3, 3):
+        model, dataset = parts(root)
+        dataset.pipeline.transforms.insert(2, Silent(size))
+        keep(root / "taps", model, dataset)
+    dataset.pipeline.transforms[2] = Silent(4)
+    with pytest.raises(ValueError, match="another transforms"):
+        keep(root / "taps", model, dataset)
 
 
 def test_another_vocabulary_is_found_in_the_batch(tmp_path):

@@ -43,7 +43,7 @@ def test_against_sorting_by_hand(seed, videos, most, block):
     for video in range(videos):
         best = [max(float(scores[t, video]) for t in texts) for texts in groups]
         v2t += sorted_places(best, best[video])
-    metric = VideoTextMetric()
+    metric = VideoTextMetric(total=True)
     positives = [[o] for o in owner]
     for start in range(0, len(owner), block):
         rows = slice(start, start + block)

@@ -96,7 +96,7 @@ def clip4clip(model: Any, data: dict[str, torch.Tensor]) -> tuple[torch.Tensor, 
     return (x / x.norm(dim=-1, keepdim=True).clamp(min=1e-6) for x in (z, t))  # type: ignore[return-value]
 
 
-@settings(max_examples=draws(3), deadline=None)
+@settings(max_examples=draws(2), deadline=None)
 @given(
     seed=st.integers(0, 2**20),
     videos=st.integers(1, 3),

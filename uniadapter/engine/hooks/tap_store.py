@@ -23,6 +23,8 @@ from uniadapter.retrieval.progress import Progress
 from uniadapter.structures import KeptStates, MultimodalSample
 
 _ROLES = ("visual", "text")
+# What a transform without words of its own is told apart by.
+_PLAIN = (bool, int, float, str, tuple, list, type(None))
 
 
 @HOOKS.register_module()
@@ -120,7 +122,7 @@ def facts_of(model: Any, dataset: Any, dtype: str) -> dict[str, Any]:
     positions = {n: t for n, t in model.visual.state_dict().items() if n == "pos_embed"}
     return {
         "backbone weights": digest_of([backbone_fingerprint(model), *_numbers(positions)]),
-        "transforms": [repr(transform) for transform in dataset.pipeline.transforms],
+        "transforms": [_said(transform) for transform in dataset.pipeline.transforms],
         "normalisation": [prepare.mean.flatten().tolist(), prepare.std.flatten().tolist()],
         "max_text_len": prepare.max_text_len,
         "data": digest_of(
@@ -130,6 +132,14 @@ def facts_of(model: Any, dataset: Any, dtype: str) -> dict[str, Any]:
         "tokens": want_of(model),
         "dtype": dtype,
     }
+
+
+def _said(transform: Any) -> str:
+    """A transform with its options, in words that are the same in every process."""
+    if type(transform).__repr__ is not object.__repr__:
+        return repr(transform)
+    plain = {k: v for k, v in vars(transform).items() if isinstance(v, _PLAIN)}
+    return f"{type(transform).__qualname__}({sorted(plain.items())})"
 
 
 def _numbers(tensors: Mapping[str, torch.Tensor]) -> list[Any]:

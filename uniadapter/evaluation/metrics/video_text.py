@@ -15,7 +15,7 @@ from .retrieval import RetrievalMetric
 
 @METRICS.register_module()
 class VideoTextMetric(RetrievalMetric):
-    """R1, R5, R10, MdR and MnR of both directions, and Rsum, the sum of the six recalls.
+    """R1, R5, R10, MdR and MnR, the mean rank, of both directions.
 
     What differs from :class:`RetrievalMetric`, so that figures compare with those of CLIP4Clip and
     UniPT: a tie counts with all the ranks it takes (:func:`tied_ranks`), and where videos have
@@ -53,19 +53,3 @@ class VideoTextMetric(RetrievalMetric):
     def measures(self, ranks: torch.Tensor) -> dict[str, float]:
         """See :func:`video_text_measures`."""
         return video_text_measures(ranks)
-
-    def compute_metrics(self, results: list) -> dict[str, float]:
-        """Measures of both directions, and ``Rsum``.
-
-        Args:
-            results: Pairs of direction and ranks.
-
-        Returns:
-            ``'<name>/R1'``, ``R5``, ``R10`` in percent, ``MdR`` and ``MnR`` in places; ``'Rsum'``.
-
-        Raises:
-            ValueError: If a direction has no query.
-        """
-        metrics = super().compute_metrics(results)
-        recalls = [f"{name}/R{k}" for name in self.names for k in (1, 5, 10)]
-        return {**metrics, "Rsum": sum(metrics[name] for name in recalls)}
