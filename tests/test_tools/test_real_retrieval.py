@@ -145,7 +145,7 @@ def arguments(place: Path, *more: str) -> list[str]:
 
 
 def test_every_row_runs_once_and_stands_in_the_page(
-    place: Path, monkeypatch: pytest.MonkeyPatch
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (place / "page.md").write_text(
         "before\n<!-- table:stamps -->\n<!-- /table:stamps -->\nbehind\n"
@@ -167,8 +167,12 @@ def test_every_row_runs_once_and_stands_in_the_page(
         raise AssertionError("a finished run was run again")
 
     monkeypatch.setattr(study, "train", never)
-    tool.main(arguments(place, "--rows", "lora", "unipt"))
+    monkeypatch.setattr(
+        tool, "imagenet_names", lambda: [f"thing number {i}" for i in range(CLASSES)]
+    )
+    tool.main(arguments(place, "--rows", "lora", "unipt", "--classes"))
     assert (place / "page.md").read_text() == page
+    assert "stamps: 0 of 0 pictures called by a class's name" in capsys.readouterr().out
 
 
 def test_a_row_of_another_config_is_run_again(place: Path) -> None:
@@ -234,6 +238,13 @@ def test_measures_are_those_of_counting(data: Any, count: int) -> None:
     assert found["mean"] == pytest.approx(
         np.mean([found[f"{n}/R{k}"] for n in ranks for k in (1, 5, 10)])
     )
+
+
+def test_pictures_are_called_by_the_name_of_a_class_or_not() -> None:
+    captions = ["A  tench!", "The Tinca tinca.", "A red tench.", "an", "T-shirt", "Tabby."]
+    names = ["tench, Tinca tinca", "tabby, tabby cat", "T-shirt", "tabby"]
+    found = scores.named_pictures(captions, names)
+    assert found == {0: {0}, 1: {0}, 4: {2}, 5: {1, 3}}
 
 
 @given(seed=st.integers(0, 99), count=st.integers(2, 8), known=st.booleans())

@@ -39,12 +39,23 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--results", default="configs/real/results", help="folder of results")
     parser.add_argument("--cache", default="work_dirs/real", help="folder of frozen states")
     parser.add_argument("--page", default="docs/real_weights.md", help="page of the tables")
+    parser.add_argument(
+        "--classes", action="store_true", help="also say how well the frozen classifier does"
+    )
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args(argv)
     for name in ("splits", "threads"):
         if getattr(args, name) < 1:
             parser.error(f"--{name} must be at least 1")
     return args
+
+
+def imagenet_names() -> list[str]:
+    """The names of ImageNet's classes, synonyms between commas."""
+    # Imported here: it takes seconds, and only this needs it.
+    from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
+
+    return list(IMAGENET_CATEGORIES)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -62,6 +73,9 @@ def main(argv: list[str] | None = None) -> None:
             study = Study(pictures, Path(args.weights), results / f"{name}.json", cache)
             for row in rows:
                 study.run(row, args.splits)
+            if args.classes:
+                right, of = study.recognised(imagenet_names())
+                print(f"{name}: {right} of {of} pictures called by a class's name are seen as it")
         write_page(Path(args.page), results)
     except (FileNotFoundError, ValueError) as error:
         sys.exit(f"error: {error}")

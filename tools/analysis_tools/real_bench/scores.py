@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -38,6 +39,29 @@ def measures(scores: torch.Tensor, keys: Sequence[str]) -> dict[str, float]:
         found.update({f"{name}/{key}": value for key, value in ranked.items()})
     recalls = [value for key, value in found.items() if key.split("/")[1] in ("R1", "R5", "R10")]
     return {**found, "mean": sum(recalls) / len(recalls)}
+
+
+def named_pictures(captions: Sequence[str], names: Sequence[str]) -> dict[int, set[int]]:
+    """Pictures whose description is the name of a class, but for an article and marks.
+
+    Args:
+        captions (Sequence[str]): One a picture.
+        names (Sequence[str]): Of the classes, each with its synonyms between commas.
+
+    Returns:
+        dict: Numbers of classes of that name by the number of the picture.
+    """
+    classes: dict[str, set[int]] = {}
+    for number, synonyms in enumerate(names):
+        for name in synonyms.split(","):
+            classes.setdefault(" ".join(name.casefold().split()), set()).add(number)
+    found = {}
+    for index, caption in enumerate(captions):
+        words = re.sub(r"[^\w\s-]", "", caption.casefold()).split()
+        name = " ".join(words[1:] if words[:1] in (["a"], ["an"], ["the"]) else words)
+        if name in classes:
+            found[index] = classes[name]
+    return found
 
 
 class Space(NamedTuple):

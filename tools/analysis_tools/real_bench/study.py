@@ -17,7 +17,7 @@ from uniadapter.utils.safe_io import atomic_write
 
 from .frozen import Frozen, load_or_run
 from .pictures import Collection
-from .scores import Space, measures, ridge
+from .scores import Space, measures, named_pictures, ridge
 from .training import Recipe, train
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -165,6 +165,16 @@ class Study:
             raise ValueError(f"{self.path} has no {lacking[:3]}, which {config} needs.")
         model.load_state_dict(fitting, strict=False)
         return model
+
+    def recognised(self, names: list[str]) -> tuple[int, int]:
+        """How many pictures called by a class's name are classified as it, and of how many.
+
+        Args:
+            names (list[str]): Names of the classes, with synonyms between commas.
+        """
+        named = named_pictures(self.pictures.captions, names)
+        best = self.frozen(_LOWER).images[0, :, -len(names) :].argmax(-1).tolist()
+        return sum(best[index] in classes for index, classes in named.items()), len(named)
 
     def run(self, row: str, splits: int) -> None:
         """Run a row on the first so many splits, where it was not yet."""
