@@ -56,6 +56,7 @@ from .necks import (
     FrameAwareAttention,
     GeneralizedPooling,
     MeanPooling,
+    TemporalPooling,
     TokenMeanPooling,
 )
 from .roberta_tokenizer import RobertaTokenizer
@@ -132,6 +133,7 @@ __all__ = [
     "Seq2SeqModel",
     "Stack",
     "T5Tokenizer",
+    "TemporalPooling",
     "TextDataPreprocessor",
     "TokenMeanPooling",
     "UniAdapter",

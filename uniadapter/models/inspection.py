@@ -280,7 +280,9 @@ def site_states(
         place = model.role(site.partition(".")[0]).place(words) if tokens == "first" else None
         if tokens == "first":
             rows = torch.arange(batch, device=x.device)
-            found[site] = x[:, 0] if place is None else x[rows, place]
+            # Tokens that an adapter puts behind the first one move those behind them.
+            moved = x.shape[1] - input_ids.shape[1]
+            found[site] = x[:, 0] if place is None else x[rows, place + moved]
         else:
             added = attention_mask.new_ones(batch, x.shape[1] - input_ids.shape[1])
             seen_by = torch.cat((attention_mask[:, :1], added, attention_mask[:, 1:]), 1)[..., None]

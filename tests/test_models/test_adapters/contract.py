@@ -47,7 +47,7 @@ _BLIP_HEADS = r"(vision_proj|text_proj|itm_head)\.|temp$"
 _DUAL_HEADS = r"(vision_proj|text_proj)\.|logit_scale$"
 _ALL, _TWO = ("visual", "text", "cross"), ("visual", "text")
 _BLIP = (models.retrieval_outputs, models.pairs_loss, _ALL, _BLIP_HEADS)
-_DUAL = (models.dual_outputs, models.pairs_loss, _TWO, _DUAL_HEADS)
+_DUAL = (models.dual_outputs, models.dual_loss, _TWO, _DUAL_HEADS)
 _WRAPPED = (models.backbone_outputs, models.backbone_loss, ("visual",), "(?!)", False)
 MODELS: dict[str, Model] = {
     "blip_video": Model(models.blip_video, *_BLIP),
@@ -356,11 +356,11 @@ METHODS: dict[str, Method] = {
         same_paths=False,
         refuses={
             **dict.fromkeys(
-                ("clip", "mmpretrain_vit", "hosted_vit"), "Prompt fills the site 'visual.tokens'"
+                ("mmpretrain_vit", "hosted_vit"), "Prompt fills the site 'visual.tokens'"
             ),
             "t5": "Prompt fills the site 'text.tokens'",
         },
-        core=("blip_video", "vqa", "caption", "albef", "albef_vqa", "beit3"),
+        core=("blip_video", "vqa", "caption", "albef", "albef_vqa", "beit3", "clip"),
     ),
     "prompt-deep": Method(
         {"type": "Prompt", "text": 0, "visual": 2, "deep": True},
@@ -368,11 +368,11 @@ METHODS: dict[str, Method] = {
         same_paths=False,
         refuses={
             **dict.fromkeys(
-                ("clip", "mmpretrain_vit", "hosted_vit"), "Prompt fills the site 'visual.tokens'"
+                ("mmpretrain_vit", "hosted_vit"), "Prompt fills the site 'visual.tokens'"
             ),
             "t5": "in front of every layer of pictures, of which there are none",
         },
-        core=("blip_video", "blip_two_widths", "beit3"),
+        core=("blip_video", "blip_two_widths", "beit3", "clip"),
     ),
     "st_adapter": Method(
         # Where the class token alone is read, patches of the last layer are of no effect.

@@ -209,9 +209,16 @@ def pretrain_outputs(model: Any) -> Outputs:
     return {**found, "decoder": [logits]}
 
 
+def _ended(batch: dict[str, torch.Tensor], model: Any) -> dict[str, torch.Tensor]:
+    """A batch whose texts end with the last word, where CLIP reads what stands for a text."""
+    last = batch["attention_mask"].sum(1) - 1
+    batch["input_ids"][torch.arange(len(last)), last] = model.text.vocab_size - 1
+    return batch
+
+
 def dual_outputs(model: Any) -> Outputs:
     """Tokens and features."""
-    batch = tiny_batch()
+    batch = _ended(tiny_batch(), model)
     with torch.no_grad():
         visual = model.encode_visual(batch["pixels"])
         text = model.encode_text(batch["input_ids"], batch["attention_mask"])
@@ -263,6 +270,11 @@ def pairs_loss(model: Any) -> torch.Tensor:
     """Of a batch of pairs; negatives are drawn alike every time."""
     with one_seed(3):
         return sum(model(**tiny_batch(frames=_frames(model)), mode="loss").values())
+
+
+def dual_loss(model: Any) -> torch.Tensor:
+    """Of a batch of pairs of two towers side by side."""
+    return sum(model(**_ended(tiny_batch(), model), mode="loss").values())
 
 
 def words_loss(model: Any) -> torch.Tensor:

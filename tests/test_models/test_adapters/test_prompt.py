@@ -139,6 +139,59 @@ def test_prompts_of_both_towers_of_beit3(deep, tmp_path):
         assert_close(model.visual.tokens(images), want, atol=1e-5, rtol=1e-4)
 
 
+def plain(out):
+    """A layer's output, which older versions of transformers put into a tuple."""
+    return out[0] if isinstance(out, tuple) else out
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("deep", [False, True])
+def test_prompts_of_both_towers_of_clip(deep, recompute, tmp_path):
+    adapter = {"type": "Prompt", "text": 3, "visual": 2, "deep": deep}
+    model = randomize(
+        contract_models.clip(adapter, tmp_path, grad_checkpointing=recompute), std=0.1
+    )
+    model.train(recompute)
+    bare = contract_models.clip(None, tmp_path).eval()
+    bare.load_state_dict(model.state_dict(), strict=False)
+    batch = tiny_batch()
+    # The last word ends a text.
+    ids, mask, end = batch["input_ids"], batch["attention_mask"], model.text.vocab_size - 1
+    ids[:, 3] = end
+    prompts = model.adapter.prompts
+    with torch.no_grad():
+        bare.text.model.embeddings.token_embedding.weight[UNUSED] = prompts["text"]
+    got = model.role("text").states(Words(ids, mask))
+    want = bare.role("text").states(longer(ids, mask))
+    want = torch.cat((want[:, :1], without(want[:, 1:])), 1)
+    assert_close(got, want, atol=1e-5, rtol=1e-4)
+    assert_close(model.role("text").states(Words(ids, mask), "first"), got[:, :1])
+    images, tower = batch["pixels"].flatten(0, 1), bare.visual.model
+    x = tower.pre_layrnorm(tower.embeddings(images))
+    sets = [prompts["visual"], *(model.adapter.deeper["visual"] if deep else [None])]
+    for layer, own in zip(bare.visual.layers, sets, strict=True):
+        if own is not None:
+            x = x if own is sets[0] else torch.cat((x[:, :1], x[:, 3:]), 1)
+            x = torch.cat((x[:, :1], own.expand(len(x), -1, -1), x[:, 1:]), 1)
+        x = plain(layer(x, None))
+    want = tower.post_layernorm(torch.cat((x[:, :1], x[:, 3:]), 1))
+    seen = model.visual.tokens(images)
+    assert_close(seen, want, atol=1e-5, rtol=1e-4)
+    (seen.sum() + got.sum()).backward()
+    assert all(p.grad.any() for p in model.adapter.parameters())
+    model.zero_grad()
+    for slot in model.places():
+        slot.clear()
+    assert not any(layer._forward_pre_hooks for layer in model.visual.layers)
+
+
+def test_clip_has_no_room_for_prompts_behind_its_positions(tmp_path):
+    model = contract_models.clip({"type": "Prompt"}, tmp_path)
+    ids = torch.full((1, 70), 7)
+    with pytest.raises(ValueError, match="A text of 86 tokens exceeds the 77 positions"):
+        model.role("text").states(Words(ids, torch.ones_like(ids)))
+
+
 def test_beit3_has_no_room_for_prompts_behind_its_positions(tmp_path):
     model = contract_models.beit3({"type": "Prompt"}, tmp_path)
     ids = torch.full((1, 1020), 7)

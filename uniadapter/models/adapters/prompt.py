@@ -32,8 +32,8 @@ class Prompt(Adapter):
     and behind the position embedding (VPT's shallow form), uniform within ``sqrt(3 / d)``, which is
     VPT's bound at ViT-B/16; with ``deep`` every further layer drops what became of them and gets n
     of its own (VPT's deep form). What leaves a tower has no prompts, so frame weights and
-    cross-attention know nothing of them. Step 0 is not the frozen model. Efficient-Prompt's
-    transformer over frames is no part of this.
+    cross-attention know nothing of them. Step 0 is not the frozen model. CLIP-Prompt's
+    layers over frames are a pooling of the task's, :class:`~uniadapter.models.TemporalPooling`.
 
     Args:
         places (Places): The model's sites.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -12,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from uniadapter.registry import MODELS
 
 from ..execution import Want, Words
-from ..sites import LayerSites
+from ..sites import LayerSites, TokenSlot, Use
 from .hosted import HostedTower
 from .side_by_side import SideTower, TextSide, VisualSide, check_heads
 from .vit import sizes_of
@@ -79,6 +80,48 @@ class ClipTower(SideTower):
         return self._tower.sites()
 
 
+class LayerTokenSlot(TokenSlot):
+    """A place for tokens in front of a layer that nobody wrote for it; empty, it leaves no hook.
+
+    Args:
+        dim (int): Width of the tokens.
+        layer (nn.Module): The layer, whose first argument is the tokens.
+        before (Sequence[TokenSlot]): Those of the layers in front of it, in order.
+    """
+
+    def __init__(self, dim: int, layer: nn.Module, before: Sequence[TokenSlot]) -> None:
+        super().__init__(dim)
+        self._layer, self._before, self._handle = layer, tuple(before), cast(Any, None)
+
+    def fill(self, use: Use, *args: Any, **kwargs: Any) -> None:
+        """As :meth:`TokenSlot.fill`; the hook is installed with the first use."""
+        super().fill(use, *args, **kwargs)
+        if self._handle is None:
+            hook = self._layer.register_forward_pre_hook(self._enter, with_kwargs=True)
+            self._handle = hook
+
+    def clear(self, name: str | None = None) -> None:
+        """As :meth:`TokenSlot.clear`; the hook is removed with the last use."""
+        super().clear(name)
+        if not self.filled and self._handle is not None:
+            self._handle.remove()
+            self._handle = None
+
+    def _enter(self, _: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
+        # A layer that is recomputed in the backward pass comes by again: nothing is remembered.
+        if self.own() is None:
+            return None
+        x = args[0] if args else kwargs["hidden_states"]
+        x = self.extend(drop_last(self._before, x))
+        return ((x, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": x})
+
+
+def drop_last(slots: Sequence[TokenSlot], x: torch.Tensor) -> torch.Tensor:
+    """Tokens (B, L, D) without those of the last of some slots that brings any."""
+    found = [slot for slot in slots if slot.own() is not None]
+    return found[-1].drop(x) if found else x
+
+
 @MODELS.register_module()
 class ClipVisual(VisualSide, ClipTower):
     """CLIP's ViT, transformers' ``CLIPVisionModel``.
@@ -119,6 +162,11 @@ class ClipVisual(VisualSide, ClipTower):
         )
         self.img_size, self.patch_size = img_size, patch_size
         self.embed_dims: int = sizes["embed_dims"]
+        self._added: list[TokenSlot] = []
+        for (_, at), layer in zip(self.layer_sites(), self.layers, strict=True):
+            slot = LayerTokenSlot(self.embed_dims, layer, self._added)
+            at.slots["tokens"] = slot
+            self._added.append(slot)
 
     def tokens(
         self,
@@ -148,7 +196,7 @@ class ClipVisual(VisualSide, ClipTower):
             x = x.new_zeros(1, 3, self.img_size, self.img_size)
         self.check_size(x)
         tokens = self.model(pixel_values=x).last_hidden_state
-        tokens = tokens[:0] if none else tokens
+        tokens = drop_last(self._added, tokens[:0] if none else tokens)
         # The original normalises the class token alone; a norm is of each token by itself.
         return self.model.post_layernorm(tokens[:, :1] if want == "first" else tokens)
 
@@ -201,6 +249,8 @@ class ClipText(TextSide, ClipTower):
         )
         self.vocab_size, self.hidden_size = vocab_size, hidden_size
         self.max_positions = max_positions
+        self._added = TokenSlot(hidden_size)
+        self.layer_sites()[0][1].slots["tokens"] = self._added
 
     def place(self, words: Words) -> torch.Tensor:
         """The first end-of-text token; see the base class."""
@@ -237,7 +287,24 @@ class ClipText(TextSide, ClipTower):
         if none:
             # As for images.
             input_ids = input_ids.new_zeros(1, max(input_ids.shape[1], 1))
-        out = self.model(input_ids=input_ids)
+        out = self._run(input_ids)
         end = out.pooler_output[:, None]
-        states = end if want == "first" else torch.cat((end, out.last_hidden_state), 1)
+        tokens = self._added.drop(out.last_hidden_state)
+        states = end if want == "first" else torch.cat((end, tokens), 1)
         return states[:0] if none else states
+
+    def _run(self, ids: torch.Tensor) -> Any:
+        """Run transformers' tower on words (B, L), with the tokens of the slot among them."""
+        added = self._added
+        own = added.own()
+        if own is None:
+            return self.model(input_ids=ids)
+        self.check_length(ids.shape[1] + len(own))
+        # Any word but the one that ends a text keeps their places; positions follow.
+        ids = torch.cat((ids[:, :1], ids.new_zeros(len(ids), len(own)), ids[:, 1:]), 1)
+        table = self.model.embeddings.token_embedding
+        hook = table.register_forward_hook(lambda _, __, x: added.extend(added.drop(x)))
+        try:
+            return self.model(input_ids=ids)
+        finally:
+            hook.remove()

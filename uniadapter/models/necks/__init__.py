@@ -3,11 +3,13 @@
 from .feature_pooling import FeaturePooling
 from .frame_attention import FrameAwareAttention
 from .pooling import GeneralizedPooling, MeanPooling, TokenMeanPooling
+from .temporal_pooling import TemporalPooling
 
 __all__ = [
     "FeaturePooling",
     "FrameAwareAttention",
     "GeneralizedPooling",
     "MeanPooling",
+    "TemporalPooling",
     "TokenMeanPooling",
 ]

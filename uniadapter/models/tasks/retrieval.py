@@ -41,7 +41,8 @@ class RetrievalModel(EmbeddingTerms, MatchingModel):
             side, without cross-attention; the test then ranks by similarity alone (``k_test=0``).
         pooling (dict, optional): Config of what makes a video's feature of its frames:
             :class:`MeanPooling` (None, default): of the mean of their class tokens;
-            :class:`FeaturePooling`: the mean of their own features, as CLIP4Clip.
+            :class:`FeaturePooling`: the mean of their own features, as CLIP4Clip;
+            :class:`TemporalPooling`: that mean behind layers over frames, trained with the heads.
         **kwargs: Arguments of :class:`VisionLanguageModel`, and, as a short form, options of the
             heads: ``embed_dim``, ``temperature``, ``train_temperature``, ``momentum``,
             ``queue_size``, ``alpha`` and ``negatives``; each goes to the head that takes it, None
@@ -126,6 +127,15 @@ class RetrievalModel(EmbeddingTerms, MatchingModel):
         """Images, texts, and, with a matching head, texts that read images."""
         written = ("decoder",) if self.decoder is not None else ()
         return ("visual", "text", *(("fusion",) if self.matches else ()), *written)
+
+    def heads(self) -> dict[str, nn.Module]:
+        """As the base class, with a pooling of frames that has parameters."""
+        trained = any(True for _ in self.pooling.parameters())
+        return {**super().heads(), **({"pooling": self.pooling} if trained else {})}
+
+    def new_heads(self) -> set[str]:
+        """As the base class; no backbone has layers over frames."""
+        return {*super().new_heads(), "pooling"}
 
     def head_arguments(self) -> dict[str, dict[str, Any]]:
         """What each head is told of the model when it is built."""
