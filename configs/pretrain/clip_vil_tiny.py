@@ -5,7 +5,7 @@ _base_ = [
     '../_base_/schedules/adamw_cosine_pretrain_tiny.py', '../_base_/answer_runtime.py',
 ]
 model = dict(
-    pretrained=None, adapter=None, train_backbone=True, visual=dict(batch_statistics=True))
+    pretrained=None, adapter=None, train_backbone=True, visual=dict(norm_eval=False))
 train_dataloader = dict(
     dataset=dict(pipeline=[
         dict(type='FitAndPad', long_side=96, short_side=64),

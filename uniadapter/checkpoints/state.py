@@ -59,12 +59,12 @@ def trained_state_dict(model: nn.Module) -> dict[str, torch.Tensor]:
 def _statistics(model: nn.Module) -> dict[str, torch.Tensor]:
     """Running statistics of the batch norms that have a trained parameter, or move without one.
 
-    A part whose ``batch_statistics`` are on has norms of the latter kind.
+    A part whose ``norm_eval`` is off has norms of the latter kind.
     """
     moving = {
         id(norm)
         for part in model.modules()
-        if getattr(part, "batch_statistics", False)
+        if not getattr(part, "norm_eval", True)
         for norm in part.modules()
     }
     found = {}

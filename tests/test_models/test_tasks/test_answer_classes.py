@@ -124,7 +124,7 @@ def test_the_backbone_stands_still_in_training() -> None:
     assert torch.equal(model(**batch), model(**batch))
     parity = small_model(
         adapter={"type": "UniPT", "tower_dropout": True},
-        visual={**small_cfg()["visual"], "batch_statistics": True},
+        visual={**small_cfg()["visual"], "norm_eval": False},
     ).train()
     before = parity.visual.model.bn1.running_mean.clone()
     assert not torch.equal(parity(**batch), parity(**batch))
@@ -132,7 +132,7 @@ def test_the_backbone_stands_still_in_training() -> None:
 
 
 def test_averages_that_move_are_saved_with_the_adapter(tmp_path: Path) -> None:
-    visual = {**small_cfg()["visual"], "batch_statistics": True}
+    visual = {**small_cfg()["visual"], "norm_eval": False}
     model = small_model(visual=visual).train()
     start = small_model(visual=visual)
     before = backbone_fingerprint(model)

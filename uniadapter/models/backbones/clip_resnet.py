@@ -20,10 +20,7 @@ from torch.nn import functional as F
 from uniadapter.registry import MODELS
 
 from ..execution import Want
-from ..sites import LayerSites
-from .base import run_layer
-from .hosted import HostedTower
-from .side_by_side import SideTower
+from .conv import ConvTower
 
 #: Blocks of the four stages and width of the stem, by the names CLIP's authors give.
 ARCHS: dict[str, tuple[tuple[int, ...], int]] = {
@@ -114,9 +111,9 @@ class ClipResNet(nn.Module):
 
     Args:
         arch (str | dict): See :func:`sizes_of`. Defaults to ``'RN50x4'``.
-        batch_statistics (bool): In training, batch normalisation takes the statistics of the batch
-            and moves its averages, as in the published codes, which freeze weights and leave the
-            mode alone. Defaults to False: the averages are used and stay as they are.
+        norm_eval (bool): Batch norms use their averages in training and leave them as they are.
+            Defaults to True. False takes the statistics of the batch and moves the averages, as the
+            published codes do, which freeze weights and leave the mode alone.
 
     Raises:
         ValueError: If ``arch`` is unknown or incomplete.
@@ -125,10 +122,10 @@ class ClipResNet(nn.Module):
     #: Pixels of a side that become one of the grid.
     stride = 32
 
-    def __init__(self, arch: str | dict[str, Any] = "RN50x4", batch_statistics: bool = False):
+    def __init__(self, arch: str | dict[str, Any] = "RN50x4", norm_eval: bool = True) -> None:
         super().__init__()
         depths, width = sizes_of(arch)
-        self.batch_statistics = batch_statistics
+        self.norm_eval = norm_eval
         self.out_channels = width * 8 * _EXPANSION
         half = width // 2
         self.conv1 = nn.Conv2d(3, half, 3, stride=2, padding=1, bias=False)
@@ -159,7 +156,7 @@ class ClipResNet(nn.Module):
     def train(self, mode: bool = True) -> ClipResNet:
         """Set the mode; batch normalisation stays in evaluation unless it is to be trained."""
         super().train(mode)
-        if mode and not self.batch_statistics:
+        if mode and self.norm_eval:
             for part in self.modules():
                 if isinstance(part, nn.BatchNorm2d):
                     part.eval()
@@ -203,7 +200,7 @@ class ClipResNet(nn.Module):
 
 
 @MODELS.register_module()
-class ClipGrid(SideTower):
+class ClipGrid(ConvTower):
     """The grid of CLIP's modified ResNet with learned places: CLIP-ViL's visual tower.
 
     A position is the sum of its row's and its column's embedding, added to the features; the grid
@@ -213,75 +210,51 @@ class ClipGrid(SideTower):
         arch (str | dict): Of :class:`ClipResNet`. Defaults to ``'RN50x4'``.
         max_side (int): Rows of both tables: the largest number of rows and of columns that a grid
             may have. Defaults to 25.
-        batch_statistics (bool): See :class:`ClipResNet`. Defaults to False.
+        norm_eval (bool): See :class:`ClipResNet`. Defaults to True.
         grad_checkpointing (bool): Recompute each stage in the backward pass. Defaults to False.
 
     Raises:
         ValueError: If an option is outside its set, or batch statistics would be taken twice.
     """
 
-    roles: tuple[str, ...] = ("visual",)
-    num_layers = 4
+    stages = ("model.layer1", "model.layer2", "model.layer3", "model.layer4")
 
     def __init__(
         self,
         arch: str | dict[str, Any] = "RN50x4",
         max_side: int = 25,
-        batch_statistics: bool = False,
+        norm_eval: bool = True,
         grad_checkpointing: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(norm_eval, grad_checkpointing)
         if not isinstance(max_side, int) or max_side < 1:
             raise ValueError(f"visual.max_side={max_side!r} must be an int of at least 1.")
-        self.model = ClipResNet(arch, batch_statistics)
-        self.embed_dims = self.model.out_channels
-        self.row_embed = nn.Embedding(max_side, self.embed_dims)
-        self.column_embed = nn.Embedding(max_side, self.embed_dims)
+        self.model = ClipResNet(arch, norm_eval)
+        self.row_embed = nn.Embedding(max_side, self.model.out_channels)
+        self.column_embed = nn.Embedding(max_side, self.model.out_channels)
         for table in (self.row_embed, self.column_embed):
             nn.init.normal_(table.weight, std=0.02)
-        self.grad_checkpointing = grad_checkpointing
-        self._hosted = HostedTower(self.model, "ResNet")
+        self.finish()
 
-    @property
-    def grad_checkpointing(self) -> bool:
-        """Whether each stage is recomputed in the backward pass."""
-        return self._checkpoints
-
-    @grad_checkpointing.setter
-    def grad_checkpointing(self, value: bool) -> None:
-        if value and self.model.batch_statistics:
-            raise ValueError(
-                "grad_checkpointing=True runs a stage twice, which would move the averages of "
-                "batch normalisation twice: set visual.batch_statistics=False."
-            )
-        self._checkpoints = value
-
-    @property
-    def layers(self) -> list[nn.Module]:  # type: ignore[override]
-        """The stages."""
-        return self.model.stages
-
-    def layer_sites(self) -> list[tuple[int, LayerSites]]:
-        """Sites behind the stages with their numbers from 0."""
-        return self._hosted.sites()
+    def stem(self, x: torch.Tensor) -> torch.Tensor:
+        """Images (B, 3, H, W) to (B, width, H / 4, W / 4)."""
+        return self.model.stem(x)
 
     def tokens(self, x: torch.Tensor, want: Want = "all", frames: int = 1) -> torch.Tensor:
         """Encode images.
 
         Args:
             x (Tensor): (B, 3, H, W), normalised as CLIP's; both sides multiples of 32.
-            want (str): ``'all'`` tokens, or the ``'first'``. Defaults to ``'all'``.
+            want (str): ``'all'``: there is no first token that stands for an image.
             frames (int): Plays no part: images are encoded one by one. Defaults to 1.
 
         Returns:
-            Tensor: (B, H / 32 * W / 32, C) row by row; (B, 1, C) of the first ones.
+            Tensor: (B, H / 32 * W / 32, C) row by row.
 
         Raises:
-            ValueError: If a side is no multiple of 32, or the grid is larger than the tables.
+            ValueError: If a side is no multiple of 32, the grid is larger than the tables, or the
+                first token alone is wanted.
         """
-        if not len(x):
-            # A batch of skipped pictures has no size either; a single square keeps what follows.
-            return x.new_zeros(0, 1, self.embed_dims)
         self.model.check_size(x)
         rows, columns = (side // self.model.stride for side in x.shape[-2:])
         most = self.row_embed.num_embeddings
@@ -291,13 +264,6 @@ class ClipGrid(SideTower):
                 f"{columns}, but there are positions for {most} rows and columns: use smaller "
                 "images, or other weights with a larger visual.max_side."
             )
-        x = self.model.stem(x)
-        for stage in self.layers:
-            x = run_layer(self, stage, x)
+        tokens = super().tokens(x, want, frames)
         place = self.row_embed.weight[:rows, None] + self.column_embed.weight[None, :columns]
-        tokens = x.flatten(2).transpose(1, 2) + place.flatten(0, 1).to(x.dtype)
-        return tokens if want == "all" else tokens[:, :1]
-
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
-        """The grid (B, C, H / 32, W / 32) of images, as other projects' heads expect it."""
-        return (self.model(x),)
+        return tokens + place.flatten(0, 1).to(tokens.dtype)
