@@ -202,24 +202,26 @@ def costs(report: Report) -> str:
 def state(report: Report) -> str:
     """What is finished, and what is missing."""
     jobs = plan(report.rows, report.seeds, report.store.setting)
+    firsts = [job for job in jobs if job.seed == FIRST_SEED]
     trials = {job.trial(report.store) for job in jobs} - {None}
     results = [report.store.read(trial) for trial in trials if trial is not None]
     done = [result for result in results if result is not None]
     rows = sum(len(report.results(row)) for row in report.rows)
     seconds = [result["cpu_seconds"] for result in done]
-    text = (
-        f"**State**: {rows} of {len(report.rows) * len(report.seeds)} rows with a seed are finished"
-    )
+    wanted = len(report.rows) * len(report.seeds)
+    text = f"**State**: {rows} of {wanted} rows with a seed are finished"
     if seconds:
-        text += f"; {len(done)} trials with those that chose rates, "
-        text += f"{sum(seconds) / 3600:.1f} CPU hours, {median(seconds):.0f} s the median one"
-    missing = [
-        f"{row.key} ({', '.join(str(s) for s in report.seeds if s not in report.results(row))})"
-        for row in report.rows
-        if len(report.results(row)) < len(report.seeds)
-    ]
-    if missing:
-        text += f". Missing are (seeds): {', '.join(missing)}"
+        # The trial whose rate was taken is its row's result with the first seed.
+        twice = sum(not job.chooses and chooser_of(job.row) == job.row for job in firsts)
+        text += f"; {len(done)} of {len(jobs) - twice} trials with those that choose rates, "
+        text += f"{sum(seconds) / 60:.0f} CPU minutes, {median(seconds):.0f} s the median one"
+    missing: dict[str, list[str]] = {}
+    for row in report.rows:
+        seeds = [str(seed) for seed in report.seeds if seed not in report.results(row)]
+        missing.setdefault(", ".join(seeds), []).append(row.key)
+    for seeds, keys in missing.items():
+        if seeds:
+            text += f". Without seeds {seeds}: {', '.join(keys)}"
     text += "."
     folders = [report.store.folder / task for task in report.tasks]
     stale = sum(1 for folder in folders for _ in folder.rglob("seed*.json")) - len(done)

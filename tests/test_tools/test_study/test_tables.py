@@ -187,8 +187,10 @@ def test_the_page_says_what_is_missing_and_keeps_its_text(store: Store, tmp_path
     report = Report(store, [0, 1], PAPER_TASKS)
     said = state(report)
     assert said.startswith("**State**: 1 of ")
-    assert "retrieval/uniadapter_r512 (1)" in said
-    assert "retrieval/sharing_up (0, 1)" in said
+    # All rates of one row, the last of them twice: as its row's, with the first seed.
+    assert "4 of 161 trials" in said
+    assert "Without seeds 1: retrieval/uniadapter_r512. " in said
+    assert "Without seeds 0, 1: retrieval/full_finetune, retrieval/adapter_r512" in said
     assert "1 files are of another config" in said
     page = tmp_path / "page.md"
     page.write_text(f"# Before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
