@@ -8,7 +8,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from tools.study.rows import ROWS, Row, find
-from tools.study.tables import COST_ROWS, MAIN, MEASURES, NAMES, Report, relative
+from tools.study.tables import COST_ROWS, MAIN, MEASURES, NAMES, PICTURES, Report, relative
 from uniadapter.visualization.plots import load_matplotlib
 
 _SWEEP = tuple(f"uniadapter_r{r}" for r in (64, 128, 256, 512, 768))
@@ -134,16 +134,13 @@ def _save(figure: Any, canvas: Any, path: Path) -> None:
     canvas(figure).print_figure(str(path), format="png", dpi=110)
 
 
-FIGURES = {"parameters": parameters, "steps": steps, "cost": costs}
-
-
 def write_figures(report: Report, folder: Path) -> list[Path]:
     """Draw all figures; return their paths.
 
     Raises:
         ValueError: If matplotlib isn't installed.
     """
-    paths = [folder / f"study_{name}.png" for name in FIGURES]
-    for draw, path in zip(FIGURES.values(), paths, strict=True):
+    paths = [folder / name for name in PICTURES]
+    for draw, path in zip((parameters, steps, costs), paths, strict=True):
         draw(report, path)
     return paths

@@ -37,6 +37,14 @@ NAMES = {"retrieval": "video retrieval", "videoqa": "VideoQA", "easy_vqa": "easy
 PAGES = {"study.md": PAPER_TASKS, "easy_vqa.md": ("easy_vqa",)}
 
 
+#: Figures of the paper's tasks (``figures.py``), and what they show.
+PICTURES = {
+    "study_parameters.png": "R@Mean and accuracy against trained parameters",
+    "study_steps.png": "R@Mean on the held-out videos against training steps",
+    "study_cost.png": "Time and memory of a step relative to full fine-tuning",
+}
+
+
 class Report:
     """Results of a store for some seeds and tasks, each read once."""
 
@@ -228,12 +236,19 @@ def state(report: Report) -> str:
     return text + (f" {stale} files are of another config or data and left out." if stale else "")
 
 
-def page_text(report: Report) -> str:
-    """Everything between the marks: of the paper's tasks with its order and what rows cost."""
+def page_text(report: Report, images: Path) -> str:
+    """Everything between the marks: of the paper's tasks with its order and what rows cost.
+
+    Args:
+        report: The results.
+        images: Folder of figures beside the page; those that are drawn are shown.
+    """
     parts = [state(report), "### Learning rates", rates(report)]
     whole = set(PAPER_TASKS) <= set(report.tasks)
     if whole:
         parts += ["### The paper's order, here", claims(report)]
+        drawn = {name: text for name, text in PICTURES.items() if (images / name).is_file()}
+        parts += [f"![{text}]({images.name}/{name})" for name, text in drawn.items()]
     parts += [table(report, one) for one in TABLES if one.task in report.tasks]
     if whole:
         parts += ["### Time and memory relative to full fine-tuning (table 10)", costs(report)]
@@ -250,4 +265,7 @@ def write_page(report: Report, path: Path) -> None:
     if page.count(BEGIN) != 1 or page.count(END) != 1 or page.index(END) < page.index(BEGIN):
         raise ValueError(f"{path} must hold the lines {BEGIN!r} and {END!r} once each, in order.")
     before, after = page.split(BEGIN)[0], page.split(END)[1]
-    atomic_write(path, f"{before}{BEGIN}\n\n{page_text(report)}\n\n{END}{after}".encode())
+    atomic_write(
+        path,
+        f"{before}{BEGIN}\n\n{page_text(report, path.parent / 'images')}\n\n{END}{after}".encode(),
+    )

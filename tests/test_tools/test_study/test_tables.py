@@ -29,6 +29,7 @@ from tools.study.tables import (
     write_page,
 )
 from tools.study.trials import RATES, Setting, Trial
+from uniadapter.utils.safe_io import atomic_write
 
 UNIADAPTER, UNIPT = find("retrieval/uniadapter_r512"), find("retrieval/unipt")
 SHARED = find("retrieval/sharing_up")
@@ -199,6 +200,13 @@ def test_the_page_says_what_is_missing_and_keeps_its_text(store: Store, tmp_path
     assert first.startswith(f"# Before\n{BEGIN}\n")
     assert first.endswith(f"{END}\nafter\n")
     assert "old" not in first
+    assert "![" not in first
+    picture = tmp_path / "images/study_steps.png"
+    atomic_write(picture, b"drawn")
+    write_page(report, page)
+    assert "](images/study_steps.png)" in page.read_text(encoding="utf-8")
+    assert "study_cost" not in page.read_text(encoding="utf-8")
+    picture.unlink()
     write_page(report, page)
     assert page.read_text(encoding="utf-8") == first
     page.write_text(END + BEGIN, encoding="utf-8")
@@ -221,7 +229,7 @@ def test_figures_are_drawn_of_all_and_of_no_results(store: Store, tmp_path: Path
         assert drawn.shape != empty.shape or np.abs(drawn - empty).max() > 50
 
 
-def test_easy_vqa_has_its_lengths(store: Store, monkeypatch: pytest.MonkeyPatch):
+def test_easy_vqa_has_its_lengths(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     row = find("easy_vqa/linear_probe")
     monkeypatch.setattr(
         "tools.study.results.Store.fingerprints", lambda self, trial: {"config": "0"}
@@ -238,4 +246,4 @@ def test_easy_vqa_has_its_lengths(store: Store, monkeypatch: pytest.MonkeyPatch)
     assert cells(rates(report), "linear_probe")[5:] == [f"{TAKEN:g}", "no", "21.0"]
     line = cells(table(report, named("easy-VQA")), "linear probe")
     assert line[1:] == ["21.0", "7.0", "7.0", "7.0", "1,234", f"{TAKEN:g}", f"{second:,}", "1"]
-    assert "Time and memory" not in page_text(report)
+    assert "Time and memory" not in page_text(report, tmp_path)
