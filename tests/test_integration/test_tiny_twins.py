@@ -20,6 +20,10 @@ PARTS = {"didemo": "didemo", "coco": "coco", "flickr30k": "flickr30k", "coco_cap
 PARTS |= {"vqav2": "vqav2", "msrvttqa": "msrvtt_qa"}
 PARTS |= {f"flickr30k_{name}": "flickr30k" for name in ("blip_large", "albef", "beit3", "clip")}
 METHODS = ("r32", "linear_probe", "full_finetune")
+TWINS = [(benchmark, method) for benchmark in PARTS for method in METHODS]
+# UniPT's own backbones have it in UniAdapter's place.
+PARTS["flickr30k_vse"] = "flickr30k"
+TWINS += [("flickr30k_vse", method) for method in ("unipt", "linear_probe", "full_finetune")]
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +31,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return draw_parts(tmp_path_factory.mktemp("twins") / "world")
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("benchmark", PARTS)
+@pytest.mark.parametrize(("benchmark", "method"), TWINS)
 def test_a_step(benchmark: str, method: str, world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     cfg = load_config(f"configs/tiny/{benchmark}_{method}.py")
@@ -60,7 +63,7 @@ def test_a_step(benchmark: str, method: str, world: Path, monkeypatch: pytest.Mo
     else:
         assert in_towers == head
         assert bool(head) == (benchmark in ("vqav2", "msrvttqa", "coco_caption"))
-    assert any(n.startswith("adapter.") for n in moved) == (method == "r32")
+    assert any(n.startswith("adapter.") for n in moved) == (method in ("r32", "unipt"))
     assert len(data["test"]) > 0
 
 

@@ -5,9 +5,10 @@
 
 Every row is what a user would type (tools/train.py, then tools/test.py); the figures are those that
 the test wrote as JSON. Finished rows are kept in WORK_DIR/CONFIG/result.json and not run again
-unless their config, the backbone or the data changed. There are two tables, of the benchmarks on
-the small BLIP and of Flickr30K on the other small backbones; they hold every row whose result is of
-the present config and data. A row that failed is reported, left out, and makes the exit code 1.
+unless their config, the backbone or the data changed. There are three tables, of the benchmarks on
+the small BLIP, of Flickr30K on the other small backbones and of UniPT's own ones; they hold every
+row whose result is of the present config and data. A row that failed is reported, left out, and
+makes the exit code 1.
 """
 
 from __future__ import annotations
@@ -25,15 +26,23 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tools.quickstart import ROOT, backbone_of, parameters, run, train_and_test
 
-#: Marks of the two tables in a page.
+#: Marks of the tables in a page.
 BEGIN = "<!-- results: written by tools/analysis_tools/run_tiny.py -->"
 END = "<!-- end of results -->"
 BACKBONES_BEGIN = "<!-- results of backbones: written by tools/analysis_tools/run_tiny.py -->"
 BACKBONES_END = "<!-- end of results of backbones -->"
+UNIPT_BEGIN = "<!-- results of UniPT: written by tools/analysis_tools/run_tiny.py -->"
+UNIPT_END = "<!-- end of results of UniPT -->"
+_MARKS = {
+    "benchmarks": (BEGIN, END),
+    "backbones": (BACKBONES_BEGIN, BACKBONES_END),
+    "unipt": (UNIPT_BEGIN, UNIPT_END),
+}
 METHODS = {
     "zero_shot": "zero-shot",
     "linear_probe": "linear probe",
     "r32": "UniAdapter",
+    "unipt": "UniPT",
     "full_finetune": "full fine-tuning",
 }
 T2V = {f"t2v R@{n}": f"t2v/R{n}" for n in (1, 5, 10)}
@@ -49,14 +58,15 @@ class Benchmark:
         parts: Parts of the world it needs; the first one is the root of its data.
         measures: Names in the table and in the metrics of the test.
         answers: Whether the model needs the list of answers beside the data.
-        backbone: Whether it is the twin of a backbone other than BLIP-base.
+        table: Where its rows are: ``'benchmarks'``, those on BLIP-base's twin, ``'backbones'``, on
+            that of another one, or ``'unipt'``, on one of UniPT's own.
     """
 
     title: str
     parts: tuple[str, ...]
     measures: dict[str, str]
     answers: bool = False
-    backbone: bool = False
+    table: str = "benchmarks"
 
 
 _BACKBONES = {"blip_large": "BLIP-Large", "albef": "ALBEF", "beit3": "BEiT-3", "clip": "CLIP"}
@@ -69,9 +79,14 @@ BENCHMARKS = {
     "vqav2": Benchmark("VQAv2", ("vqav2", "coco"), {"accuracy": "accuracy"}, True),
     "coco_caption": Benchmark("COCO caption", ("coco",), {"BLEU-4": "Bleu_4", "CIDEr": "CIDEr"}),
     **{
-        f"flickr30k_{name}": Benchmark(f"Flickr30K, {title}", ("flickr30k",), IMAGES, backbone=True)
+        f"flickr30k_{name}": Benchmark(
+            f"Flickr30K, {title}", ("flickr30k",), IMAGES, table="backbones"
+        )
         for name, title in _BACKBONES.items()
     },
+    "flickr30k_vse": Benchmark(
+        "Flickr30K, VSE-infinity", ("flickr30k",), {**IMAGES, "Rsum": "Rsum"}, table="unipt"
+    ),
 }
 
 
@@ -228,16 +243,16 @@ def table(results: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def with_count(results: Sequence[dict[str, Any]], backbones: bool) -> str:
+def with_count(results: Sequence[dict[str, Any]], name: str) -> str:
     """A table and what it does not hold.
 
     Args:
         results: Results of all rows.
-        backbones: Whether it is the table of backbones.
+        name: Which table.
     """
-    chosen = [r for r in results if BENCHMARKS[r["benchmark"]].backbone == backbones]
+    chosen = [r for r in results if BENCHMARKS[r["benchmark"]].table == name]
     seconds = sum(result["train_seconds"] + result["test_seconds"] for result in chosen)
-    jobs = jobs_of([n for n, b in BENCHMARKS.items() if b.backbone == backbones], list(METHODS))
+    jobs = jobs_of([n for n, b in BENCHMARKS.items() if b.table == name], list(METHODS))
     text = f"{table(chosen)}\n\n{len(chosen)} of {len(jobs)} rows, "
     text += f"{seconds / 60:.0f} minutes in all."
     done = {result["config"] for result in chosen}
@@ -254,13 +269,12 @@ def write_table(results: Sequence[dict[str, Any]], path: Path) -> None:
         ValueError: When the page has only one of two marks, or one of them twice.
     """
     page = path.read_text(encoding="utf-8") if path.is_file() else ""
-    tables = {False: (BEGIN, END), True: (BACKBONES_BEGIN, BACKBONES_END)}
-    marked = any(mark in page for marks in tables.values() for mark in marks)
+    marked = any(mark in page for marks in _MARKS.values() for mark in marks)
     parts = []
-    for backbones, marks in tables.items():
-        if not any(BENCHMARKS[r["benchmark"]].backbone == backbones for r in results):
+    for name, marks in _MARKS.items():
+        if not any(BENCHMARKS[r["benchmark"]].table == name for r in results):
             continue
-        parts.append(with_count(results, backbones))
+        parts.append(with_count(results, name))
         if marked:
             page = _between(page, marks, parts[-1], path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,10 @@ import torch
 from uniadapter.checkpoints import read_state_dict, write
 
 #: What a backbone file holds; everything else in a training checkpoint is a state of training.
-HEADS = ("logit_fc.", "vision_proj.", "text_proj.", "itm_head.", "temp", "logit_scale")
+HEADS = (
+    *("vision_proj.", "text_proj.", "visual_pool.", "text_pool."),
+    *("logit_fc.", "itm_head.", "temp", "logit_scale"),
+)
 PARTS = ("visual.", "text.", "decoder.", *HEADS)
 
 

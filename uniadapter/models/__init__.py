@@ -35,6 +35,7 @@ from .backbones import (
     ResNetVisual,
     RobertaText,
     SentenceBert,
+    SmallConvVisual,
 )
 from .build import build_model
 from .clip_tokenizer import ClipTokenizer
@@ -131,6 +132,7 @@ __all__ = [
     "SentenceBert",
     "SentencePieceTokenizer",
     "Seq2SeqModel",
+    "SmallConvVisual",
     "Stack",
     "T5Tokenizer",
     "TemporalPooling",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import io
+from collections import OrderedDict
 
 import pytest
 import torch
 from torch import nn
 
-from uniadapter.models import ConvTower, ResNetVisual, UniPT
+from uniadapter.models import AdaptedBackbone, ConvTower, ResNetVisual, SmallConvVisual, UniPT
 from uniadapter.models.fast.prefix_identity import frozen_layers
 from uniadapter.models.sites import Places
 
@@ -119,6 +120,42 @@ def test_a_side_network_beside_any_of_them():
     taps = tower.taps(torch.randn(2, 3, 32, 48))
     assert [tuple(state.shape[1:]) for state in taps.hidden] == [(4, 16, 24), (5, 8, 12), (6, 4, 6)]
     assert adapter.sides["visual"].read(taps.out, taps).shape == (2, 24, 8)
+
+
+def test_a_side_network_in_place_of_another_projects_network():
+    """Its output is in the form of the backbone's last map, and its start may be that map."""
+    bare = torchvision.models.resnet18().eval()
+    bare.avgpool = bare.fc = nn.Identity()
+    # What torchvision flattens is a map again.
+    backbone = nn.Sequential(OrderedDict(list(bare.named_children())[:8]))
+    chart = {"layers": [f"layer{k}" for k in range(1, 5)], "sites": {"after_self": {"write": ""}}}
+    images = torch.randn(2, 3, 64, 96)
+    for start in ("frozen", "published"):
+        adapter = {"type": "UniPT", "start": start, "reduction": 16}
+        model = AdaptedBackbone(backbone, adapter, chart={**chart, "channels_first": True})
+        model.train()
+        out = model(images)
+        assert out.shape == (2, 512, 2, 3)
+        same = torch.allclose(out, backbone(images), atol=1e-5)
+        assert same == (start == "frozen")
+        out.sum().backward()
+        assert all(p.grad is None for p in backbone.parameters())
+        assert model.adapter.sides["visual"].up.linear.weight.grad.any()
+
+
+def test_small_network():
+    """A block is its formula; sizes of the maps by the strides."""
+    tower = SmallConvVisual((3, 5), (1, 2)).eval()
+    x = torch.randn(2, 3, 12, 16)
+    taps = tower.taps(x)
+    assert [tuple(state.shape[1:]) for state in taps.hidden] == [(3, 6, 8), (3, 6, 8), (5, 3, 4)]
+    block = tower.blocks[1]
+    inner = block.bn2(block.conv2(block.bn1(block.conv1(taps.hidden[1])).relu()))
+    expected = (block.shortcut(taps.hidden[1]) + inner).relu()
+    torch.testing.assert_close(taps.hidden[2], expected)
+    assert tower.embed_dims == 5
+    with pytest.raises(ValueError, match="one each a stage"):
+        SmallConvVisual((3, 5), (1,))
 
 
 def test_wrong_options_are_named():

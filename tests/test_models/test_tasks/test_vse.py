@@ -164,6 +164,20 @@ def test_padding_changes_nothing():
     torch.testing.assert_close(model.encode_text(ids[2:, :2], mask[2:, :2])[1], feature[2:])
 
 
+def test_features_and_loss_leave_half_precision():
+    """Under autocast the features, what they are pooled from and their products are float32."""
+    model, batch = model_of().float().eval(), batch_of(2, [3, 5, 2])
+    batch["pixels"] = batch["pixels"].float()
+    inputs = {name: part for name, part in batch.items() if name != "media_ids"}
+    with torch.autocast("cpu", torch.bfloat16):
+        features = model.features(**inputs)
+        loss = model(**batch, mode="loss")["loss_itc"]
+    assert {x.dtype for x in (*features, loss)} == {torch.float32}
+    for x in features:
+        torch.testing.assert_close(x.norm(dim=-1), torch.ones(3))
+    torch.testing.assert_close(loss, looped(*features, 0.2, hardest=True))
+
+
 def test_counts_of_the_published_model():
     """Spelled out: two side networks and two poolings; nothing else is trained."""
     cfg = config(visual={"type": "ResNetVisual"}, text={"type": "BertText"}, embed_dim=1024)

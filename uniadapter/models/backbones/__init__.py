@@ -14,6 +14,7 @@ from .frozen_resnet import FrozenResNet
 from .hosted import HostedTower
 from .resnet import ResNetVisual
 from .sentence_bert import SentenceBert
+from .small_conv import SmallConvVisual
 from .t5 import T5
 from .vit import BlipViT
 
@@ -41,4 +42,5 @@ __all__ = [
     "FrozenResNet",
     "RobertaText",
     "SentenceBert",
+    "SmallConvVisual",
 ]

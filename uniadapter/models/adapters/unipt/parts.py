@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import torch
+from mmengine.dist import get_world_size
 from torch import nn
 from torch.nn import functional as F
+
+from uniadapter.utils.dist import gather_with_grad, global_size
 
 from .interaction import Guard, similarities, wide
 
@@ -14,12 +17,31 @@ NORMS = ("none", "layer", "batch")
 class TokenBatchNorm(nn.BatchNorm1d):
     """Batch normalisation of the channels of tokens (..., C).
 
-    Over tokens (B, H * W, C) it is the two-dimensional one over maps (B, C, H, W).
+    Over tokens (B, H * W, C) it is the two-dimensional one over maps (B, C, H, W). In training the
+    statistics are those of the tokens of all processes, as one process would have them.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Normalise (..., C)."""
-        return super().forward(x.flatten(0, -2)).view_as(x)
+        tokens = x.flatten(0, -2)
+        if not self.training or get_world_size() == 1:
+            return super().forward(tokens).view_as(x)
+        return self._over_all(wide(tokens)).to(x.dtype).view_as(x)
+
+    def _over_all(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalise this process's tokens (n, C) by the statistics of all."""
+        count = global_size(len(x))
+        mean = gather_with_grad(x.sum(0, keepdim=True)).sum(0) / count
+        centred = x - mean
+        var = gather_with_grad(centred.square().sum(0, keepdim=True)).sum(0) / count
+        with torch.no_grad():
+            unbiased = var * (count / max(count - 1, 1))
+            for buffer, value in ((self.running_mean, mean), (self.running_var, unbiased)):
+                if buffer is not None:
+                    buffer.lerp_(value.to(buffer.dtype), self.momentum or 0.0)
+            if self.num_batches_tracked is not None:
+                self.num_batches_tracked.add_(1)
+        return centred * (var + self.eps).rsqrt() * self.weight + self.bias
 
 
 def make_norm(kind: str, width: int) -> nn.Module:
