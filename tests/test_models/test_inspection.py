@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from tests import clip_vil_helpers
+from tests.clip_vil_helpers import draw_batch
 from tests.model_helpers import outputs, randomize, same, tiny_batch, tiny_model
 from tests.test_models.test_adapters import contract_models as towers
 from uniadapter.models.inspection import (
@@ -156,8 +158,8 @@ def test_a_state_an_example_is_that_of_its_first_token_or_the_mean():
     "build", [towers.blip_two_widths, towers.clip, towers.beit3, towers.vqa, towers.caption]
 )
 def test_every_model_has_states_to_show(build: Any, adapter: Any, files: Path):
-    if adapter is PROMPT and build in (towers.clip, towers.beit3, towers.caption):
-        pytest.skip("prompts are for ViT and BERT")
+    if adapter is PROMPT and build is towers.caption:
+        pytest.skip("a prompt of texts needs a text")
     if adapter is UNIADAPTER and build in (towers.clip, towers.beit3):
         adapter = {**adapter, "towers": ["visual", "text"]}
     model = build(adapter, files).eval()
@@ -166,6 +168,17 @@ def test_every_model_has_states_to_show(build: Any, adapter: Any, files: Path):
         found = site_states(model, *arguments(model), sites, tokens=tokens)
         assert set(found) == {s for s in sites if not s.startswith("decoder.")}
         assert all(states.shape[0] == 3 and states.isfinite().all() for states in found.values())
+
+
+def test_a_stream_of_text_and_picture_has_first_tokens_to_show():
+    model, batch = clip_vil_helpers.small_model(adapter=None).eval(), draw_batch(0, [3, 5], 2, 2)
+    given = (batch["pixels"], batch["input_ids"], batch["attention_mask"])
+    sites = adapted_sites(model.places())
+    assert site_states(model, *given, sites)["fusion.after_self"].shape == (2, 8)
+    with pytest.raises(ValueError, match="has other tokens beside those of the texts"):
+        site_states(model, *given, sites, tokens="mean")
+    with pytest.raises(ValueError, match="AnswerClassModel has no cross-attention"):
+        attention_maps(model, *given)
 
 
 def test_what_cannot_be_shown_is_said(files: Path):

@@ -220,14 +220,16 @@ def attention_maps(
     Raises:
         ValueError: If the model does not fuse texts and media.
     """
-    if "fusion" not in model.roles() or model.text is None:
+    text: Any = model.text if "fusion" in model.roles() else None
+    layers: list[Any] = [] if text is None else text.role_layers("fusion")
+    if not layers or not all(hasattr(layer, "crossattention") for layer in layers):
         raise ValueError(
             f"This {type(model).__name__} has no cross-attention in which texts read media: take a "
             "model with a matching head (BLIP, ALBEF), or one for questions."
         )
     watching = _Watching()
     with plainly(model), ExitStack() as stack:
-        for layer in model.text.role_layers("fusion"):
+        for layer in layers:
             attention: Any = layer.crossattention
             stack.callback(attention.self.register_forward_hook(watching.see).remove)
         seen = run_pairs(model, pixels, input_ids, attention_mask)
@@ -277,14 +279,29 @@ def site_states(
             x = x.reshape(batch, frames, -1, x.shape[-1])
             found[site] = (x[:, :, 0] if tokens == "first" else x.mean(2)).mean(1)
             continue
-        place = model.role(site.partition(".")[0]).place(words) if tokens == "first" else None
-        if tokens == "first":
-            rows = torch.arange(batch, device=x.device)
-            # Tokens that an adapter puts behind the first one move those behind them.
-            moved = x.shape[1] - input_ids.shape[1]
-            found[site] = x[:, 0] if place is None else x[rows, place + moved]
-        else:
-            added = attention_mask.new_ones(batch, x.shape[1] - input_ids.shape[1])
-            seen_by = torch.cat((attention_mask[:, :1], added, attention_mask[:, 1:]), 1)[..., None]
-            found[site] = (x * seen_by).sum(1) / seen_by.sum(1)
+        found[site] = _of_texts(model, site.partition(".")[0], x, words, tokens)
     return found
+
+
+def _of_texts(
+    model: VisionLanguageModel, role: str, x: torch.Tensor, words: Words, tokens: str
+) -> torch.Tensor:
+    """One state (B, D) a text of those of all tokens (B, L, D) of a run."""
+    ids, mask = words
+    slots = model.places().slots.get(f"{role}.tokens", {})
+    own = [slot.own() for slot in slots.values() if isinstance(slot, OwnSlot)]
+    # Tokens that an adapter puts behind the first one move those behind them.
+    moved = sum(len(part) for part in own if part is not None)
+    place: Any = getattr(model.role(role), "place", lambda _: None)(words)
+    if tokens == "first" and place is None:
+        return x[:, 0]
+    if mask is None or x.shape[1] != ids.shape[1] + moved:
+        raise ValueError(
+            f"The run {role!r} of this {type(model).__name__} has other tokens beside those of the "
+            "texts: show the first ones."
+        )
+    if tokens == "first":
+        return x[torch.arange(len(x), device=x.device), place + moved]
+    added = mask.new_ones(len(x), moved)
+    seen = torch.cat((mask[:, :1], added, mask[:, 1:]), 1)[..., None]
+    return (x * seen).sum(1) / seen.sum(1)
