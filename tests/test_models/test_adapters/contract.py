@@ -308,11 +308,13 @@ METHODS: dict[str, Method] = {
             "methods": [uniadapter()(model), {"type": "LoRA", "rank": 3}, bottlenecks("parallel")],
         },
         same_paths=False,
+        core=("blip_video", "mmpretrain_vit"),
     ),
     "stack-merging": Method(
         {"type": "Stack", "methods": [{"type": "LoRA", "rank": 3}, {"type": "BitFit"}]},
         merges=True,
         same_paths=False,
+        core=ONE,
         refuses={"t5": "trains biases, of which these towers have none"},
     ),
     "stack-sums": Method(
@@ -372,7 +374,7 @@ METHODS: dict[str, Method] = {
             ),
             "t5": "in front of every layer of pictures, of which there are none",
         },
-        core=("blip_video", "blip_two_widths", "beit3", "clip"),
+        core=("blip_video", "clip"),
     ),
     "st_adapter": Method(
         # Where the class token alone is read, patches of the last layer are of no effect.
