@@ -87,6 +87,12 @@ def test_a_box_is_cut_at_the_picture(tmp_path):
     assert item["gt_box"] == [-4.0, 20.0, 16.0, 50.0]
 
 
+def test_an_expression_may_name_nothing(tmp_path):
+    found = content()
+    found["annotations"][0]["tokens_positive"] = []
+    assert load(write(tmp_path, found=found)).get_data_info(0)["tokens_positive"] == []
+
+
 def test_several_files_keep_their_splits(tmp_path):
     names = ["finetune_refcoco_testA.json", "finetune_refcoco_testB.json"]
     for name in names:
@@ -126,7 +132,7 @@ def _change(path: str, value: Any) -> dict[str, Any]:
         ("annotations.1.bbox", [1, 2, 0, 4], "bbox"),
         ("annotations.1.bbox", [1, 2, float("nan"), 4], "bbox"),
         ("annotations.1.bbox", [50, 2, 3, 4], "outside"),
-        ("annotations.1.tokens_positive", [], "tokens_positive"),
+        ("annotations.1.tokens_positive", None, "tokens_positive"),
         ("annotations.1.tokens_positive", [[0, 99]], "tokens_positive"),
         ("annotations.1.tokens_positive", [[5, 5]], "tokens_positive"),
         ("annotations.1.tokens_positive", [0, 3], "tokens_positive"),

@@ -23,8 +23,9 @@ from uniadapter.checkpoints import read_state_dict, write
 HEADS = (
     *("vision_proj.", "text_proj.", "visual_pool.", "text_pool."),
     *("logit_fc.", "itm_head.", "temp", "logit_scale"),
+    *("class_embed.", "bbox_embed.", "contrastive_align_projection_"),
 )
-PARTS = ("visual.", "text.", "decoder.", *HEADS)
+PARTS = ("visual.", "text.", "decoder.", "detr.", *HEADS)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

@@ -24,7 +24,7 @@ class ReferringExpressions(BaseMediaDataset):
     Files of MDETR (``finetune_refcoco_train.json``), in COCO's format with an entry of ``images``
     for every expression (its ``caption``) and one annotation for each of those (``bbox``, left,
     top, width and height in pixels, and ``tokens_positive``, the characters of the caption that
-    name the thing). Pictures are those of COCO's ``train2014``.
+    name the thing; an expression may name it by none). Pictures are those of COCO's ``train2014``.
 
     An item has ``text``, ``tokens_positive``, ``box`` (left, top, right, bottom, cut at the
     picture), ``gt_box`` (the same, not cut), ``image_id``, ``split``, ``source`` (``dataset_name``)
@@ -170,10 +170,10 @@ def _corners(entry: Any, where: str) -> list[float]:
 
 def _spans(entry: Any, where: str, text: str) -> list[list[int]]:
     value = entry.get("tokens_positive")
-    if not isinstance(value, list) or not value:
+    if not isinstance(value, list):
         raise ValueError(
-            f"{where}: 'tokens_positive' must be a list of at least one [begin, end), characters "
-            f"of the caption; got {value!r}."
+            f"{where}: 'tokens_positive' must be a list of [begin, end), characters of the "
+            f"caption; got {value!r}."
         )
     for span in value:
         good = isinstance(span, list) and len(span) == 2

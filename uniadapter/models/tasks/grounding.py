@@ -188,7 +188,7 @@ class GroundingModel(VisionLanguageModel):
         """
         _check(pixels, pixel_mask, input_ids, attention_mask)
         with self._beneath():
-            maps = self.visual(pixels * pixel_mask[:, None])
+            maps = self.visual(pixels.masked_fill(~pixel_mask[:, None], 0))
             text = self.text.states(Words(input_ids, attention_mask))
             stream = self.detr.stream(maps, pixel_mask, text, attention_mask)
         if self.adapter is not None and self._takes():
