@@ -152,6 +152,8 @@ def measure_unipt(
                     size = write_taps(variant, Path(folder)) / case.batch_size / 2**20
                     variant = replace(variant, taps=folder)
                 runs[name] = {**measure_apart(variant, *steps), "tap_mib": size}
+            # A long run shows what it has, should it be stopped.
+            print(f"{name}: {runs[name]}", file=sys.stderr)
         full = next(iter(runs.values()))
         for result in runs.values():
             result["above_gib"] = round(result["peak_gib"] - result["built_gib"], 3)
