@@ -87,6 +87,12 @@ BENCHMARKS = {
     "flickr30k_vse": Benchmark(
         "Flickr30K, VSE-infinity", ("flickr30k",), {**IMAGES, "Rsum": "Rsum"}, table="unipt"
     ),
+    "mdetr": Benchmark(
+        "RefCOCO, MDETR",
+        ("refcoco",),
+        {f"{split} P@1": f"{split}/P@1" for split in ("testA", "testB")},
+        table="unipt",
+    ),
 }
 
 
