@@ -14,10 +14,12 @@ from tests.toy_parts import load_tool
 from uniadapter.models.clip_tokenizer import ClipTokenizer
 from uniadapter.models.roberta_tokenizer import RobertaTokenizer
 from uniadapter.models.sentencepiece_tokenizer import SentencePieceTokenizer
+from uniadapter.models.t5_tokenizer import T5Tokenizer
 
 TINY = ROOT / "configs" / "tiny"
 CLIP = ClipTokenizer(str(TINY / "clip_tokenizer.json"))
 ROBERTA = RobertaTokenizer(str(TINY / "roberta_tokenizer.json"))
+T5 = T5Tokenizer(str(TINY / "t5_tokenizer.json"))
 BEIT3 = SentencePieceTokenizer(str(TINY / "beit3_tokenizer.json"))
 
 
@@ -28,7 +30,8 @@ def tool() -> ModuleType:
 
 def test_the_committed_files_are_what_the_tool_writes(tool: ModuleType, tmp_path: Path) -> None:
     tool.main(["--out", str(tmp_path / "new")])
-    for name in ("clip_tokenizer.json", "beit3_tokenizer.json", "roberta_tokenizer.json"):
+    for kind in ("clip", "beit3", "roberta", "t5"):
+        name = f"{kind}_tokenizer.json"
         assert (tmp_path / "new" / name).read_bytes() == (TINY / name).read_bytes()
 
 
@@ -37,7 +40,7 @@ def test_the_committed_files_are_what_the_tool_writes(tool: ModuleType, tmp_path
 def test_a_word_is_a_piece_and_a_text_comes_back(data: st.DataObject, tool: ModuleType) -> None:
     words = st.sampled_from(["a", *tool.words()])
     text = " ".join(data.draw(st.lists(words, min_size=1, max_size=12)))
-    for tokenizer in (CLIP, BEIT3):
+    for tokenizer in (CLIP, BEIT3, T5):
         pieces = tokenizer.pieces(text)
         assert len(pieces) == len(text.split())
         assert tokenizer.unk_token_id not in pieces

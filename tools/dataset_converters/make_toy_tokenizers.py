@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from toy_world.language import vocabulary
 
-from tools.model_converters.convert_sentencepiece import build_tokenizer
+from tools.model_converters.convert_sentencepiece import T5, build_tokenizer
 from uniadapter.models.clip_tokenizer import END, START
 from uniadapter.models.roberta_tokenizer import FIRST_TOKENS, MASK_TOKEN
 from uniadapter.utils.safe_io import atomic_write
@@ -104,6 +104,24 @@ def roberta_tokenizer() -> Tokenizer:
     return tokenizer
 
 
+def t5_tokenizer() -> Tokenizer:
+    """T5's ``tokenizer.json``, with a piece a word, a field of a task, a digit and a letter."""
+    fields = ("cola", "mrpc", "rte", "sentence:", "sentence1:", "sentence2:", "plain:", "turn:")
+    others = [piece for piece in vocabulary() if len(piece) == 1 and not piece.isalpha()]
+    spelled = ["\u2581", *ascii_letters, *others, ":"]
+    rows = [("\u2581" + word, -1.0) for word in ("a", *words(), *fields)]
+    rows += [(piece, -20.0) for piece in spelled]
+    pieces = [*((token, 0.0) for token in T5.first), *rows]
+    model = SimpleNamespace(
+        pieces=[SimpleNamespace(piece=piece, score=score) for piece, score in pieces],
+        trainer_spec=SimpleNamespace(model_type=1),
+        normalizer_spec=SimpleNamespace(
+            precompiled_charsmap=b"", remove_extra_whitespaces=True, add_dummy_prefix=True
+        ),
+    )
+    return build_tokenizer(model, T5)
+
+
 def main(argv: list[str] | None = None) -> None:
     """Write the files."""
     parser = argparse.ArgumentParser(description="Tokenizers of the embedded data.")
@@ -111,7 +129,11 @@ def main(argv: list[str] | None = None) -> None:
     out = Path(parser.parse_args(argv).out)
     out.mkdir(parents=True, exist_ok=True)
     made = {"clip": clip_tokenizer()}
-    for name, tokenizer in (("beit3", beit3_tokenizer()), ("roberta", roberta_tokenizer())):
+    for name, tokenizer in (
+        ("beit3", beit3_tokenizer()),
+        ("roberta", roberta_tokenizer()),
+        ("t5", t5_tokenizer()),
+    ):
         made[name] = json.loads(tokenizer.to_str())
     for name, content in made.items():
         text = json.dumps(content, ensure_ascii=False) + "\n"

@@ -23,6 +23,7 @@ and with ``--parts`` the twins of the other benchmarks, each in its published fo
         refcoco/{pretrain_{train,val},finetune_refcoco_{train,val,testA,testB}}.json,
              {stills,train2014}/
         vqa_lxmert/{train,minival}.json, trainval_{label2ans,ans2label}.json    the same questions
+        glue/{CoLA,MRPC,RTE}/{train,dev,test}.tsv, pretrain.jsonl       about no pictures
         msrvtt_qa/{train,val,test}_qa.json, answer_list.json            about msrvtt's videos
 
 The same options give the same pictures, frames and captions on every machine. A world that is there

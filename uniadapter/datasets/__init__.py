@@ -19,6 +19,7 @@ from .msvd import MSVDRetrieval
 from .precomp import PrecompRetrieval
 from .pretrain import StillCaptionDataset
 from .samplers import OrientedBatchSampler
+from .text_to_text import TextToTextJson
 from .vqa import VQAv2
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "ReferringExpressions",
     "RetrievalJsonDataset",
     "StillCaptionDataset",
+    "TextToTextJson",
     "VQAJsonDataset",
     "VQAv2",
     "transforms",

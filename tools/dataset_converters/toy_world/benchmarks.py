@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .files import write_jpg, write_json, write_mp4
+from .glue import write_glue
 from .language import shift_language
 from .lxmert import lxmert_row, write_tables
 from .moments import MOMENTS, SEGMENTS, film, write_moments
@@ -245,5 +246,6 @@ WRITERS: dict[str, Callable[[Path, dict[str, Any]], str]] = {
     "vqav2": write_vqav2,
     "refcoco": write_refcoco,
     "vqa_lxmert": write_vqa_lxmert,
+    "glue": write_glue,
 }
 PARTS = (*WRITERS, "msrvtt_qa")

@@ -1,0 +1,7 @@
+# python tools/train.py configs/tiny/t5_mrpc_lora.py
+# LoRA on a small T5, embedded MRPC; no row of the paper: it has no embedded data (docs/unipt_t5.md has ours).
+_base_ = [
+    '../_base_/models/t5_tiny.py', '../_base_/datasets/toy_world_glue_mrpc.py',
+    '../_base_/schedules/adamw_glue_tiny.py', '../_base_/glue_runtime.py',
+]
+model = dict(adapter=dict(_delete_=True, type='LoRA', rank=8))
