@@ -41,13 +41,14 @@ def backbone_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return the tensors of towers, heads and temperature, contiguous and on the CPU.
 
     Raises:
-        ValueError: When there is no visual tower among them.
+        ValueError: When there is no tower among them.
     """
     chosen = {k: v.detach().cpu().contiguous() for k, v in state.items() if k.startswith(PARTS)}
-    if not any(name.startswith("visual.") for name in chosen):
+    if not any(name.startswith(("visual.", "text.")) for name in chosen):
         raise ValueError(
-            "The checkpoint has no visual tower: it holds trained tensors alone, because the "
-            "backbone was frozen. Publish the checkpoint of a pre-training or a full fine-tuning."
+            "The checkpoint has no visual tower and none of text: it holds trained tensors alone, "
+            "because the backbone was frozen. Publish the checkpoint of a pre-training or a full "
+            "fine-tuning."
         )
     return chosen
 

@@ -35,7 +35,8 @@ class TextToTextJson(BaseDataset):
 
     def load_data_list(self) -> list[dict]:
         """Return the items, one a line."""
-        path, items = require_file(self.ann_file, "ann_file"), []
+        path = require_file(self.ann_file, "ann_file")
+        items: list[dict] = []
         for line, entry in read_json_lines(path):
             where = f"{path}: line {line}"
             item = {"index": len(items), "text": require_text(entry, "text", where)}
