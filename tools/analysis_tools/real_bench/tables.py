@@ -55,8 +55,8 @@ def table(runs: dict[str, Any]) -> str:
         cells = [title, f"{found[0]['trainable']:,}", rate or "-", str(len(found))]
         for column in COLUMNS:
             values = [run["test"][column] for run in found]
-            spread = statistics.stdev(values) if len(values) > 1 else 0.0
-            cells.append(f"{statistics.mean(values):.1f} ± {spread:.1f}")
+            spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+            cells.append(f"{statistics.mean(values):.1f}{spread}")
         seconds = statistics.mean(run["cpu_seconds"] for run in found)
         lines.append("| " + " | ".join([*cells, f"{seconds:.0f}"]) + " |")
     return "\n".join(lines)
