@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -36,13 +37,9 @@ class StreamMemory(PairMemory):
         return torch.cat((visible(mask), behind.expand(len(mask), -1)), 1)
 
 
-@MODELS.register_module()
-class BertStream(SideTower):
-    """transformers' BERT over the tokens of a text and, behind them, those of a grid.
-
-    The text goes through BERT's embeddings, the grid through a linear layer and a LayerNorm; BERT's
-    layers run over both at once. ``VisualBertModel`` and ``inputs_embeds`` of ``BertModel`` are
-    something else: they add positions and types to the grid.
+@dataclass(frozen=True)
+class StreamOptions:
+    """What a config may say of a :class:`BertStream`.
 
     Args:
         vocab_size (int): Words. Defaults to 30522, of bert-base-uncased.
@@ -56,6 +53,30 @@ class BertStream(SideTower):
             0.1.
         attention_dropout (float): Of attention weights. Defaults to 0.1.
         grad_checkpointing (bool): Recompute each layer in the backward pass. Defaults to False.
+    """
+
+    vocab_size: int = 30522
+    hidden_size: int = 768
+    num_layers: int = 12
+    num_heads: int = 12
+    intermediate_size: int = 3072
+    grid_width: int = 2560
+    max_positions: int = 512
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    grad_checkpointing: bool = False
+
+
+@MODELS.register_module()
+class BertStream(SideTower):
+    """transformers' BERT over the tokens of a text and, behind them, those of a grid.
+
+    The text goes through BERT's embeddings, the grid through a linear layer and a LayerNorm; BERT's
+    layers run over both at once. ``VisualBertModel`` and ``inputs_embeds`` of ``BertModel`` are
+    something else: they add positions and types to the grid.
+
+    Args:
+        **options: Those of :class:`StreamOptions`.
 
     Raises:
         ImportError: If transformers is not installed.
@@ -67,39 +88,31 @@ class BertStream(SideTower):
     # The model that has the tower gives it its own; the stream runs the plain way in any case.
     execution = Execution()
 
-    def __init__(
-        self,
-        vocab_size: int = 30522,
-        hidden_size: int = 768,
-        num_layers: int = 12,
-        num_heads: int = 12,
-        intermediate_size: int = 3072,
-        grid_width: int = 2560,
-        max_positions: int = 512,
-        dropout: float = 0.1,
-        attention_dropout: float = 0.1,
-        grad_checkpointing: bool = False,
-    ) -> None:
+    Options = StreamOptions
+
+    def __init__(self, **options: Any) -> None:
         super().__init__()
-        check_heads(hidden_size, num_heads)
+        chosen = StreamOptions(**options)
+        check_heads(chosen.hidden_size, chosen.num_heads)
         self.model = _bert(
-            vocab_size=vocab_size,
-            hidden_size=hidden_size,
-            num_hidden_layers=num_layers,
-            num_attention_heads=num_heads,
-            intermediate_size=intermediate_size,
-            max_position_embeddings=max_positions,
-            hidden_dropout_prob=dropout,
-            attention_probs_dropout_prob=attention_dropout,
+            vocab_size=chosen.vocab_size,
+            hidden_size=chosen.hidden_size,
+            num_hidden_layers=chosen.num_layers,
+            num_attention_heads=chosen.num_heads,
+            intermediate_size=chosen.intermediate_size,
+            max_position_embeddings=chosen.max_positions,
+            hidden_dropout_prob=chosen.dropout,
+            attention_probs_dropout_prob=chosen.attention_dropout,
         )
-        self.grid_proj = nn.Linear(grid_width, hidden_size)
-        self.grid_norm = nn.LayerNorm(hidden_size, eps=1e-12)
+        self.grid_proj = nn.Linear(chosen.grid_width, chosen.hidden_size)
+        self.grid_norm = nn.LayerNorm(chosen.hidden_size, eps=1e-12)
         nn.init.normal_(self.grid_proj.weight, std=0.02)
         nn.init.zeros_(self.grid_proj.bias)
-        self.grid_dropout = nn.Dropout(dropout)
-        self.vocab_size, self.hidden_size = vocab_size, hidden_size
-        self.num_layers, self.encoder_width = num_layers, grid_width
-        self.max_positions, self.grad_checkpointing = max_positions, grad_checkpointing
+        self.grid_dropout = nn.Dropout(chosen.dropout)
+        self.vocab_size, self.hidden_size = chosen.vocab_size, chosen.hidden_size
+        self.num_layers, self.encoder_width = chosen.num_layers, chosen.grid_width
+        self.max_positions = chosen.max_positions
+        self.grad_checkpointing = chosen.grad_checkpointing
         self._hosted = HostedTower(self.model, "BertModel")
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -174,6 +175,38 @@ class Resizer(nn.Module):
         return self.dropout(self.layer_norm(self.fc(x)))
 
 
+@dataclass(frozen=True)
+class DetrOptions:
+    """What a config may say of a :class:`DetrTower`.
+
+    Args:
+        d_model (int): Width d. Defaults to 256.
+        num_heads (int): Attention heads. Defaults to 8.
+        feedforward (int): Inner width of the feed-forward networks. Defaults to 2048.
+        encoder_layers (int): Layers of the encoder. Defaults to 6.
+        decoder_layers (int): Layers of the decoder. Defaults to 6.
+        num_queries (int): Boxes that are predicted of an image. Defaults to 100.
+        dropout (float): Of all layers and of the resizer. Defaults to 0.1.
+        grad_checkpointing (bool): Recompute each layer in the backward pass. Defaults to False.
+    """
+
+    d_model: int = 256
+    num_heads: int = 8
+    feedforward: int = 2048
+    encoder_layers: int = 6
+    decoder_layers: int = 6
+    num_queries: int = 100
+    dropout: float = 0.1
+    grad_checkpointing: bool = False
+
+    def __post_init__(self) -> None:
+        check_heads(self.d_model, self.num_heads)
+        if self.d_model % 4:
+            raise ValueError(
+                f"detr.d_model={self.d_model}: the sine code of places needs a multiple of 4."
+            )
+
+
 @MODELS.register_module()
 class DetrTower(nn.Module):
     """DETR's encoder over [cells of an image; tokens of a text] and its decoder of queries.
@@ -184,14 +217,7 @@ class DetrTower(nn.Module):
     Args:
         in_channels (int): Channels of the image's map; the task says it.
         text_width (int): Width of the text's states; the task says it.
-        d_model (int): Width d. Defaults to 256.
-        num_heads (int): Attention heads. Defaults to 8.
-        feedforward (int): Inner width of the feed-forward networks. Defaults to 2048.
-        encoder_layers (int): Layers of the encoder. Defaults to 6.
-        decoder_layers (int): Layers of the decoder. Defaults to 6.
-        num_queries (int): Boxes that are predicted of an image. Defaults to 100.
-        dropout (float): Of all layers and of the resizer. Defaults to 0.1.
-        grad_checkpointing (bool): Recompute each layer in the backward pass. Defaults to False.
+        **options: Those of :class:`DetrOptions`.
 
     Raises:
         ImportError: If transformers is not installed.
@@ -200,43 +226,30 @@ class DetrTower(nn.Module):
 
     roles = ("encoder", "decoder")
 
-    def __init__(
-        self,
-        in_channels: int,
-        text_width: int,
-        d_model: int = 256,
-        num_heads: int = 8,
-        feedforward: int = 2048,
-        encoder_layers: int = 6,
-        decoder_layers: int = 6,
-        num_queries: int = 100,
-        dropout: float = 0.1,
-        grad_checkpointing: bool = False,
-    ) -> None:
+    Options = DetrOptions
+
+    def __init__(self, in_channels: int, text_width: int, **options: Any) -> None:
         super().__init__()
-        check_heads(d_model, num_heads)
-        if d_model % 4:
-            raise ValueError(
-                f"detr.d_model={d_model}: the sine code of places needs a multiple of 4."
-            )
+        chosen = DetrOptions(**options)
+        d_model = chosen.d_model
         config = _transformers("DetrConfig")(
             d_model=d_model,
-            encoder_layers=encoder_layers,
-            decoder_layers=decoder_layers,
-            encoder_attention_heads=num_heads,
-            decoder_attention_heads=num_heads,
-            encoder_ffn_dim=feedforward,
-            decoder_ffn_dim=feedforward,
-            dropout=dropout,
-            attention_dropout=dropout,
-            activation_dropout=dropout,
+            encoder_layers=chosen.encoder_layers,
+            decoder_layers=chosen.decoder_layers,
+            encoder_attention_heads=chosen.num_heads,
+            decoder_attention_heads=chosen.num_heads,
+            encoder_ffn_dim=chosen.feedforward,
+            decoder_ffn_dim=chosen.feedforward,
+            dropout=chosen.dropout,
+            attention_dropout=chosen.dropout,
+            activation_dropout=chosen.dropout,
             # With it the decoder hands normalised states to its next layer, and is another one.
             auxiliary_loss=False,
         )
-        self.d_model, self.num_queries, self.in_channels = d_model, num_queries, in_channels
+        self.d_model, self.num_queries, self.in_channels = d_model, chosen.num_queries, in_channels
         self.input_proj = nn.Conv2d(in_channels, d_model, kernel_size=1)
-        self.query_embed = nn.Embedding(num_queries, d_model)
-        self.resizer = Resizer(text_width, d_model, dropout)
+        self.query_embed = nn.Embedding(chosen.num_queries, d_model)
+        self.resizer = Resizer(text_width, d_model, chosen.dropout)
         self.encoder = _transformers("DetrEncoder")(config)
         self.decoder = _transformers("DetrDecoder")(config)
         # transformers drops out of the encoder's input as well, MDETR does not.
@@ -245,7 +258,7 @@ class DetrTower(nn.Module):
         for parameter in (*self.encoder.parameters(), *self.decoder.parameters()):
             if parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)
-        self.grad_checkpointing = grad_checkpointing
+        self.grad_checkpointing = chosen.grad_checkpointing
         self._towers = {
             "encoder": HostedTower(self.encoder, "DetrEncoder"),
             "decoder": HostedTower(self.decoder, "DetrDecoder"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -247,17 +248,11 @@ class MomentumContrastHead(ContrastHead):
         return weigh_mean(loss, len(ids))
 
 
-@MODELS.register_module()
-class BatchContrastHead(ContrastHead):
-    """In-batch contrast over the batches of all ranks, with gradients, as CLIP and BEiT-3 train.
-
-    Only the own pair is positive: a second caption of a medium in the batch counts as a negative,
-    as in the originals.
+@dataclass(frozen=True)
+class BatchContrastOptions:
+    """What a config may say of a :class:`BatchContrastHead` beside its widths.
 
     Args:
-        visual_dim (int): Width of the states of media.
-        text_dim (int): Width of the states of texts.
-        embed_dim (int): Width E of the contrastive features. Defaults to 256.
         temperature (float): Initial temperature. Defaults to 0.07.
         train_temperature (bool): Train it. Defaults to True.
         bias (bool): Whether the projections have a bias. Defaults to False, as the originals.
@@ -271,40 +266,55 @@ class BatchContrastHead(ContrastHead):
             whole gradient, which counts where gradients are clipped. Defaults to ``'all'``.
         eps (float): Least norm that an embedding is divided by. Defaults to 1e-12; CLIP4Clip has
             1e-6.
+    """
+
+    temperature: float = 0.07
+    train_temperature: bool = True
+    bias: bool = False
+    log_scale: bool = True
+    max_scale: float | None = None
+    gradients: str = "all"
+    eps: float = 1e-12
+
+    def __post_init__(self) -> None:
+        check_choice(self.gradients, ("all", "own"), "contrast.gradients")
+        for key in ("temperature", "max_scale", "eps"):
+            value = getattr(self, key)
+            if value is not None and not value > 0:
+                raise ValueError(f"contrast.{key}={value} of a BatchContrastHead must be positive.")
+
+
+@MODELS.register_module()
+class BatchContrastHead(ContrastHead):
+    """In-batch contrast over the batches of all ranks, with gradients, as CLIP and BEiT-3 train.
+
+    Only the own pair is positive: a second caption of a medium in the batch counts as a negative,
+    as in the originals.
+
+    Args:
+        visual_dim (int): Width of the states of media.
+        text_dim (int): Width of the states of texts.
+        embed_dim (int): Width E of the contrastive features. Defaults to 256.
+        **options: Those of :class:`BatchContrastOptions`.
 
     Raises:
         ValueError: If an option is not positive or outside its set.
     """
 
+    Options = BatchContrastOptions
+
     def __init__(
-        self,
-        visual_dim: int,
-        text_dim: int,
-        embed_dim: int = 256,
-        temperature: float = 0.07,
-        train_temperature: bool = True,
-        bias: bool = False,
-        log_scale: bool = True,
-        max_scale: float | None = None,
-        gradients: str = "all",
-        eps: float = 1e-12,
+        self, visual_dim: int, text_dim: int, embed_dim: int = 256, **options: Any
     ) -> None:
-        super().__init__(visual_dim, text_dim, embed_dim, bias)
-        check_choice(gradients, ("all", "own"), "contrast.gradients")
-        if not eps > 0:
-            raise ValueError(f"{eps=} of a {type(self).__name__} must be positive.")
-        self.gradients, self.eps = gradients, eps
-        if temperature <= 0 or (max_scale is not None and max_scale <= 0):
-            raise ValueError(
-                f"{temperature=} and {max_scale=} of a {type(self).__name__} must be positive."
-            )
-        self.log_scale = log_scale
-        start = math.log(1 / temperature) if log_scale else float(temperature)
-        self._scalar = "logit_scale" if log_scale else "temp"
-        parameter = nn.Parameter(torch.tensor(start), requires_grad=train_temperature)
+        chosen = BatchContrastOptions(**options)
+        super().__init__(visual_dim, text_dim, embed_dim, chosen.bias)
+        self.gradients, self.eps = chosen.gradients, chosen.eps
+        self.log_scale, self.max_scale = chosen.log_scale, chosen.max_scale
+        start = math.log(1 / chosen.temperature) if chosen.log_scale else float(chosen.temperature)
+        self._scalar = "logit_scale" if chosen.log_scale else "temp"
+        parameter = nn.Parameter(torch.tensor(start), requires_grad=chosen.train_temperature)
         self.register_parameter(self._scalar, parameter)
-        self.train_temperature = train_temperature
-        self.max_scale = max_scale
+        self.train_temperature = chosen.train_temperature
 
     @property
     def temperature(self) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -19,6 +20,13 @@ from .side import SideNet
 
 STARTS = ("auto", "frozen", "published")
 DECODERS = ("frozen", "side")
+
+
+def _plain(taps: Any) -> Any:
+    """Taps as a file keeps them."""
+    if isinstance(taps, Mapping):
+        return {role: _plain(chosen) for role, chosen in taps.items()}
+    return taps if taps is None or isinstance(taps, str) else list(taps)
 
 
 class Beside(SideNet):
@@ -60,6 +68,52 @@ class Beside(SideNet):
         return self(states, guide, taps.mask, taps.place if index else 0)
 
 
+@dataclass(frozen=True)
+class UniPTOptions:
+    """What a config may say of :class:`UniPT`.
+
+    Args:
+        side_dim (int, optional): Side width h beside embeddings. Defaults to None: the embedding's.
+        reduction (int): In place of states the side width is the output's / ``reduction``, of the
+            pair that of the decoder. Defaults to 2.
+        taps (list[int] | str | dict, optional): Layers that are read, such as ``'0,2-12'``, 0 being
+            the embedding; in place of states the last one is the guide and does not count. A dict
+            has them by role, such as ``dict(text='0,4,8')``, all of a role that it lacks. A
+            convolution network has its stages from 1. Defaults to None: all.
+        confidence (str): ``'gate'``, or ``'uniform'``: all taps count alike. A single tap has no
+            gate.
+        identity (bool): Add the residual R_i. Defaults to True; False is an ablation.
+        start (str): ``'published'``: U as the authors initialise it. ``'frozen'``: U starts at
+            zero, and the output is the frozen one plus a term, so that step 0 is the frozen model.
+            ``'auto'`` (default): ``'frozen'`` where what reads the output is frozen itself.
+        tower_dropout (bool): Leave the dropout of the frozen towers on in training, as the
+            published codes do. Defaults to False.
+        autocast (bool): Run the side networks in half precision where the towers run so. False:
+            in float32 beside towers of any type, as CLIP4Clip's side networks do. Defaults to True.
+        decoder (str): ``'frozen'`` (default): the decoder reads what the side network gives; or
+            ``'side'``, the pair.
+    """
+
+    side_dim: int | None = None
+    reduction: int = 2
+    taps: Iterable[int] | str | Mapping[str, Iterable[int] | str | None] | None = None
+    confidence: str = "gate"
+    identity: bool = True
+    start: str = "auto"
+    tower_dropout: bool = False
+    autocast: bool = True
+    decoder: str = "frozen"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "taps", _plain(self.taps))
+        check_choice(self.confidence, ("gate", "uniform"), "adapter.confidence")
+        check_choice(self.start, STARTS, "adapter.start")
+        check_choice(self.decoder, DECODERS, "adapter.decoder")
+        for name in ("side_dim", "reduction"):
+            if getattr(self, name) is not None or name == "reduction":
+                check_int(getattr(self, name), 1, f"adapter.{name}")
+
+
 @MODELS.register_module()
 class UniPT(Adapter):
     """Side networks that read the states of frozen layers; no gradient enters their tower.
@@ -83,61 +137,18 @@ class UniPT(Adapter):
 
     Args:
         places (Places): The model's sites.
-        side_dim (int, optional): Side width h beside embeddings. Defaults to None: the embedding's.
-        reduction (int): In place of states the side width is the output's / ``reduction``, of the
-            pair that of the decoder. Defaults to 2.
-        taps (list[int] | str | dict, optional): Layers that are read, such as ``'0,2-12'``, 0 being
-            the embedding; in place of states the last one is the guide and does not count. A dict
-            has them by role, such as ``dict(text='0,4,8')``, all of a role that it lacks. A
-            convolution network has its stages from 1. Defaults to None: all.
-        confidence (str): ``'gate'``, or ``'uniform'``: all taps count alike. A single tap has no
-            gate.
-        identity (bool): Add the residual R_i. Defaults to True; False is an ablation.
-        start (str): ``'published'``: U as the authors initialise it. ``'frozen'``: U starts at
-            zero, and the output is the frozen one plus a term, so that step 0 is the frozen model.
-            ``'auto'`` (default): ``'frozen'`` where what reads the output is frozen itself.
-        tower_dropout (bool): Leave the dropout of the frozen towers on in training, as the
-            published codes do. Defaults to False.
-        autocast (bool): Run the side networks in half precision where the towers run so. False:
-            in float32 beside towers of any type, as CLIP4Clip's side networks do. Defaults to True.
-        decoder (str): ``'frozen'`` (default): the decoder reads what the side network gives; or
-            ``'side'``, the pair.
+        **options: Those of :class:`UniPTOptions`.
 
     Raises:
         ValueError: If an option is outside its set, or nothing in the model reads it.
     """
 
-    def __init__(
-        self,
-        places: Places,
-        side_dim: int | None = None,
-        reduction: int = 2,
-        taps: Iterable[int] | str | Mapping[str, Iterable[int] | str | None] | None = None,
-        confidence: str = "gate",
-        identity: bool = True,
-        start: str = "auto",
-        tower_dropout: bool = False,
-        autocast: bool = True,
-        decoder: str = "frozen",
-    ) -> None:
-        options = {
-            "side_dim": side_dim,
-            "reduction": reduction,
-            "taps": _plain(taps),
-            "confidence": confidence,
-            "identity": identity,
-            "start": start,
-            "tower_dropout": tower_dropout,
-            "autocast": autocast,
-            "decoder": decoder,
-        }
-        super().__init__(places, options)
-        check_choice(confidence, ("gate", "uniform"), "adapter.confidence")
-        check_choice(start, STARTS, "adapter.start")
-        check_choice(decoder, DECODERS, "adapter.decoder")
-        for name, size in (("side_dim", side_dim), ("reduction", reduction)):
-            if size is not None:
-                check_int(size, 1, f"adapter.{name}")
+    Options = UniPTOptions
+
+    def __init__(self, places: Places, **options: Any) -> None:
+        chosen = UniPTOptions(**options)
+        super().__init__(places, asdict(chosen))
+        taps, side_dim, decoder = chosen.taps, chosen.side_dim, chosen.decoder
         roles = places.roles()
         self.embedded = tuple(role for role in roles if role in places.embeddings)
         if side_dim is not None and not self.embedded:
@@ -162,7 +173,7 @@ class UniPT(Adapter):
                 f"adapter.taps={self.options['taps']!r}: the roles that are read are "
                 f"{list(self.tapped)}."
             )
-        self.tower_dropout, self.autocast = tower_dropout, autocast
+        self.tower_dropout, self.autocast = chosen.tower_dropout, chosen.autocast
         # Taps of an embedded role's run, until its term is asked for.
         self._left: dict[str, Taps] = {}
         self.sides: Any = nn.ModuleDict()
@@ -294,10 +305,3 @@ class UniPT(Adapter):
         if option == "taps":
             return [self._chosen(role, value) for role in self.tapped]
         return value
-
-
-def _plain(taps: Any) -> Any:
-    """Taps as a file keeps them."""
-    if isinstance(taps, Mapping):
-        return {role: _plain(chosen) for role, chosen in taps.items()}
-    return taps if taps is None or isinstance(taps, str) else list(taps)

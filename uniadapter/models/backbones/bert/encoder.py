@@ -49,7 +49,7 @@ class BertModel(nn.Module):
             layer.
     """
 
-    Options = BertOptions
+    Options: type = BertOptions
 
     def __init__(
         self,

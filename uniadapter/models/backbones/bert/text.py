@@ -2,9 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
+from typing import Any
+
 from uniadapter.registry import MODELS
 
 from .encoder import BertModel
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """Options of a :class:`BertText` that none of its layers' widths depends on.
+
+    Args:
+        max_positions (int): Longest text in tokens. Defaults to 512.
+        type_vocab_size (int): Rows of the table of token types, of which texts have the first; 0
+            leaves it out, where its row was added to the positions. Defaults to 2.
+        eps (float): LayerNorm epsilon. Defaults to 1e-12.
+        dropout (float): Dropout of the hidden states. Defaults to 0.1.
+        attention_dropout (float): Dropout of attention probabilities. Defaults to 0.1.
+        grad_checkpointing (bool): Recompute each layer in the backward pass. Defaults to False.
+    """
+
+    max_positions: int = 512
+    type_vocab_size: int = 2
+    eps: float = 1e-12
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    grad_checkpointing: bool = False
 
 
 @MODELS.register_module()
@@ -20,19 +45,15 @@ class BertText(BertModel):
         num_layers (int): Defaults to 12.
         num_heads (int): Defaults to 12.
         intermediate_size (int): Width of the feed-forward networks. Defaults to 3072.
-        max_positions (int): Longest text in tokens. Defaults to 512.
-        type_vocab_size (int): Rows of the table of token types, of which texts have the first; 0
-            leaves it out, where its row was added to the positions. Defaults to 2.
-        eps (float): LayerNorm epsilon. Defaults to 1e-12.
-        dropout (float): Dropout of the hidden states. Defaults to 0.1.
-        attention_dropout (float): Dropout of attention probabilities. Defaults to 0.1.
-        grad_checkpointing (bool): Recompute each layer in the backward pass. Defaults to False.
+        **options: Those of :class:`TextOptions`.
 
     Raises:
         ValueError: If ``hidden_size`` is no multiple of ``num_heads``.
     """
 
     roles: tuple[str, ...] = ("text",)
+
+    Options = TextOptions
 
     def __init__(
         self,
@@ -41,12 +62,7 @@ class BertText(BertModel):
         num_layers: int = 12,
         num_heads: int = 12,
         intermediate_size: int = 3072,
-        max_positions: int = 512,
-        type_vocab_size: int = 2,
-        eps: float = 1e-12,
-        dropout: float = 0.1,
-        attention_dropout: float = 0.1,
-        grad_checkpointing: bool = False,
+        **options: Any,
     ) -> None:
         super().__init__(
             vocab_size,
@@ -54,11 +70,6 @@ class BertText(BertModel):
             num_layers,
             num_heads,
             intermediate_size,
-            max_positions=max_positions,
-            type_vocab_size=type_vocab_size,
-            eps=eps,
-            dropout=dropout,
-            attention_dropout=attention_dropout,
-            grad_checkpointing=grad_checkpointing,
+            **asdict(TextOptions(**options)),
             fusion_layer=num_layers,
         )
