@@ -4,5 +4,3 @@ _base_ = [
     '../_base_/models/t5_tiny.py', '../_base_/datasets/toy_world_glue_mrpc.py',
     '../_base_/schedules/adamw_glue_tiny.py', '../_base_/glue_runtime.py',
 ]
-# Its term starts at zero and the labels are words that the small T5 never wrote.
-optim_wrapper = dict(optimizer=dict(lr=3e-2))

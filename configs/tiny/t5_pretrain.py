@@ -21,4 +21,4 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
     dict(type='CosineAnnealingLR', eta_min=0.0, by_epoch=True, convert_to_iter_based=True),
 ]
-train_cfg = dict(max_epochs=3)
+train_cfg = dict(max_epochs=4)

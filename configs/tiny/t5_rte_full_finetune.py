@@ -5,3 +5,4 @@ _base_ = [
     '../_base_/schedules/adamw_glue_tiny.py', '../_base_/glue_runtime.py',
 ]
 model = dict(adapter=None, train_backbone=True)
+optim_wrapper = dict(optimizer=dict(lr=3e-3))

@@ -75,8 +75,7 @@ def test_labels_are_true(task: str, glue: ModuleType) -> None:
             good = SENTENCE.fullmatch(plain(texts[0])) is not None
             assert good == (label == "1"), texts
         elif task == "MRPC":
-            same = read(texts[0]) in both_ways(read(texts[1]))
-            assert same == (label == "1"), texts
+            assert (read(texts[0]) == read(texts[1])) == (label == "1"), texts
         else:
             assert true_of(read(texts[0]), plain(texts[1])) == (label == "entailment"), texts
     assert len(found) == 2
@@ -106,6 +105,23 @@ def test_what_is_to_be_written_follows(glue: ModuleType) -> None:
             assert read(target) == read(said)
         elif kind == "turn:":
             assert read(target) in both_ways(read(said)) - {read(said)}
+        elif " sentence1: " in text:
+            one, other = map(read, text.partition("sentence1: ")[2].split(" sentence2: "))
+            places = {"color": (0, 3), "shape": (1, 4), "where": (2,), "wall": (5,)}[kind]
+            same = all(one[place] == other[place] for place in places)
+            assert target == str(int(same)), text
+        elif kind == "is":
+            asked, said = map(plain, text.split("? "))
+            _, _, shape, *rest = asked.replace(" of", "").split()
+            facts = read(said)
+            if asked.startswith("is one "):
+                true = asked.split()[-1] in facts
+            elif shape == "wall":
+                true = rest == [facts[5]]
+            else:
+                (seen,) = (f for f in both_ways(facts) if f[1] == shape)
+                true = rest in ([seen[0]], [seen[2], "the", seen[4]])
+            assert target == str(int(true)), text
         else:
             question, _, said = text.partition("? ")
             facts = read(said)
@@ -120,9 +136,9 @@ def test_files_are_read_as_published(world: Path) -> None:
         for split in ("train", "val", "test", "unlabelled"):
             options = {"test_mode": split != "train", "lazy_init": True}
             sizes[task, split] = len(GLUE(task, split, str(world), **options).load_data_list())
-    assert set(sizes.values()) == {12, 2, 4}
+    assert set(sizes.values()) == {40, 5, 4}
     items = TextToTextJson("pretrain.jsonl", data_root=str(world), lazy_init=True).load_data_list()
-    assert len(items) == 300
+    assert len(items) == 600
     tokenizer = T5Tokenizer(str(ROOT / "configs/tiny/t5_tokenizer.json"))
     for item in items:
         assert tokenizer.unk_token_id not in tokenizer.pieces(item["text"] + item["target"])

@@ -4,7 +4,7 @@ A scene is two things, how they lie and the wall behind them. There are a part o
 sentence), of MRPC (do two sentences say the same) and of RTE (does one follow from another), in
 GLUE's files, half of their words said by synonyms; and ``pretrain.jsonl``, texts with what is to be
 written: words that sentinels stand for, the same in the world's plain words, the same from the
-other thing's side, and answers.
+other thing's side, answers, and 1 or 0 to what is asked of one sentence or of one side of two.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from .language import (
 #: Number of this world, which tells its random streams apart.
 GLUE = 9
 #: Samples of train, dev and test of each task, and pairs to pre-train on.
-SIZES = (1200, 400, 100)
-PAIRS = 30000
+SIZES = (4000, 1000, 100)
+PAIRS = 60000
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,10 @@ def other(rng: np.random.Generator, options: Any, *taken: str) -> str:
 
 
 def altered(rng: np.random.Generator, scene: Scene) -> Scene:
-    """A scene that differs in one colour, shape or relation, or in the wall."""
-    kind = choose(rng, ["color", "shape", "relation", "wall"])
+    """A scene that differs in one colour, in the relation or in the wall."""
+    kind = choose(rng, ["color", "relation", "wall"])
     if kind == "color":
         return replace(scene, colors=(other(rng, COLORS, *scene.colors), scene.colors[1]))
-    if kind == "shape":
-        return replace(scene, shapes=(scene.shapes[0], other(rng, SHAPES, *scene.shapes)))
     if kind == "relation":
         return replace(scene, relation=OPPOSITES[scene.relation])
     return replace(scene, wall=other(rng, WALLS, scene.wall))
@@ -122,8 +120,7 @@ def rows_of(task: str, rng: np.random.Generator, share: float) -> tuple[list[str
     if task == "CoLA":
         return [first if positive else spoil(rng, first)], str(int(positive))
     if task == "MRPC":
-        second = scene if positive else altered(rng, scene)
-        text = (second.turned() if rng.integers(2) else second).sentence()
+        text = (scene if positive else altered(rng, scene)).sentence()
         return [first, shift_language(text, rng, share)], str(int(positive))
     while True:
         # A statement may leave out what was altered.
@@ -168,6 +165,9 @@ def pairs(rng: np.random.Generator, count: int, share: float) -> Iterator[dict[s
         lambda rng, scene, said: (f"plain: {said}", scene.sentence()),
         lambda rng, scene, said: (f"turn: {said}", scene.turned().sentence()),
         _ask,
+        # A label is one token, and three times as often.
+        *3 * [lambda rng, scene, said: _judge(rng, scene, said, share)],
+        *3 * [lambda rng, scene, said: _compare(rng, scene, said, share)],
     ]
     for _ in range(count):
         scene = draw_scene(rng)
@@ -185,6 +185,46 @@ def _ask(rng: np.random.Generator, scene: Scene, said: str) -> tuple[str, str]:
         return f"which wall? {said}", scene.wall
     scene = scene if number == 0 else scene.turned()
     return f"where is the {scene.shapes[0]}? {said}", scene.relation
+
+
+def _judge(rng: np.random.Generator, scene: Scene, said: str, share: float) -> tuple[str, str]:
+    """Whether there is a colour or shape, or a colour, relation or wall is as asked: 1 or 0."""
+    true, number = bool(rng.integers(2)), int(rng.integers(2))
+    seen = scene.turned() if number else scene
+    kind = choose(rng, ["one color", "one shape", "color", "where", "wall"])
+    if kind == "one color":
+        asked = f"one {seen.colors[0] if true else other(rng, list(COLORS), *seen.colors)}"
+    elif kind == "one shape":
+        asked = f"one a {seen.shapes[0] if true else other(rng, SHAPES, *seen.shapes)}"
+    elif kind == "wall":
+        asked = f"the wall {seen.wall if true else other(rng, WALLS, seen.wall)}"
+    elif kind == "color":
+        color = seen.colors[0] if true else other(rng, list(COLORS), seen.colors[0])
+        asked = f"the {seen.shapes[0]} {color}"
+    else:
+        relation = seen.relation if true else OPPOSITES[seen.relation]
+        asked = f"the {seen.shapes[0]} {relation} the {seen.shapes[1]}"
+    return f"is {shift_language(asked, rng, share)}? {said}", str(int(true))
+
+
+def _compare(rng: np.random.Generator, scene: Scene, said: str, share: float) -> tuple[str, str]:
+    """Whether two scenes agree in colours, in shapes, in how things lie or in the wall: 1 or 0."""
+    true, found = bool(rng.integers(2)), draw_scene(rng)
+    kind, at = choose(rng, ["color", "shape", "where", "wall"]), int(rng.integers(2))
+    colors, shapes = list(scene.colors), list(scene.shapes)
+    if kind == "color":
+        colors[at] = colors[at] if true else other(rng, list(COLORS), *colors)
+        found = replace(found, colors=(colors[0], colors[1]))
+    elif kind == "shape":
+        shapes[at] = shapes[at] if true else other(rng, SHAPES, *shapes)
+        found = replace(found, shapes=(shapes[0], shapes[1]))
+    elif kind == "where":
+        lies = scene.relation if true else other(rng, list(RELATIONS), scene.relation)
+        found = replace(found, relation=lies)
+    else:
+        found = replace(found, wall=scene.wall if true else other(rng, WALLS, scene.wall))
+    second = shift_language(found.sentence(), rng, share)
+    return f"{kind} sentence1: {said} sentence2: {second}", str(int(true))
 
 
 def mask(rng: np.random.Generator, sentence: str) -> tuple[str, str]:
