@@ -4,4 +4,5 @@ _base_ = [
     '../_base_/models/t5_tiny.py', '../_base_/datasets/toy_world_glue_rte.py',
     '../_base_/schedules/adamw_glue_tiny.py', '../_base_/glue_runtime.py',
 ]
-optim_wrapper = dict(optimizer=dict(lr=3e-2))
+# On val ahead of the start at the frozen model.
+model = dict(adapter=dict(start='published'))
