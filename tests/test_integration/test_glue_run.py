@@ -87,6 +87,7 @@ def test_a_run_from_files_to_a_submission(world: Path, tmp_path: Path) -> None:
     assert {row[1] for row in rows[1:]} <= {"entailment", "not_entailment"}
 
 
+@pytest.mark.deep
 def test_scores_are_regressed_as_text(world: Path, tmp_path: Path) -> None:
     train.main([str(write_cfg(world, tmp_path, "stsb", 1)), "--work-dir", str(tmp_path)])
     lines = [json.loads(line) for line in next(tmp_path.glob("*/vis_data/scalars.json")).open()]

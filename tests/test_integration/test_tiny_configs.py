@@ -21,6 +21,8 @@ from uniadapter.utils.config import load_config
 
 TINY = sorted((ROOT / "configs" / "tiny").glob("*.py"))
 PRETRAIN = sorted((ROOT / "configs" / "pretrain").glob("*.py"))
+# MDETR's has pictures of its own (test_mdetr_twin.py).
+ON_STILLS = [path for path in PRETRAIN if path.stem != "mdetr_tiny"]
 FIGURES = yaml.safe_load((ROOT / "configs/pretrain/metafile.yml").read_text())["Models"]
 SMALL = {"train-videos": 8, "test-videos": 6, "stills": 12}
 
@@ -64,7 +66,9 @@ def test_config_builds_and_takes_the_committed_backbone(
 
 
 @pytest.mark.parametrize("path", PRETRAIN, ids=stem)
-def test_the_committed_backbone_is_the_one_of_the_metafile(path: Path) -> None:
+def test_the_committed_backbone_is_the_one_of_the_metafile(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (entry,) = (model for model in FIGURES if model["Name"] == path.stem)
     weights = path.with_suffix(".safetensors")
     assert entry["Config"] == str(path.relative_to(ROOT))
@@ -72,9 +76,12 @@ def test_the_committed_backbone_is_the_one_of_the_metafile(path: Path) -> None:
     assert hashlib.sha256(weights.read_bytes()).hexdigest() == entry["SHA256"]
     assert weights.stat().st_size < (10 if path.stem == "blip_tiny" else 4) * 2**20
     state = load_file(weights)
-    averages = ("running_mean", "running_var", "num_batches_tracked")
-    parameters = [tensor for name, tensor in state.items() if not name.endswith(averages)]
-    assert entry["Metadata"]["Parameters"]["total"] == sum(t.numel() for t in parameters)
+    monkeypatch.chdir(ROOT)
+    model = build_model(load_config(str(path)).model.to_dict())
+    # Batch norms have buffers beside them, frozen ones nothing else.
+    names = {name for name, _ in model.named_parameters()}
+    total = sum(tensor.numel() for name, tensor in state.items() if name in names)
+    assert entry["Metadata"]["Parameters"]["total"] == total
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +164,7 @@ def test_a_row_of_the_quickstart_trains_tests_and_draws(
     assert (folder / "queries.png").is_file()
 
 
-@pytest.mark.parametrize("path", PRETRAIN, ids=stem)
+@pytest.mark.parametrize("path", ON_STILLS, ids=stem)
 def test_a_step_of_pretraining_on_the_stills(
     path: Path, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,6 +59,7 @@ def test_batches_have_the_sizes_asked_for(config):
     assert len(set(batch["media_ids"].tolist())) == 3
 
 
+@pytest.mark.deep
 def test_both_precisions_run_in_processes_of_their_own(config):
     result = run_tool(
         "analysis_tools/benchmark_train.py", config, *SIZES, "--threads", "1", "--json"
@@ -227,7 +228,7 @@ def test_a_gpu_that_is_not_there_is_refused(config, monkeypatch):
         tool.main([config, *SIZES, "--precision", "fp32", "--device", "cuda"])
 
 
-SMALL = {
+SMALL_UNIPT = {
     "clip4clip": {
         "model.visual.arch": {
             "_delete_": True,
@@ -255,7 +256,7 @@ def test_unipt_beside_other_methods(monkeypatch):
     monkeypatch.setattr(
         unipt, "measure_apart", lambda v, steps, warmup, _: measure_alone(v, steps, warmup)
     )
-    results = unipt.measure_unipt(["clip4clip"], SMALL["clip4clip"], True, (1, 1, 1))
+    results = unipt.measure_unipt(["clip4clip"], SMALL_UNIPT["clip4clip"], True, (1, 1, 1))
     runs = results["clip4clip"]
     assert list(runs) == list(unipt.CASES["clip4clip"].methods)
     trained = [run["trainable"] for run in runs.values()]

@@ -22,7 +22,7 @@ from uniadapter.registry import MODELS
 
 RELEASED = {"type": "UniAdapter", "bottleneck": 4, "variant": "released", "kv_rank": 4}
 GRID = "visual.pos_embed"
-BLIP_LAYOUTS = sorted(set(SOURCES) - {"beit3", "clip", "clip-hf"})
+BLIP_LAYOUTS = ["albef", "blip", "hf", "mmpretrain", "uniadapter"]
 # Pixels of source and config, with patches of 16.
 SIZES = [(32, 64), (64, 32), (80, 48), (48, 80)]
 

@@ -39,7 +39,7 @@ def test_known_types_pass(cfg: Config):
         ("test_evaluator.type", "RetrievalMetrics", "'RetrievalMetric'"),
         ("default_hooks.checkpoint.type", "SafeCheckpoint", "'SafeCheckpointHook'"),
         ("optim_wrapper.optimizer.type", "AdamWW", "'AdamW'"),
-        ("param_scheduler.0.type", "CosineLR", "'Cosine"),
+        ("param_scheduler.0.type", "CosineLR", "CosineLR'"),
         ("optim_wrapper.constructor", "TrainableWrapper", "'TrainableOptimWrapperConstructor'"),
     ],
 )

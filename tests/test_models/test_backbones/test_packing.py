@@ -72,7 +72,7 @@ def assert_alike(got: dict[str, torch.Tensor | None], want: dict[str, torch.Tens
             assert_close(found / scale, value / scale, atol=2e-4, rtol=0, msg=name)
 
 
-@settings(max_examples=draws(8))
+@settings(max_examples=draws(5))
 @given(**PADDED)
 def test_matching_is_the_same_however_wide_texts_are_padded(lengths, extra):
     found = []
@@ -86,7 +86,7 @@ def test_matching_is_the_same_however_wide_texts_are_padded(lengths, extra):
     assert_alike(found[1], found[0])
 
 
-@settings(max_examples=draws(8))
+@settings(max_examples=draws(5))
 @given(**PADDED)
 def test_text_features_are_the_same_however_wide_texts_are_padded(lengths, extra):
     found = []
@@ -103,7 +103,7 @@ def test_text_features_are_the_same_however_wide_texts_are_padded(lengths, extra
     assert_close(found[1]["output"], torch.cat(alone), atol=2e-5, rtol=1e-4)
 
 
-@settings(max_examples=draws(8))
+@settings(max_examples=draws(5))
 @given(**PADDED)
 def test_question_states_have_the_width_of_their_mask(lengths, extra):
     found = []
@@ -119,7 +119,7 @@ def test_question_states_have_the_width_of_their_mask(lengths, extra):
     assert_alike(found[1], found[0])
 
 
-@settings(max_examples=draws(8))
+@settings(max_examples=draws(5))
 @given(**PADDED, chunk=st.integers(1, 6))
 def test_scores_are_the_same_whichever_texts_share_a_chunk(lengths, extra, chunk):
     ids, mask = texts(lengths, extra)
@@ -137,7 +137,7 @@ def test_scores_are_the_same_whichever_texts_share_a_chunk(lengths, extra, chunk
     assert_close(found[2], found[0], atol=5e-5, rtol=1e-4)
 
 
-@settings(max_examples=draws(8))
+@settings(max_examples=draws(5))
 @given(
     data=st.data(), count=st.integers(0, 4), width=st.integers(1, 6), dtype=st.sampled_from(DTYPES)
 )

@@ -113,7 +113,7 @@ def read_vse(path: str | Path, model: Any) -> tuple[State, list[str]]:
         kinds = f"{type(content).__name__} whose 'model' is a {type(pair).__name__}"
         raise ValueError(
             f"{path} holds a {kinds}: VSE-infinity's model_best.pth has a list of two state dicts "
-            "there, of images and of texts."
+            "there, of images and of texts: check --from 'vse'."
         )
     state: State = {}
     for place, side, tensors in zip(_PLACES, _SIDES, pair, strict=True):
