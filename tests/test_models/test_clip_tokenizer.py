@@ -184,6 +184,8 @@ def test_a_file_of_the_published_name_is_the_published_one(trained, tmp_path: Pa
         (b"a b\na b c\n", "a merge of two pieces"),
         (b"a b\na b\n", "makes 'ab' again"),
     ],
+    # A compressed file holds the time, and test processes must name their tests alike.
+    ids=["cut", "no-text", "three-pieces", "twice"],
 )
 def test_damaged_merges(data: bytes, match: str, tmp_path: Path) -> None:
     (tmp_path / "merges").write_bytes(data)
