@@ -8,15 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from tokenizers import Encoding, Tokenizer, decoders, models, pre_tokenizers, processors
-from torch import Tensor
 
 from ..registry import TOKENIZERS
 from ..utils.words import without_surrogates
-from .base_tokenizer import TextTokenizer
+from .library_tokenizer import FIRST_TOKENS, MASK_TOKEN, XlmTokenizer
 
-#: The first ids, in order.
-FIRST_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")
-MASK_TOKEN = "<mask>"
 _REMEDY = (
     "name RoBERTa's folder (roberta-base) with tokenizer.json, or vocab.json and merges.txt, in "
     "model.data_preprocessor.tokenizer.file"
@@ -24,7 +20,7 @@ _REMEDY = (
 
 
 @TOKENIZERS.register_module()
-class RobertaTokenizer(TextTokenizer):
+class RobertaTokenizer(XlmTokenizer):
     """Tokenizer of RoBERTa, as its fast one in transformers.
 
     ``<s>`` 0, ``<pad>`` 1, ``</s>`` 2, ``<unk>`` 3. Texts keep their case. A blank in front of a
@@ -41,52 +37,8 @@ class RobertaTokenizer(TextTokenizer):
         ValueError: When the file is none, or that of another kind of tokenizer.
     """
 
-    def __init__(self, file: str) -> None:
-        self.file = Path(file)
-        self.cls_token_id, self.pad_token_id, self.sep_token_id, self.unk_token_id = range(4)
-        self._read: Tokenizer | None = None
-        self.vocab_size: int | None = None
-        if self.file.exists():
-            self.pieces("")
-
-    @property
-    def _backend(self) -> Tokenizer:
-        """The library's tokenizer.
-
-        Raises:
-            FileNotFoundError: When there is no file.
-        """
-        if self._read is None:
-            self._read = _read(self.file)
-            self.vocab_size = self._read.get_vocab_size(with_added_tokens=True)
-        return self._read
-
-    def pieces(self, text: str) -> list[int]:
-        """Ids of a text's pieces.
-
-        Raises:
-            FileNotFoundError: When there is no file.
-        """
-        return self._backend.encode(without_surrogates(text), add_special_tokens=False).ids
-
-    def decode(self, ids: Sequence[int] | Tensor, skip_special_tokens: bool = True) -> str:
-        """Return the text of some ids.
-
-        Args:
-            ids: Ids of one text.
-            skip_special_tokens: Leave out ``<s>``, ``<pad>``, ``</s>``, ``<unk>`` and ``<mask>``.
-
-        Raises:
-            ValueError: For an id outside the vocabulary.
-        """
-        special, tokens = {*FIRST_TOKENS, MASK_TOKEN}, []
-        for index in ids.tolist() if isinstance(ids, Tensor) else ids:
-            token = self._backend.id_to_token(index) if index >= 0 else None
-            if token is None:
-                raise ValueError(f"Id {index} is outside the vocabulary of {self.vocab_size} ids.")
-            if not (skip_special_tokens and token in special):
-                tokens.append(token)
-        return self._backend.decoder.decode(tokens)
+    def _load(self) -> Tokenizer:
+        return _read(self.file)
 
     def places(self, text: str, spans: Iterable[Sequence[int]]) -> list[int]:
         """Positions of the tokens that spans of a text cover, the marks at the ends counted.

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
-from torch import Tensor
 
 from ..registry import TOKENIZERS
-from ..utils.words import without_surrogates
-from .base_tokenizer import TextTokenizer
+from .library_tokenizer import FIRST_TOKENS, MASK_TOKEN, XlmTokenizer
 
-#: The first ids, in order; ``<mask>`` is the last one.
-FIRST_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")
-MASK_TOKEN = "<mask>"
 _TOOL = "tools/model_converters/convert_sentencepiece.py"
 
 
 @TOKENIZERS.register_module()
-class SentencePieceTokenizer(TextTokenizer):
+class SentencePieceTokenizer(XlmTokenizer):
     """Tokenizer of BEiT-3: sentencepiece's pieces under the ids of XLM-R.
 
     ``<s>`` 0, ``<pad>`` 1, ``</s>`` 2, ``<unk>`` 3, every other piece the sentencepiece model's id
@@ -39,61 +34,17 @@ class SentencePieceTokenizer(TextTokenizer):
         ValueError: When the file is none, or that of another kind of tokenizer.
     """
 
-    def __init__(self, file: str) -> None:
-        self.file = Path(file)
-        self.cls_token_id, self.pad_token_id, self.sep_token_id, self.unk_token_id = range(4)
-        self._read: Tokenizer | None = None
-        self.vocab_size: int | None = None
-        if self.file.exists():
-            self.pieces("")
+    # <mask> and what else a file may add are no pieces.
+    counts_added = False
 
-    @property
-    def _backend(self) -> Tokenizer:
-        """The library's tokenizer.
-
-        Raises:
-            FileNotFoundError: When there is no file.
-        """
-        if self._read is None:
-            self._read = read_pieces(
-                self.file,
-                {**{token: index for index, token in enumerate(FIRST_TOKENS)}, MASK_TOKEN: -1},
-                f"with {_TOOL}",
-            )
-            self.vocab_size = self._read.get_vocab_size(with_added_tokens=False)
-        return self._read
+    def _load(self) -> Tokenizer:
+        marks = {**{token: index for index, token in enumerate(FIRST_TOKENS)}, MASK_TOKEN: -1}
+        return read_pieces(self.file, marks, f"with {_TOOL}")
 
     @property
     def mask_token_id(self) -> int:
         """Id of ``<mask>``, the last one."""
         return self._backend.get_vocab_size(with_added_tokens=False) - 1
-
-    def pieces(self, text: str) -> list[int]:
-        """Ids of a text's pieces.
-
-        Raises:
-            FileNotFoundError: When there is no file.
-        """
-        return self._backend.encode(without_surrogates(text), add_special_tokens=False).ids
-
-    def decode(self, ids: Sequence[int] | Tensor, skip_special_tokens: bool = True) -> str:
-        """Return the text of some ids.
-
-        Args:
-            ids: Ids of one text.
-            skip_special_tokens: Leave out ``<s>``, ``<pad>``, ``</s>``, ``<unk>`` and ``<mask>``.
-
-        Raises:
-            ValueError: For an id outside the vocabulary.
-        """
-        special, tokens = {*FIRST_TOKENS, MASK_TOKEN}, []
-        for index in ids.tolist() if isinstance(ids, Tensor) else ids:
-            token = self._backend.id_to_token(index) if index >= 0 else None
-            if token is None:
-                raise ValueError(f"Id {index} is outside the vocabulary of {self.vocab_size} ids.")
-            if not (skip_special_tokens and token in special):
-                tokens.append(token)
-        return self._backend.decoder.decode(tokens)
 
 
 def read_pieces(path: Path, marks: Mapping[str, int], by: str) -> Tokenizer:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from tokenizers import Tokenizer
 from torch import Tensor
 
 from ..registry import TOKENIZERS
-from ..utils.words import without_surrogates
-from .base_tokenizer import TextTokenizer
+from .library_tokenizer import LibraryTokenizer
 from .sentencepiece_tokenizer import read_pieces
 
 #: The first ids, in order.
@@ -22,7 +20,7 @@ _HINT = (
 
 
 @TOKENIZERS.register_module()
-class T5Tokenizer(TextTokenizer):
+class T5Tokenizer(LibraryTokenizer):
     """Tokenizer of T5: ``<pad>`` 0, ``</s>`` 1, ``<unk>`` 2, then the pieces, then sentinels.
 
     A text ends with ``</s>`` and has no mark in front; a decoder begins with ``<pad>``. Texts keep
@@ -41,34 +39,13 @@ class T5Tokenizer(TextTokenizer):
     """
 
     def __init__(self, file: str) -> None:
-        self.file = Path(file)
         self.pad_token_id, self.sep_token_id, self.unk_token_id = range(3)
         self.cls_token_id = self.pad_token_id
-        self._read: Tokenizer | None = None
-        self.vocab_size: int | None = None
-        if self.file.exists():
-            self.pieces("")
+        super().__init__(file)
 
-    @property
-    def _backend(self) -> Tokenizer:
-        """The library's tokenizer.
-
-        Raises:
-            FileNotFoundError: When there is no file.
-        """
-        if self._read is None:
-            marks = {token: index for index, token in enumerate(FIRST_TOKENS)}
-            self._read = read_pieces(self.file, marks, _HINT)
-            self.vocab_size = self._read.get_vocab_size(with_added_tokens=True)
-        return self._read
-
-    def pieces(self, text: str) -> list[int]:
-        """Ids of a text's pieces.
-
-        Raises:
-            FileNotFoundError: When there is no file.
-        """
-        return self._backend.encode(without_surrogates(text), add_special_tokens=False).ids
+    def _load(self) -> Tokenizer:
+        marks = {token: index for index, token in enumerate(FIRST_TOKENS)}
+        return read_pieces(self.file, marks, _HINT)
 
     def encode(
         self,
