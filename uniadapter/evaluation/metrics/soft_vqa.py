@@ -8,8 +8,8 @@ from typing import Any
 
 from uniadapter.registry import METRICS
 
-from .gathered import sample_field, sample_id, sample_prediction, write_json
-from .vqa import AnswerMetric, grouped, text_or_none
+from .gathered import sample_field, write_json
+from .vqa import AnswerMetric, grouped
 
 # Names of a row's two fields on the official servers.
 _FORMATS = {"vqa": ("question_id", "answer"), "gqa": ("questionId", "prediction")}
@@ -52,27 +52,8 @@ class SoftVQAMetric(AnswerMetric):
             )
         self.submission_format = submission_format
 
-    def process(self, data_batch: Any, data_samples: Sequence[Any]) -> None:
-        """Take note of some answers.
-
-        Args:
-            data_batch: Not used.
-            data_samples: Dicts or objects with the fields named above.
-
-        Raises:
-            ValueError: If a field is missing or of the wrong kind.
-        """
-        for sample in data_samples:
-            question = sample_id(sample, "question_id", "SoftVQAMetric")
-            self.results.append(
-                dict(
-                    id=question,
-                    prediction=sample_prediction(sample, "pred_answer", "SoftVQAMetric"),
-                    truth=_scores(sample, question),
-                    question_type=text_or_none(sample, "question_type"),
-                    answer_type=text_or_none(sample, "answer_type"),
-                )
-            )
+    def _truth_of(self, sample: Any, question: int | str) -> dict[str, float] | None:
+        return _scores(sample, question)
 
     def _submit(self, records: Sequence[dict]) -> None:
         if self.submission_file is not None:

@@ -75,6 +75,33 @@ class AnswerMetric(GatheredMetric):
             )
         self.submission_file = submission_file
 
+    def process(self, data_batch: Any, data_samples: Sequence[Any]) -> None:
+        """Take note of some answers.
+
+        Args:
+            data_batch: Not used.
+            data_samples: Dicts or objects with the fields named above.
+
+        Raises:
+            ValueError: If a field is missing or of the wrong kind.
+        """
+        name = type(self).__name__
+        for sample in data_samples:
+            question = sample_id(sample, "question_id", name)
+            self.results.append(
+                dict(
+                    id=question,
+                    prediction=sample_prediction(sample, "pred_answer", name),
+                    truth=self._truth_of(sample, question),
+                    question_type=text_or_none(sample, "question_type"),
+                    answer_type=text_or_none(sample, "answer_type"),
+                )
+            )
+
+    def _truth_of(self, sample: Any, question: int | str) -> Any:
+        """The right answers of a sample, checked; None where a split has none."""
+        raise NotImplementedError
+
     def _submit(self, records: Sequence[dict]) -> None:
         if self.submission_file is not None:
             rows = [{"question_id": r["id"], "answer": r["prediction"]} for r in records]
@@ -116,27 +143,8 @@ class VQAMetric(AnswerMetric):
         ValueError: If ``submission_file`` does not end in .json.
     """
 
-    def process(self, data_batch: Any, data_samples: Sequence[Any]) -> None:
-        """Take note of some answers.
-
-        Args:
-            data_batch: Not used.
-            data_samples: Dicts or objects with the fields named above.
-
-        Raises:
-            ValueError: If a field is missing or of the wrong kind.
-        """
-        for sample in data_samples:
-            question = sample_id(sample, "question_id", "VQAMetric")
-            self.results.append(
-                dict(
-                    id=question,
-                    prediction=sample_prediction(sample, "pred_answer", "VQAMetric"),
-                    truth=_answer_list(sample, question),
-                    question_type=text_or_none(sample, "question_type"),
-                    answer_type=text_or_none(sample, "answer_type"),
-                )
-            )
+    def _truth_of(self, sample: Any, question: int | str) -> list[str] | None:
+        return _answer_list(sample, question)
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Accuracy of all answers.

@@ -16,6 +16,7 @@ from ..taps import Recorder, Taps, first_tensor
 from .base import Begun, check_states, run_layer
 from .bert.embeddings import check_length
 from .hosted import HostedTower
+from .libraries import of_transformers
 from .side_by_side import SideTower, check_heads
 
 # What BERT's codes add to the similarities of padded tokens.
@@ -223,11 +224,5 @@ def _bert(**sizes: Any) -> Any:
     Raises:
         ImportError: If transformers is not installed.
     """
-    try:
-        import transformers
-    except ImportError as error:
-        raise ImportError(
-            "BertStream is made of transformers' BertModel, and transformers is not installed: "
-            "pip install 'transformers>=4.48'."
-        ) from error
-    return transformers.BertModel(transformers.BertConfig(**sizes))
+    library = of_transformers("The layers of a BertStream")
+    return library.BertModel(library.BertConfig(**sizes))

@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, cast
 
 import torch
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
 from uniadapter.registry import MODELS
 
 from ..execution import Want, Words
 from ..sites import LayerSites, TokenSlot, Use
 from .hosted import HostedTower
+from .libraries import of_transformers, recompute
 from .side_by_side import SideTower, TextSide, VisualSide, check_heads
 from .vit import sizes_of
-
-
-def _transformers_class(name: str) -> Any:
-    """A class of transformers, which is imported when the first tower is built."""
-    try:
-        import transformers
-    except ImportError as error:
-        raise ImportError(
-            f"CLIP's towers are transformers' {name.removesuffix('Config')}Model, and "
-            "transformers is not installed: pip install 'transformers>=4.48'."
-        ) from error
-    return getattr(transformers, name)
 
 
 class ClipTower(SideTower):
@@ -47,8 +34,8 @@ class ClipTower(SideTower):
     def __init__(self, kind: str, grad_checkpointing: bool, **sizes: Any) -> None:
         super().__init__()
         check_heads(sizes["hidden_size"], sizes["num_attention_heads"])
-        config = _transformers_class(f"{kind}Config")(**sizes)
-        built = _transformers_class(f"{kind}Model")(config)
+        library = of_transformers("CLIP's towers")
+        built = getattr(library, f"{kind}Model")(getattr(library, f"{kind}Config")(**sizes))
         # Until transformers 5 the tower stood inside a module of that name.
         self.model: Any = getattr(built, "vision_model", getattr(built, "text_model", built))
         self.num_layers: int = sizes["num_hidden_layers"]
@@ -63,12 +50,7 @@ class ClipTower(SideTower):
     @grad_checkpointing.setter
     def grad_checkpointing(self, value: bool) -> None:
         self._checkpoints = value
-        for module in self.model.modules():
-            if hasattr(module, "gradient_checkpointing"):
-                module.gradient_checkpointing = value
-                # The non-reentrant form: the reentrant one drops the gradients of adapters that
-                # sit behind a frozen input.
-                module._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
+        recompute(self.model, value)
 
     @property
     def layers(self) -> list[nn.Module]:  # type: ignore[override]

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from uniadapter.registry import MODELS
 from uniadapter.utils.tensors import at_least_float32
@@ -17,30 +15,15 @@ from uniadapter.utils.tensors import at_least_float32
 from ..execution import Words
 from ..sites import LayerSites
 from .hosted import HostedTower
+from .libraries import of_transformers, recompute
 from .side_by_side import check_heads
 
 
 def _transformers(name: str) -> Any:
-    """A class of transformers, which is imported when the first tower is built."""
-    try:
-        import transformers
-        from transformers.models.detr import modeling_detr
-    except ImportError as error:
-        raise ImportError(
-            f"MDETR's towers are transformers' ({name}), which is not installed: pip install "
-            "'transformers>=5'."
-        ) from error
-    return getattr(modeling_detr, name, None) or getattr(transformers, name)
-
-
-def _recompute(module: nn.Module, value: bool) -> None:
-    """Let layers of transformers be recomputed in the backward pass, or not."""
-    parts: Any = module.modules()
-    for part in parts:
-        if hasattr(part, "gradient_checkpointing"):
-            part.gradient_checkpointing = value
-            # The reentrant form drops the gradients of adapters that sit behind a frozen input.
-            part._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
+    """A class of transformers; the parts of DETR are not among those that it shows."""
+    library = of_transformers("MDETR's towers", least="5")
+    parts = of_transformers("MDETR's towers", "transformers.models.detr.modeling_detr", "5")
+    return getattr(parts, name, None) or getattr(library, name)
 
 
 class Stream(NamedTuple):
@@ -123,7 +106,7 @@ class RobertaText(nn.Module):
     @grad_checkpointing.setter
     def grad_checkpointing(self, value: bool) -> None:
         self._checkpoints = value
-        _recompute(self.model, value)
+        recompute(self.model, value)
 
     def sites(self, role: str | None = None) -> list[tuple[int, LayerSites]]:
         """Sites of the layers with their numbers from 0."""
@@ -272,7 +255,7 @@ class DetrTower(nn.Module):
     @grad_checkpointing.setter
     def grad_checkpointing(self, value: bool) -> None:
         self._checkpoints = value
-        _recompute(self, value)
+        recompute(self, value)
 
     def sites(self, role: str) -> list[tuple[int, LayerSites]]:
         """Sites of the layers of a role with their numbers from 0."""

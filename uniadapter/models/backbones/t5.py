@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from uniadapter.registry import MODELS
 
@@ -17,6 +15,7 @@ from ..execution import Execution, Factor, PairMemory, Want, Words
 from ..sites import LayerSites
 from .base import Past, check_states
 from .hosted import HostedTower
+from .libraries import of_transformers, recompute
 
 #: Published sizes: width, layers of each stack, heads, inner width of the feed-forward networks.
 SIZES: dict[str, dict[str, int]] = {
@@ -41,18 +40,6 @@ def _sizes_of(arch: str | dict[str, int]) -> dict[str, int]:
     if set(sizes) != set(_NAMES) or not all(isinstance(n, int) and n > 0 for n in sizes.values()):
         raise ValueError(f"arch={arch!r} must have whole numbers above 0 for {list(_NAMES)}.")
     return sizes
-
-
-def _transformers() -> Any:
-    """The library, which is imported when the first tower is built."""
-    try:
-        import transformers
-    except ImportError as error:
-        raise ImportError(
-            "T5 is transformers' T5ForConditionalGeneration, and transformers is not installed: "
-            "pip install 'transformers>=4.48'."
-        ) from error
-    return transformers
 
 
 class _Run:
@@ -159,7 +146,7 @@ class _Decoder(_Run):
         """See :class:`~uniadapter.models.backbones.base.Decoder`; nothing is kept by ``wanted``."""
         if wanted is not None:
             return self.predict(self.states(words, memory), wanted), []
-        library = _transformers()
+        library = of_transformers("T5's stacks")
         own, cross = library.DynamicCache(), library.DynamicCache()
         for index in range(0 if past is None else self.num_layers):
             own.update(*past[index], index)  # type: ignore[index]
@@ -212,7 +199,7 @@ class T5(nn.Module):
         grad_checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        sizes, library = _sizes_of(arch), _transformers()
+        sizes, library = _sizes_of(arch), of_transformers("T5's stacks")
         config = library.T5Config(
             vocab_size=vocab_size,
             d_model=sizes["hidden_size"],
@@ -254,13 +241,7 @@ class T5(nn.Module):
     @grad_checkpointing.setter
     def grad_checkpointing(self, value: bool) -> None:
         self._checkpoints = value
-        part: Any
-        for part in self.modules():
-            if hasattr(part, "gradient_checkpointing"):
-                part.gradient_checkpointing = value
-                # The non-reentrant form: the reentrant one drops the gradients of adapters that
-                # sit behind a frozen input.
-                part._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
+        recompute(self, value)
 
     def words(self, states: torch.Tensor) -> torch.Tensor:
         """Logits (..., V) of states (..., D) of the decoder."""
