@@ -62,3 +62,13 @@ def test_correlations_are_their_definitions(pairs):
     assert GLUE_MEASURES["pearson"](said, real) == pytest.approx(correlation(said, real), abs=1e-9)
     want = correlation(ranks(said), ranks(real))
     assert GLUE_MEASURES["spearman"](said, real) == pytest.approx(want, abs=1e-9)
+
+
+@settings(max_examples=draws(20))
+@given(SCORES, st.integers(-900, 900))
+def test_numbers_of_any_size_are_compared(pairs, size):
+    """A model may write a number that is finite, and whose square is not."""
+    said, real = map(list, zip(*pairs, strict=True))
+    scaled = [math.ldexp(value, size) for value in said]
+    for name in ("pearson", "spearman"):
+        assert GLUE_MEASURES[name](scaled, real) == GLUE_MEASURES[name](said, real)

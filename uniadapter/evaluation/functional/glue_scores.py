@@ -37,8 +37,16 @@ def spearman(predictions: Sequence[float], truths: Sequence[float]) -> float:
 def _correlation(x: np.ndarray, y: np.ndarray) -> float:
     if (x == x[0]).all() or (y == y[0]).all():
         return 0.0
-    x, y = (values.astype(np.float64) - values.mean() for values in (x, y))
-    return float((x / np.linalg.norm(x)) @ (y / np.linalg.norm(y)))
+    x, y = (_direction(values.astype(np.float64)) for values in (x, y))
+    return float(x @ y)
+
+
+def _direction(values: np.ndarray) -> np.ndarray:
+    """Deviations from the mean, of length 1; a text may say a number whose square is none."""
+    # By a power of two, which rounds nothing.
+    scaled = np.ldexp(values, -np.frexp(np.abs(values).max())[1])
+    deviations = scaled - scaled.mean()
+    return deviations / np.linalg.norm(deviations)
 
 
 def _ranks(values: Sequence[float]) -> np.ndarray:
