@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from mmengine.dataset import DefaultSampler, InfiniteSampler
 
@@ -91,17 +91,27 @@ def test_testing_deals_every_item_once(lying, batch, world, epoch) -> None:
 @settings(max_examples=draws(20))
 @given(**cases)
 def test_several_ranks_see_what_one_sees(lying, batch, world, epoch) -> None:
-    """A step of all ranks has the items of a step of one with as large a batch, in its order."""
+    """The items are those of one with as large a batch."""
     ranks = deal(lying, batch, world, epoch, shuffle=True, round_up=False)
     whole = deal(lying, batch * world, 1, epoch, shuffle=True)[0]
     # A rank that has no item of a small step skips it, so that only the items can be compared.
     assert sorted(i for part in whole for i in part) == sorted(
         i for batches in ranks for part in batches for i in part
     )
-    even = [part for part in whole if len(part) == batch * world]
-    steps = [part for part in ranks[0] if len(part) == batch]
-    for number, part in enumerate(part for part in whole if part in even):
-        assert part[::world] in steps, number
+
+
+@settings(max_examples=draws(30))
+@given(**cases, drop=st.booleans(), shuffle=st.booleans())
+@example(
+    lying=[True, False, False, True, True], batch=1, world=2, epoch=0, drop=False, shuffle=False
+)
+def test_steps_of_all_ranks_are_the_steps_of_one(lying, batch, world, epoch, drop, shuffle) -> None:
+    """Dealt out one by one; what fills the small steps up stands behind."""
+    ranks = deal(lying, batch, world, epoch, drop, shuffle=shuffle)
+    whole = deal(lying, batch * world, 1, epoch, drop, shuffle=shuffle)[0]
+    for step, wanted in zip(zip(*ranks, strict=True), whole, strict=True):
+        found = [index for one_of_each in zip(*step, strict=True) for index in one_of_each]
+        assert found[: len(wanted)] == wanted
 
 
 def test_epochs_differ_and_orientations_mix() -> None:

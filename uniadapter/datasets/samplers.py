@@ -93,7 +93,8 @@ class OrientedBatchSampler(Sampler[list[int]]):
             chunks = [chunks[i] for i in drawn]
         else:
             # In the order of the data, as far as batches of one orientation can be.
-            chunks.sort(key=min)
+            # A chunk that was filled up ends in earlier items.
+            chunks.sort(key=lambda chunk: chunk[0])
         for chunk in chunks:
             batch = chunk[own.rank :: own.world_size]
             if batch:

@@ -108,22 +108,29 @@ def test_plain_hook_is_refused_by_name(tmp_path: Path, tiny_world: Path, backbon
 
 
 def test_averages_may_begin_before_the_first_step(
-    whole: Path, tmp_path: Path, tiny_world: Path, backbone: Path
+    tmp_path: Path, tiny_world: Path, backbone: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    start: dict[str, torch.Tensor] = {}
+    begin = EMAHook.before_train
+
+    def noted(self: EMAHook, runner: Any) -> None:
+        start.update({n: p.detach().clone() for n, p in runner.model.named_parameters()})
+        begin(self, runner)
+
+    monkeypatch.setattr(EMAHook, "before_train", noted)
     cfg = write_cfg(tmp_path, tiny_world, backbone, {**HOOK, "from_start": True})
     train.main([str(cfg), "--work-dir", str(tmp_path)])
-    first = read(tmp_path / "iter_1.pth")
-    # The run is the same, and both sets of averages are known from it.
-    weights = first["ema_state_dict"]
-    copied = read(whole / "iter_1.pth")["state_dict"]
-    for name, average in first["state_dict"].items():
-        if f"module.{name}" not in weights:
-            continue
-        behind = weights[f"module.{name}"]
-        assert torch.equal(behind, copied[name])
-        start = (average - MOMENTUM * behind) / (1 - MOMENTUM)
-        torch.testing.assert_close(start.lerp(behind, MOMENTUM), average)
-    moved = [n for n in copied if not torch.equal(copied[n], first["state_dict"][n])]
+    files = [read(tmp_path / f"iter_{i}.pth") for i in range(1, 5)]
+    names = [n for n in files[0]["state_dict"] if f"module.{n}" in files[0]["ema_state_dict"]]
+    moved = False
+    for name in names:
+        expected = start[name]
+        for file in files:
+            weight = file["ema_state_dict"][f"module.{name}"]
+            expected = (1 - MOMENTUM) * expected + MOMENTUM * weight
+            torch.testing.assert_close(file["state_dict"][name], expected)
+        moved |= not torch.equal(start[name], files[0]["ema_state_dict"][f"module.{name}"])
+    assert names
     assert moved
     with pytest.raises(ValueError, match="from_start"):
         EMAHook(from_start=True, begin_iter=3)
