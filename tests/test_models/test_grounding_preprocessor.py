@@ -83,3 +83,12 @@ def test_what_is_wrong_is_named(folder, tmp_path: Path):
         preprocessor(frames, training=True)
     with pytest.raises(ValueError, match="tokens stand"):
         GroundingDataPreprocessor(tokenizer={"type": "BertTokenizer"})
+
+
+def test_what_is_handed_on_arrives(folder):
+    made = GroundingDataPreprocessor(tokenizer={"file": folder}, max_text_len=9, non_blocking=True)
+    assert made._non_blocking
+    assert not made.pad_texts
+    assert made.max_text_len == 9
+    plain = GroundingDataPreprocessor(tokenizer={"file": folder})
+    assert not plain._non_blocking

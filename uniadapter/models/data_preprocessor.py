@@ -33,12 +33,12 @@ class MultimodalDataPreprocessor(BaseDataPreprocessor):
         tokenizer: Config of a tokenizer of the registry ``TOKENIZERS``; without a ``type``, or
             None, a :class:`BertTokenizer`.
         max_text_len: Tokens kept of a caption, the marks at its ends included.
-        pad_texts: Pad captions to ``max_text_len`` tokens rather than to the longest of the batch.
         non_blocking: Copy to the device without waiting.
         pad_frames: Frames of every medium of a batch: those that have fewer get frames of zeros
             behind them, and the batch a ``frame_mask``. None: all media have the same number.
         word_masking: Change words of the texts in training: options of :class:`WordMasking`, ``{}``
             for VSE-infinity's. Defaults to None: texts are as they are.
+        pad_texts: Pad captions to ``max_text_len`` tokens rather than to the longest of the batch.
 
     Raises:
         ValueError: For statistics that are not three numbers, a std that is not positive, a number
@@ -54,10 +54,10 @@ class MultimodalDataPreprocessor(BaseDataPreprocessor):
         std: Sequence[float] = BLIP_STD,
         tokenizer: dict[str, Any] | None = None,
         max_text_len: int = 35,
-        pad_texts: bool = False,
         non_blocking: bool = False,
         pad_frames: int | None = None,
         word_masking: dict[str, float] | None = None,
+        pad_texts: bool = False,
     ) -> None:
         super().__init__(non_blocking=non_blocking)
         for name, values in (("mean", mean), ("std", std)):

@@ -50,7 +50,7 @@ class GroundingDataPreprocessor(MultimodalDataPreprocessor):
         non_blocking: bool = False,
     ) -> None:
         words = {"type": "RobertaTokenizer", **(tokenizer or {})}
-        super().__init__(mean, std, words, max_text_len, non_blocking)
+        super().__init__(mean, std, words, max_text_len, non_blocking=non_blocking)
         if not hasattr(self.tokenizer, "places"):
             raise ValueError(
                 f"GroundingDataPreprocessor: {words['type']} does not say where its tokens stand: "
