@@ -83,6 +83,29 @@ def test_rows_are_laid_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "peak GiB 1.00 and 1.00" in text
 
 
+@pytest.mark.parametrize(
+    ("options", "unread"),
+    [
+        (["--rows", "image", "--rank", "16"], "--rank"),
+        (["--rows", "image", "--frames", "16"], "--frames"),
+        (["--rows", "training", "--chunk", "8"], "--chunk"),
+        (["--top", "12"], "--top"),
+        (["--profile", "--rows", "training"], "--rows"),
+        (["--profile", "--warmup", "1"], "--warmup"),
+    ],
+)
+def test_an_option_that_nothing_reads_is_refused(
+    options: list[str], unread: str, capsys: pytest.CaptureFixture
+) -> None:
+    with pytest.raises(SystemExit):
+        TOOL.parse_args(options)
+    assert f"does not read {unread}: leave it out" in capsys.readouterr().err
+    TOOL.parse_args(["--profile", "--top", "3", "--rank", "4"])
+    TOOL.parse_args(
+        ["--rows", "image", "training", "--chunk", "8", "--rank", "4", "--alone", "ours"]
+    )
+
+
 def test_wrong_input_is_refused(capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit):
         TOOL.parse_args(["--rank", "0"])

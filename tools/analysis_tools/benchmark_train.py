@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from train_bench.measure import measure_alone, measure_apart
 from train_bench.methods import METHODS, TASKS, measure_methods
 from train_bench.methods import as_table as methods_as_table
+from train_bench.options import parse_given, refuse_unread
 from train_bench.profile import as_table as profile_as_table
 from train_bench.profile import profile_row
 from train_bench.rows import ROWS, SHARE, cases, finished_row, measure_case
@@ -45,6 +46,19 @@ from uniadapter.engine.launch import return_freed_memory
 PRECISIONS = ("fp32", "bf16")
 #: Tokens of a text, as the configs cut them, unless --text-length says otherwise.
 TEXT_LENGTH = 35
+#: What every measurement reads (a parser sets a positional argument that is left out, too), what a
+#: config's does beside it, and further ones by their option.
+COMMON = {"config", "steps", "warmup", "threads", "json"}
+OF_CONFIG = {
+    *("mode", "batch_size", "frames", "img_size", "text_length", "precision"),
+    *("frozen_bf16", "compile", "device", "switches", "grad_checkpointing", "cfg_options"),
+}
+READ = {
+    "rows": {"rows", "profile", "cfg_options"},
+    "methods": {"methods", "tasks", "img_size", "cfg_options"},
+    "unipt": {"unipt", "cfg_options"},
+    "variant": {"variant", "shares"},
+}
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -109,7 +123,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar="KEY=VALUE",
         help="override config values, e.g. model.adapter.bottleneck=128",
     )
-    args = parser.parse_args(argv)
+    args, given = parse_given(parser, argv)
     choices = (args.config, args.rows, args.methods, args.unipt, args.variant)
     if sum(choice is not None for choice in choices) != 1:
         parser.error("name either a config or --rows or --methods or --unipt")
@@ -121,6 +135,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error("--profile needs --rows")
     if args.compile and args.config is None:
         parser.error("--compile needs a config: rows and methods are not compiled")
+    chosen = next((name for name in READ if getattr(args, name) is not None), None)
+    read = OF_CONFIG if chosen is None else READ[chosen]
+    what = "a config" if chosen is None else f"--{chosen}"
+    refuse_unread(parser, given, COMMON | read, what)
     for name in ("batch_size", "frames", "text_length", "steps", "img_size", "threads"):
         value = getattr(args, name)
         if value is not None and value < 1:

@@ -24,11 +24,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from hf_bench.rerank import measure_rerank
 from hf_bench.training import Step, make_alone, measure_training, profile_training
 from train_bench.measure import peak_bytes
+from train_bench.options import parse_given, refuse_unread
 
 from uniadapter.engine.launch import return_freed_memory
 
 ROWS = ("image", "video", "training")
 SIDES = ("theirs", "ours")
+_STEP = {"question_config", "rank", "batch_size", "img_size", "text_length", "no_dropout"}
+#: Options that each row and ``--profile`` read, beside those that all do.
+COMMON = {"rows", "repeats", "threads", "seed", "json", "alone"}
+READ = {
+    "image": {"image_config", "image_texts", "chunk"},
+    "video": {"video_config", "video_texts", "frames", "chunk"},
+    "training": {*_STEP, "warmup"},
+    "profile": {*_STEP, "profile", "top"},
+}
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -57,7 +67,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of weights and inputs")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.add_argument("--alone", choices=SIDES, help=argparse.SUPPRESS)
-    args = parser.parse_args(argv)
+    args, given = parse_given(parser, argv)
+    if args.profile:
+        refuse_unread(parser, given, (COMMON - {"rows"}) | READ["profile"], "--profile")
+    else:
+        read = COMMON.union(*(READ[row] for row in args.rows))
+        refuse_unread(parser, given, read, f"--rows {' '.join(args.rows)}")
     for name, value in vars(args).items():
         least = 0 if name in ("seed", "warmup") else 1
         if isinstance(value, int) and not isinstance(value, bool) and value < least:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from mmengine.registry import DefaultScope
 from torch.profiler import ProfilerActivity, profile
-from train_bench.measure import counted, matmul_rate
+from train_bench.measure import counted, device_rate
 from train_bench.profile import PHASES, kind_of
 from train_bench.variant import ANSWER_TOKENS, Variant, random_batch
 
@@ -213,7 +213,7 @@ def measure_training(step: Step, rounds: int, warmup: int) -> dict[str, Any]:
         **losses,
         "trainable": {n: sum(p.numel() for p in t.trained) for n, t in trainers.items()},
         "gflop": {name: counted(t.step) / 1e9 for name, t in trainers.items()},
-        "matmul_gflops": matmul_rate("fp32") / 1e9,
+        "matmul_gflops": device_rate("fp32") / 1e9,
     }
 
 

@@ -161,26 +161,30 @@ def evaluation_operations(
     return naive, useful
 
 
-def settled() -> float:
-    """The time, once a GPU has done what it was given."""
-    if get_device() == "cuda":
-        torch.cuda.synchronize()
+def settled(device: str | None = None) -> float:
+    """The time, once a GPU (None: the one at hand) has done what it was given."""
+    device = device or get_device()
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
     return time.perf_counter()
 
 
-def matmul_rate(dtype: torch.dtype, size: int = 3072, repeats: int = 5) -> float:
+def matmul_rate(
+    dtype: torch.dtype, size: int = 3072, repeats: int = 5, device: str | None = None
+) -> float:
     """Operations a second of ``torch.mm`` of two square matrices: the best of some runs.
 
     Args:
         dtype (torch.dtype): Of the matrices.
         size (int): Their side.
         repeats (int): Runs, behind one that is not counted.
+        device (str, optional): Where. None: MMEngine's choice.
     """
-    device = get_device()
+    device = device or get_device()
     left, right = (torch.randn(size, size).to(device, dtype) for _ in range(2))
     seconds = []
     for _ in range(repeats + 1):
-        start = settled()
+        start = settled(device)
         torch.mm(left, right)
-        seconds.append(settled() - start)
+        seconds.append(settled(device) - start)
     return 2 * size**3 / min(seconds[1:])

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rerank_bench.operations import matmul_rate
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from .variant import Stepper, Variant, check_device, synchronize
@@ -35,22 +36,13 @@ def peak_bytes(device: str = "cpu") -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def matmul_rate(precision: str, repeats: int = 5, device: str = "cpu") -> float:
+def device_rate(precision: str, device: str = "cpu") -> float:
     """Operations a second of the device's own matrix product, the best of some.
 
     Of 2048 x 2048; of 8192 x 8192 on a GPU, which has too little to do with the smaller.
     """
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    side = _SIDE if device == "cpu" else 4 * _SIDE
-    a, b = (torch.randn(side, side).to(device, dtype) for _ in range(2))
-    seconds = []
-    for _ in range(repeats + 1):
-        synchronize(device)
-        start = time.perf_counter()
-        torch.mm(a, b)
-        synchronize(device)
-        seconds.append(time.perf_counter() - start)
-    return 2 * side**3 / min(seconds[1:])
+    return matmul_rate(dtype, _SIDE if device == "cpu" else 4 * _SIDE, device=device)
 
 
 def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
@@ -151,7 +143,7 @@ def measure_alone(
     seconds_per_step = statistics.median(seconds)
     share = None
     if shares and not variant.compiled:
-        rate = matmul_rate(variant.precision, device=device)
+        rate = device_rate(variant.precision, device=device)
         share = count_operations(stepper) / seconds_per_step / rate
     return {
         "precision": variant.precision,

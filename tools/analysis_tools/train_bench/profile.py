@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from .measure import counted, matmul_rate
+from .measure import counted, device_rate
 from .rows import Row, cases
 from .variant import Stepper, Variant
 
@@ -73,7 +73,7 @@ def profile_variant(variant: Variant, steps: int, warmup: int) -> dict[str, Any]
                 kind = kind_of(event.key, phase)
                 seconds[phase][kind] += event.self_cpu_time_total / 1e6 / steps
     gflop = {phase: counted(run) / 1e9 for phase, run in _phases(stepper).items()}
-    rate = matmul_rate(variant.precision, device=variant.device) / 1e9
+    rate = device_rate(variant.precision, device=variant.device) / 1e9
     return {
         "seconds": seconds,
         "gflop": gflop,

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from .measure import count_operations, matmul_rate, measure_apart, time_in_turns
+from .measure import count_operations, device_rate, measure_apart, time_in_turns
 from .variant import Stepper, Variant
 
 VIDEO = "configs/uniadapter/msrvtt_r512.py"
@@ -115,7 +115,7 @@ def measure_case(
     seconds = time_in_turns(steppers, rounds, warmup)
     results: dict[str, dict[str, Any]] = {}
     for name, stepper in steppers.items():
-        rate = matmul_rate(stepper.variant.precision, device=stepper.variant.device)
+        rate = device_rate(stepper.variant.precision, device=stepper.variant.device)
         results[name] = {
             "seconds": statistics.median(seconds[name]),
             "all_seconds": seconds[name],
