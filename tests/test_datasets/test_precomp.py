@@ -79,6 +79,7 @@ def test_forms_of_the_files(tmp_path):
         ({"ids": "31\n7\n31"}, r"dev_ids\.txt: line 3: 31 stands on 1 too"),
         ({"ids": "31\n7\n9"}, r"id_mapping\.json: image 9 of .*dev_ids\.txt, line 3, has no file"),
         ({"ids": "31\n7\nx9"}, r"line 3: 'x9' is no number of an image"),
+        ({"ids": "31\n7\n\u00b2"}, r"line 3: '\u00b2' is no number of an image"),
         ({"mapping": "[1]"}, "an object .* is expected"),
         ({"mapping": "{"}, "not valid JSON"),
         (

@@ -112,7 +112,7 @@ class PrecompRetrieval(BaseRetrievalDataset):
             raise ValueError(f'{path}: an object {{"number": "file name"}} is expected.')
         owners: dict[str, int] = {}
         for line, number in enumerate(numbers, 1):
-            if not number.isdigit():
+            if not number.isdecimal():
                 raise ValueError(f"{ids_path}: line {line}: {number!r} is no number of an image.")
             name = mapping.get(str(int(number)))
             if not isinstance(name, str) or not name:

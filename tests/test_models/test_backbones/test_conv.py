@@ -164,6 +164,7 @@ def test_wrong_options_are_named():
         ({"block": "basic"}, "must be a name of"),
         ({"block": "basic", "layers": [1] * 4, "depth": 3}, "must be a name of"),
         ({"block": "odd", "layers": [1] * 4}, "must be a name of"),
+        ({"block": "basic", "layers": [1] * 4, "num_classes": 7}, "must be a name of"),
         ({"block": "basic", "layers": [1, 1, 1]}, "must be four numbers"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -261,9 +261,16 @@ def test_the_bare_towers_come_back():
                 encode()
 
 
+def test_none_of_a_base_config_is_nothing():
+    model = build_model(config(pfa=None, matching=None, pooling=None))
+    assert set(model.heads()) == {"visual_pool", "text_pool"}
+
+
 def test_wrong_options_are_named():
     wrong = {
         r"model.token_drop=1 must be in \[0, 1\)": {"token_drop": 1},
+        "model.pfa is nothing that a VseModel has": {"pfa": {"type": "FrameAwareAttention"}},
+        "model.matching is nothing that a VseModel has": {"matching": {"type": "MatchingHead"}},
         "of a VseModel must pool tokens": {"contrast": {"type": "HingeContrastHead"}},
         "adapter.taps='0,1' names a|layers \\[0\\] do not exist, choose from 1..4": {
             "adapter": {"type": "UniPT", "taps": "0,1"}

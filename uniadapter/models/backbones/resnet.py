@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import torch
@@ -76,7 +75,8 @@ def _network(arch: str | dict[str, Any]) -> Any:
             raise ValueError(f"model.visual.arch={arch!r} is unknown: choose from {list(ARCHS)}.")
         return getattr(resnet, arch)(weights=None)
     options = {key: value for key, value in arch.items() if key != "_delete_"}
-    known = {"block", "layers", *inspect.signature(resnet.ResNet).parameters}
+    # No others: torchvision's num_classes, say, is of the classifier, which is not built.
+    known = {"block", "layers", "groups", "width_per_group"}
     if options.get("block") not in _BLOCKS or "layers" not in options or set(options) - known:
         raise ValueError(
             f"model.visual.arch={arch!r} must be a name of {list(ARCHS)} or a dict with block, one "

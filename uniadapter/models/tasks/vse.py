@@ -39,8 +39,8 @@ class VseModel(RetrievalModel):
         **kwargs: As :class:`RetrievalModel`; there is no matching head and no frame weighting.
 
     Raises:
-        ValueError: If ``token_drop`` is not in [0, 1), the head pools nothing, or what the base
-            class refuses.
+        ValueError: If ``token_drop`` is not in [0, 1), the head pools nothing, there is a matching
+            head or a frame weighting, or what the base class refuses.
     """
 
     reads_first = False
@@ -56,6 +56,12 @@ class VseModel(RetrievalModel):
     ) -> None:
         if not 0 <= token_drop < 1:
             raise ValueError(f"model.token_drop={token_drop} must be in [0, 1).")
+        for name in ("pfa", "matching"):
+            if kwargs.pop(name, None) is not None:
+                raise ValueError(
+                    f"model.{name} is nothing that a VseModel has: images have one frame, and no "
+                    "text reads them. Take it out."
+                )
         if kwargs.get("pooling") is not None:
             raise ValueError(
                 f"model.pooling={kwargs['pooling']!r} is of frames, and a VseModel ranks images: "
