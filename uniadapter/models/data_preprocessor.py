@@ -81,7 +81,7 @@ class MultimodalDataPreprocessor(BaseDataPreprocessor):
         self.register_buffer("std", torch.tensor(std).view(1, 1, 3, 1, 1), persistent=False)
         self.tokenizer = TOKENIZERS.build({"type": "BertTokenizer", **(tokenizer or {})})
         self.max_text_len, self.pad_texts = max_text_len, pad_texts
-        self._change_words = _change_of_words(word_masking, self.tokenizer)
+        self.change_words = _change_of_words(word_masking, self.tokenizer)
 
     def forward(self, data: dict, training: bool = False) -> dict[str, Any]:
         """Prepare one batch.
@@ -115,7 +115,7 @@ class MultimodalDataPreprocessor(BaseDataPreprocessor):
                     "numbers its media from 0."
                 )
         texts = [text for _, sample in kept for text in sample.captions()]
-        changed = (self._change_words,) if training and self._change_words else ()
+        changed = (self.change_words,) if training and self.change_words else ()
         input_ids, attention_mask = self.tokenizer(texts, self.max_text_len, *changed)
         if self.pad_texts:
             more = (0, self.max_text_len - input_ids.shape[1])

@@ -214,6 +214,7 @@ def test_a_folder_belongs_to_one_model_pipeline_and_split(tmp_path):
         "layers": parts(root, adapter={"type": "UniPT", "taps": [1]}),
     }
     cfg = model_cfg(root)
+    changed["towers"] = parts(root, text={**cfg["text"], "activation": "gelu"})
     cfg["data_preprocessor"]["max_text_len"] = 8
     changed["max_text_len"] = parts(root, data_preprocessor=cfg["data_preprocessor"])
     for name, (other, data) in changed.items():
@@ -227,6 +228,48 @@ def test_a_folder_belongs_to_one_model_pipeline_and_split(tmp_path):
         keep(root / "taps", *parts(root))
     (root / "train.jsonl").write_text("\n".join(lines) + "\n")
     keep(root / "taps", *parts(root))
+
+
+def test_what_towers_compute_beside_their_weights(tmp_path):
+    """The number of heads and the activation count; how it is computed, and dropout, do not."""
+    root = write_world(tmp_path)
+    visual = model_cfg(root)["visual"]
+    heads = {**visual["arch"], "num_heads": 4}
+    plain, fast, again, other = (
+        facts_of(*parts(root, **options), "float32")["towers"]
+        for options in (
+            {},
+            {"fast": False},
+            {"visual": {**visual, "grad_checkpointing": True}},
+            {"visual": {**visual, "arch": heads}},
+        )
+    )
+    assert plain == fast == again != other
+
+
+def test_a_number_beyond_half_precision(tmp_path):
+    root = write_world(tmp_path)
+    model, dataset = parts(root)
+    with torch.no_grad():
+        model.visual.model.embeddings.class_embedding.fill_(1e6)
+        model.visual.model.pre_layrnorm.weight.fill_(1e6)
+    with pytest.raises(ValueError, match="do not fit TapStoreHook.dtype='float16'"):
+        keep(root / "taps", model, dataset, "float16")
+
+
+def test_words_that_training_masks(tmp_path):
+    vocab = str(write_vocab(tmp_path / "vocab.txt"))
+    options = {"vocab_file": vocab}
+    cfg = tiny_retrieval_cfg(Path(vocab), adapter={"type": "UniPT"}, pfa=None)
+    cfg["data_preprocessor"] = {
+        "type": "MultimodalDataPreprocessor",
+        "tokenizer": options,
+        "word_masking": {},
+    }
+    with DefaultScope.overwrite_default_scope("uniadapter"):
+        model = build_model(cfg)
+    with pytest.raises(ValueError, match="word_masking texts are drawn anew"):
+        tap_store._check(model, None)
 
 
 class Silent:

@@ -13,6 +13,8 @@ from mmengine.dist import barrier, get_rank, get_world_size
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from uniadapter.checkpoints.state import backbone_fingerprint
 from uniadapter.datasets import BaseRetrievalDataset, MediaError
@@ -25,6 +27,10 @@ from uniadapter.structures import KeptStates, MultimodalSample
 _ROLES = ("visual", "text")
 # What a transform without words of its own is told apart by.
 _PLAIN = (bool, int, float, str, tuple, list, type(None))
+
+# What modules of towers are told apart by beside their weights, and those that change no state.
+_SAID = ("num_heads", "num_attention_heads", "eps")
+_NOTHING = (_DropoutNd, nn.Identity)
 
 
 @HOOKS.register_module()
@@ -89,6 +95,11 @@ def _check(model: Any, dataset: Any) -> None:
             "TapStoreHook: with adapter.tower_dropout=True every run of the towers differs: set it "
             "to False, or take the hook out."
         )
+    if getattr(model.data_preprocessor, "change_words", None) is not None:
+        raise ValueError(
+            "TapStoreHook: with data_preprocessor.word_masking texts are drawn anew each time: set "
+            "it to None, or take the hook out."
+        )
     if not isinstance(dataset, BaseRetrievalDataset):
         raise ValueError(
             f"TapStoreHook: train_dataloader.dataset is a {type(dataset).__name__}, and taps are "
@@ -122,6 +133,7 @@ def facts_of(model: Any, dataset: Any, dtype: str) -> dict[str, Any]:
     positions = {n: t for n, t in model.visual.state_dict().items() if n == "pos_embed"}
     return {
         "backbone weights": digest_of([backbone_fingerprint(model), *_numbers(positions)]),
+        "towers": digest_of([plan_of(tower) for tower in (model.visual, model.text)]),
         "transforms": [_said(transform) for transform in dataset.pipeline.transforms],
         "normalisation": [prepare.mean.flatten().tolist(), prepare.std.flatten().tolist()],
         "max_text_len": prepare.max_text_len,
@@ -132,6 +144,20 @@ def facts_of(model: Any, dataset: Any, dtype: str) -> dict[str, Any]:
         "tokens": want_of(model),
         "dtype": dtype,
     }
+
+
+def plan_of(tower: nn.Module) -> list[Any]:
+    """What a tower computes beside its weights: heads, epsilons and activations, in their order.
+
+    Dropout plays no part: states are kept in evaluation.
+    """
+    found: list[Any] = []
+    for module in tower.modules():
+        found += [[name, getattr(module, name)] for name in _SAID if hasattr(module, name)]
+        bare = not any(module.children()) and not any(True for _ in module.parameters())
+        if bare and not isinstance(module, _NOTHING) and not hasattr(module, "drop_prob"):
+            found.append(type(module).__name__)
+    return found
 
 
 def _said(transform: Any) -> str:
