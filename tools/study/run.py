@@ -67,6 +67,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error("--jobs and --steps must be at least 1")
     if min(args.seeds) < 0 or len(set(args.seeds)) != len(args.seeds):
         parser.error("--seeds: different numbers from 0")
+    if args.rate is not None and args.print is None:
+        parser.error("--rate needs --print: a study chooses its rates")
+    chosen = args.stage != "all" or args.shard is not None or args.jobs != 1
+    if chosen and (args.print is not None or args.action != "run"):
+        parser.error("--stage, --shard and --jobs are of trials that are run")
+    if args.rows and (args.print is not None or args.action in ("tables", "figures")):
+        parser.error("--rows: tables and figures are of all rows, --print names its own")
     return args
 
 

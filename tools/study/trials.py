@@ -173,17 +173,22 @@ def _split_retrieval(cfg: Config, world: Path) -> None:
     val.update(ann_file=train.ann_file, split_file=train.split_file)
     # A training item is a caption, a test item a video with all of its captions.
     train.indices, val.indices = kept * captions, list(range(kept, videos))
-    for split in ("train", "val", "test"):
-        cfg[f"{split}_dataloader"].dataset.data_root = f"{_shown(world)}/msrvtt/"
+    _read_from(cfg, f"{_shown(world)}/msrvtt/")
     cfg.val_cfg.k_test = min(_SHORTLIST_HELD_OUT, videos - kept)
     cfg.test_cfg.k_test = min(_SHORTLIST, options["test_videos"])
     cfg.model.momentum = 0.95
     cfg.custom_hooks = [dict(type="AlphaRampHook", epochs=0.1)]
 
 
-def _split_videoqa(cfg: Config, world: Path) -> None:
+def _read_from(cfg: Config, folder: str) -> None:
+    """Let all data sets read a folder, and the config's own variable name it."""
+    cfg.data_root = folder
     for split in ("train", "val", "test"):
-        cfg[f"{split}_dataloader"].dataset.data_root = f"{_shown(world)}/msrvtt_qa/"
+        cfg[f"{split}_dataloader"].dataset.data_root = folder
+
+
+def _split_videoqa(cfg: Config, world: Path) -> None:
+    _read_from(cfg, f"{_shown(world)}/msrvtt_qa/")
     cfg.model.answer_list = f"{_shown(world)}/msrvtt_qa/answer_list.json"
 
 

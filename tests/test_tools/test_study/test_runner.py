@@ -18,7 +18,7 @@ from tests.helpers import ROOT
 from tools.study.plan import Job, plan, share
 from tools.study.pool import run_jobs
 from tools.study.results import Store, read_file
-from tools.study.rows import ROWS, TABLES, chooser_of, find, matching
+from tools.study.rows import PAPER_TASKS, ROWS, TABLES, chooser_of, find, matching
 from tools.study.scale import small_adapter, small_layers
 from tools.study.trials import BUDGETS, RATES, Setting, Trial, config_of
 from uniadapter.utils.config import load_config
@@ -157,6 +157,14 @@ def test_where_the_data_lie_does_not_count(store: Store, world: Path, tmp_path: 
     store.write(trial, measured(1.0))
     moved = world.rename(tmp_path / "elsewhere")
     assert Store(store.folder, Setting(moved, steps=4)).read(trial) is not None
+
+
+@pytest.mark.parametrize("task", PAPER_TASKS)
+def test_no_config_names_the_folder_that_the_data_have_by_default(store: Store, task: str):
+    """Else a result would be of another config where the data lie there."""
+    cfg = config_of(Trial(find(f"{task}/linear_probe"), 0, RATES[0], 4), store.setting)
+    assert "toy_world" not in json.dumps(cfg.to_dict(), default=repr)
+    assert str(store.setting.world) in cfg.data_root
 
 
 def test_a_row_that_fails_or_dies_is_named_and_the_rest_goes_on(store: Store):

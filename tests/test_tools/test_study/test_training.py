@@ -106,3 +106,14 @@ def test_mistakes_are_named(capsys: pytest.CaptureFixture[str], tmp_path: Path):
     with pytest.raises(SystemExit):
         command.parse_args(["--jobs", "0"])
     assert "at least 1" in capsys.readouterr().err
+    for arguments, words in (
+        (["--rate", "0.1"], "--rate needs --print"),
+        (["list", "--shard", "0/8"], "of trials that are run"),
+        (["--print", "retrieval/linear_probe", "--stage", "rows"], "of trials that are run"),
+        (["tables", "--jobs", "2"], "of trials that are run"),
+        (["figures", "--rows", "retrieval/*"], "of all rows"),
+    ):
+        with pytest.raises(SystemExit):
+            command.parse_args(arguments)
+        assert words in capsys.readouterr().err
+    command.parse_args(["list", "--rows", "retrieval/*"])
