@@ -61,16 +61,30 @@ def test_words_one_by_one_are_words_at_once(lengths, parts):
     assert_close(decoder.logits(Words(words), memory, wanted=wanted)[0], whole[wanted])
 
 
-@pytest.mark.parametrize("beams", [1, 3])
-def test_it_writes_what_transformers_writes(beams):
-    model = seq2seq(seed=4)
-    ids, mask = sources([5, 2, 7])
-    decoder, prompt = model.role("decoder"), torch.zeros(3, 1, dtype=torch.long)
+@settings(max_examples=draws(5), deadline=None)
+@given(
+    lengths=LENGTHS,
+    extra=st.integers(0, 3),
+    beams=st.integers(1, 4),
+    length=st.integers(3, 9),
+    louder=st.sampled_from([1, 2, 4]),
+    seed=st.integers(0, 99),
+)
+def test_it_writes_what_transformers_writes(lengths, extra, beams, length, louder, seed):
+    model = seq2seq(seed=seed)
+    with torch.no_grad():
+        # A text may end early or not at all.
+        model.text.shared.weight[1] *= louder
+    ids, mask = sources(lengths, seed, extra)
+    decoder, prompt = model.role("decoder"), torch.zeros(len(ids), 1, dtype=torch.long)
     with torch.no_grad():
         memory = decoder.memory(*model.encode(ids, mask))
-        got = generate(decoder, prompt, memory, GenerationConfig(beams, 9, 0), 1, 0)
-        options = {"num_beams": beams, "max_length": 9, "do_sample": False}
+        got = generate(decoder, prompt, memory, GenerationConfig(beams, length, 0), 1, 0)
+        options = {"num_beams": beams, "max_length": length, "do_sample": False}
         want = original(model).generate(input_ids=ids, attention_mask=mask, **options)
+    # Behind an end transformers' beams write ends, where the word for padding is 0.
+    ends = (want == 1).long()
+    want = want.masked_fill(ends.cumsum(1) > ends, 0)
     assert torch.equal(got[:, : want.shape[1]], want)
     assert not got[:, want.shape[1] :].any()
 
