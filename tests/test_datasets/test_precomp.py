@@ -133,6 +133,15 @@ def test_the_configs_read_them(tmp_path, name, test, folder):
             assert built[0]["inputs"].shape == (1, 3, 512, 512)
     assert config.train_dataloader.batch_size == 112
     assert not config.train_dataloader.drop_last
+    assert config.optim_wrapper.optimizer == {"type": "AdamW", "lr": 5e-4, "weight_decay": 1e-4}
+    assert config.optim_wrapper.clip_grad == {"max_norm": 2.0}
+    assert "paramwise_cfg" not in config.optim_wrapper
+    (schedule,) = config.param_scheduler
+    assert (schedule.milestones, schedule.gamma, config.train_cfg.max_epochs) == ([15], 0.1, 25)
+    assert [dict(hook) for hook in config.custom_hooks] == [
+        {"type": "HardNegativeHook", "epochs": 1}
+    ]
+    assert config.default_hooks.checkpoint.save_best == "Rsum"
     assert (config.test_cfg.get("folds", 1), config.test_cfg.k_test) == (
         5 if name == "coco" else 1,
         0,

@@ -85,11 +85,12 @@ def side(state: Weights, role: str, preset: str, taps: list[Tensor], real: Tenso
     return forward(weights, options, taps[:-1], taps[-1], real, torch.zeros(len(real)))
 
 
-def images(state: Weights, stages: list[Tensor]) -> Tensor:
-    """Features of images by the stages (B, C, H, W) of a network."""
+def images(state: Weights, stages: list[Tensor], kept: list[list[int]]) -> Tensor:
+    """Features of images by the stages (B, C, H, W) of a network and the cells that are kept."""
     count = stages[-1].shape[2:].numel()
     tokens = side(state, "visual", "vse_image", stages, torch.ones(len(stages[0]), count))
-    return torch.stack([feature(part(state, "visual_pool."), row) for row in tokens])
+    weights = part(state, "visual_pool.")
+    return torch.stack([feature(weights, row[own]) for row, own in zip(tokens, kept, strict=True)])
 
 
 def texts(state: Weights, hidden: list[Tensor], lengths: list[int]) -> Tensor:

@@ -171,6 +171,15 @@ def test_the_published_settings():
         "max_grad_norm": 1.0,
     }
     assert cfg.optim_wrapper.clip_grad == {"max_norm": 1.0}
+    assert cfg.optim_wrapper.paramwise_cfg == {"no_decay_bias": True}
+    (schedule,) = cfg.param_scheduler
+    assert (schedule.type, schedule.warmup) == ("WarmupCosineLR", 0.1)
+    assert schedule.convert_to_iter_based
+    assert cfg.randomness.seed == 42
+    assert cfg.model.data_preprocessor.max_text_len == 32
+    assert cfg.model.data_preprocessor.pad_frames == cfg.pipeline[0].max_frames == 12
+    assert (cfg.model.contrast.gradients, cfg.model.contrast.train_temperature) == ("own", False)
+    assert cfg.model.contrast.eps == 1e-6
     assert cfg.train_cfg.max_epochs == 5
     assert cfg.train_dataloader.batch_size * 4 == 128
     assert cfg.train_dataloader.drop_last

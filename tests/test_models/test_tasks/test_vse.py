@@ -59,13 +59,15 @@ def model_of(seed: int = 0, **overrides: Any) -> Any:
     return model
 
 
-def batch_of(seed: int, lengths: list[int], side: int = 64) -> dict[str, torch.Tensor]:
-    """Images and texts of these lengths."""
+def batch_of(
+    seed: int, lengths: list[int], side: int = 64, width: int | None = None
+) -> dict[str, torch.Tensor]:
+    """Images, squares unless their width is given, and texts of these lengths."""
     torch.manual_seed(seed)
     ids = torch.randint(1, WORDS, (len(lengths), max(lengths)))
     mask = torch.arange(ids.shape[1]) < torch.tensor(lengths)[:, None]
     return {
-        "pixels": torch.randn(len(lengths), 1, 3, side, side).double(),
+        "pixels": torch.randn(len(lengths), 1, 3, side, width or side).double(),
         "input_ids": ids * mask,
         "attention_mask": mask.long(),
         "media_ids": torch.arange(len(lengths)),
@@ -116,30 +118,40 @@ def hidden_of(model: Any, batch: dict[str, torch.Tensor]) -> list[torch.Tensor]:
     block=st.sampled_from(["basic", "bottleneck"]),
     layers=st.integers(2, 3),
     width=st.sampled_from([4, 6]),
+    sides=st.sampled_from([(64, 64), (32, 96), (96, 64)]),
+    drop=st.sampled_from([0.0, 0.3, 0.95]),
+    hardest=st.booleans(),
     seed=st.integers(0, 2**16),
 )
 @settings(max_examples=draws(3))
-def test_a_step_against_the_formulas(lengths, block, layers, width, seed):
+def test_a_step_against_the_formulas(lengths, block, layers, width, sides, drop, hardest, seed):
     """Features and loss in training, gradients of what is trained, none of the towers."""
     model = model_of(
         seed,
         visual={"type": "ResNetVisual", "arch": {"block": block, "layers": [1, 1, 1, 1]}},
         text={**config()["text"], "num_layers": layers},
         embed_dim=width,
-        token_drop=0.0,
+        token_drop=drop,
     ).train()
-    batch = batch_of(seed, lengths)
+    model.contrast.hardest = hardest
+    batch = batch_of(seed, lengths, *sides)
+    stages = stages_of(model, batch["pixels"][:, 0])
+    torch.manual_seed(seed)
+    drawn = torch.rand(len(lengths), stages[-1].shape[2:].numel()).tolist()
+    kept = [[i for i, u in enumerate(row) if u > drop or u == max(row)] for row in drawn]
+    torch.manual_seed(seed)
     loss = model(**batch, mode="loss")["loss_itc"]
     state = dict(model.named_parameters()) | dict(model.named_buffers())
-    images = reference.images(state, stages_of(model, batch["pixels"][:, 0]))
+    images = reference.images(state, stages, kept)
     texts = reference.texts(state, hidden_of(model, batch), lengths)
+    torch.manual_seed(seed)
     torch.testing.assert_close(
         model.features(batch["pixels"], batch["input_ids"], batch["attention_mask"]),
         (images, texts),
         rtol=1e-5,
         atol=1e-6,
     )
-    expected = looped(images, texts, 0.2, hardest=True)
+    expected = looped(images, texts, 0.2, hardest)
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
     trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
     assert {n.split(".")[0] for n in trained} == {"adapter", "visual_pool", "text_pool"}
