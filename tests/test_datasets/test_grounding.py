@@ -105,6 +105,21 @@ def test_several_files_keep_their_splits(tmp_path):
         load(tmp_path, [])
 
 
+def test_files_may_be_absolute(tmp_path):
+    name = "finetune_refcoco_val.json"
+    expected = load(write(tmp_path)).files
+    assert expected == [str(tmp_path / name)]
+    assert load(Path(f"{tmp_path}/"), str(tmp_path / name)).files == expected
+    bare = ReferringExpressions(
+        ann_file=str(tmp_path / name), data_prefix={"media": str(tmp_path / "train2014")}
+    )
+    assert bare.files == expected
+    slash = ReferringExpressions(
+        ann_file=name, data_root=f"{tmp_path}/", data_prefix={"media": "train2014/"}
+    )
+    assert slash.files == expected
+
+
 def _change(path: str, value: Any) -> dict[str, Any]:
     found = content()
     *keys, last = path.split(".")

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
+from mmengine.utils import is_abs
 
 from ..structures import META_KEYS, MultimodalSample
 from .media import VIDEO_EXTENSIONS, MediaError, MediaFolder
@@ -100,6 +101,11 @@ class BaseMediaDataset(BaseDataset):
     def split_name(self) -> str:
         """The file that decides which media are in the split, for messages."""
         return str(self.ann_file)
+
+    def _joined(self, path: str) -> str:
+        """A further annotation file, relative to ``data_root`` where it is not absolute."""
+        absolute = not path or not self.data_root or is_abs(path)
+        return path if absolute else f"{self.data_root.rstrip('/')}/{path}"
 
     def _find_media(self, names: Iterable[str], prefix: str = "media") -> dict[str, dict]:
         """Number the media in order and find their files.

@@ -7,8 +7,6 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from mmengine.utils import is_abs
-
 from ..registry import DATASETS
 from .base import BaseMediaDataset
 from .media import IMAGE_EXTENSIONS
@@ -61,10 +59,7 @@ class ReferringExpressions(BaseMediaDataset):
 
     def _join_prefix(self) -> None:
         super()._join_prefix()
-        root = self.data_root.rstrip("/") if self.data_root else ""
-        self.files = [
-            file if not root or is_abs(file) else os.path.join(root, file) for file in self.files
-        ]
+        self.files = [self._joined(file) for file in self.files]
 
     @property
     def split_name(self) -> str:

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from mmengine.logging import print_log
-from mmengine.utils import is_abs
 
 from ..registry import DATASETS
 from ..utils.answer_classes import read_answer_classes, read_answer_table
@@ -91,10 +90,6 @@ class LxmertVQA(BaseMediaDataset):
         super()._join_prefix()
         self.files = [self._joined(path) for path in self.files]
         self.label2ans, self.ans2label = map(self._joined, (self.label2ans, self.ans2label))
-
-    def _joined(self, path: str) -> str:
-        absolute = not path or not self.data_root or is_abs(path)
-        return path if absolute else f"{self.data_root.rstrip('/')}/{path}"
 
     @property
     def split_name(self) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmengine.logging import print_log
-from mmengine.utils import is_abs
 
 from ..registry import DATASETS
 from .base import BaseRetrievalDataset
@@ -47,8 +46,7 @@ class MSRVTTRetrieval(BaseRetrievalDataset):
 
     def _join_prefix(self) -> None:
         super()._join_prefix()
-        if self.split_file and self.data_root and not is_abs(self.split_file):
-            self.split_file = f"{self.data_root.rstrip('/')}/{self.split_file}"
+        self.split_file = self._joined(self.split_file)
 
     @property
     def split_name(self) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from mmengine.utils import is_abs
-
 from ..registry import DATASETS
 from .base import BaseRetrievalDataset
 from .readers import read_json, require_file, require_texts
@@ -41,8 +39,7 @@ class MSVDRetrieval(BaseRetrievalDataset):
 
     def _join_prefix(self) -> None:
         super()._join_prefix()
-        if self.split_file and self.data_root and not is_abs(self.split_file):
-            self.split_file = f"{self.data_root.rstrip('/')}/{self.split_file}"
+        self.split_file = self._joined(self.split_file)
 
     @property
     def split_name(self) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mmengine.utils import is_abs
-
 from ..registry import DATASETS
 from .base_question import BaseQuestionDataset, Question
 from .media import IMAGE_EXTENSIONS
@@ -76,11 +74,6 @@ class VQAv2(BaseQuestionDataset):
         self.question_files = [self._joined(path) for path in self.question_files]
         self.ann_files = [self._joined(path) for path in self.ann_files]
         self.vg_file = self._joined(self.vg_file)
-
-    def _joined(self, path: str) -> str:
-        if not path or not self.data_root or is_abs(path):
-            return path
-        return f"{self.data_root.rstrip('/')}/{path}"
 
     @property
     def split_name(self) -> str:
