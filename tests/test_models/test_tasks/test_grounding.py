@@ -18,6 +18,7 @@ from uniadapter.checkpoints.layouts.mdetr import MDETR
 from uniadapter.models.build import build_model
 from uniadapter.models.components import count_parameters
 from uniadapter.models.tasks import GroundingModel
+from uniadapter.structures import MultimodalSample
 
 
 def converted(reference: ReferenceMDETR, adapter: bool = True) -> GroundingModel:
@@ -274,6 +275,30 @@ def test_shapes_that_do_not_fit_are_refused():
         model(**{**batch, "input_ids": batch["input_ids"][:1]})
     with pytest.raises(ValueError, match="boxes"):
         model(**batch, mode="loss")
+
+
+def test_skipped_pictures_keep_their_samples():
+    model = converted(ReferenceMDETR(0))
+    batch = inputs(draw_batch(1, rows=2))
+    shapes = [{"ori_shape": (30, 50)}, {"skipped": True}, {"ori_shape": (9, 7)}]
+    samples = [MultimodalSample(metainfo=facts) for facts in shapes]
+    with torch.no_grad():
+        found = model(**batch, data_samples=samples, mode="predict")
+        said = model(**batch)
+    assert [len(sample.get("pred_boxes") or ()) for sample in found] == [5, 0, 5]
+    scores = 1 - said.logits.softmax(-1)[..., -1]
+    for row, sample, (height, width) in ((0, found[0], (30, 50)), (1, found[2], (9, 7))):
+        best = int(scores[row].argmax())
+        x, y, w, h = said.boxes[row, best].tolist()
+        corners = [(x - w / 2) * width, (y - h / 2) * height]
+        corners += [(x + w / 2) * width, (y + h / 2) * height]
+        assert sample.pred_boxes[0] == pytest.approx(corners, abs=1e-3)
+        assert sample.pred_scores == sorted(sample.pred_scores, reverse=True)
+    none = {key: value[:0] for key, value in batch.items()}
+    skipped = [samples[1]]
+    assert model(**none, data_samples=skipped, mode="predict") == skipped
+    with pytest.raises(ValueError, match="mode='train'"):
+        model(**batch, mode="train")
 
 
 def test_checkpointing_gives_the_same_gradients():

@@ -17,7 +17,7 @@ from uniadapter.registry import MODELS
 from uniadapter.structures import KeptFrames
 
 from .. import sites
-from ..adapters.base import Adapter
+from ..adapters.base import Adapter, check_choice
 from ..backbones import BertDecoder, BertModel, BlipViT
 from ..backbones.base import playing
 from ..backbones.hosted import linear_sites
@@ -296,6 +296,19 @@ class VisionLanguageModel(BaseModel):
         """Called by MMEngine's steps of training, validation and test."""
         with self.frozen_autocast():
             return super()._run_forward(*args, **kwargs)
+
+    @staticmethod
+    def samples_of(data_samples: list | None, mode: str) -> tuple[list[Any], list[Any]]:
+        """All samples of a batch, and those of them that have pixels, with the mode checked.
+
+        A medium that could not be read has a sample, which is ``skipped``, and no pixels.
+
+        Raises:
+            ValueError: If the mode is unknown.
+        """
+        check_choice(mode, ("loss", "predict", "tensor"), "mode")
+        samples = list(data_samples or [])
+        return samples, [sample for sample in samples if not sample.get("skipped")]
 
     def parse_losses(self, losses: dict[str, Any]) -> tuple[torch.Tensor, dict[str, Any]]:
         """Called by MMEngine's steps of training: the losses' sum, with what the adapter adds."""

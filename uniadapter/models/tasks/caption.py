@@ -8,7 +8,6 @@ import torch
 
 from uniadapter.registry import MODELS
 
-from ..adapters.base import check_choice
 from ..generation import generate
 from ..heads import decoder_loss
 from ..sites import Places
@@ -104,10 +103,7 @@ class CaptionModel(GenerativeModel):
         Returns:
             dict | list | Tensor: ``loss_lm``; the samples; or visual tokens (B, N * M, D).
         """
-        check_choice(mode, ("loss", "predict", "tensor"), "mode")
-        samples = list(data_samples or [])
-        # A medium that could not be read has a sample and no pixels.
-        seen = [sample for sample in samples if not sample.get("skipped")]
+        samples, seen = self.samples_of(data_samples, mode)
         if mode == "predict" and samples and not seen:
             return samples
         tokens = self.encode_frames(pixels).flatten(1, 2)

@@ -11,7 +11,6 @@ import torch
 from uniadapter.registry import MODELS
 from uniadapter.utils.answer_classes import read_answer_classes
 
-from ..adapters.base import check_choice
 from ..execution import Words
 from ..heads import AnswerClassHead
 from ..sites import Places
@@ -185,10 +184,7 @@ class AnswerClassModel(VisionLanguageModel):
         Returns:
             dict | list | Tensor: ``loss_answers``; the samples; or logits (B, A).
         """
-        check_choice(mode, ("loss", "predict", "tensor"), "mode")
-        samples = list(data_samples or [])
-        # A medium that could not be read has a sample and no pixels.
-        seen = [sample for sample in samples if not sample.get("skipped")]
+        samples, seen = self.samples_of(data_samples, mode)
         if mode == "predict" and samples and not seen:
             return samples
         logits = self.logits(pixels, input_ids, attention_mask)

@@ -13,7 +13,6 @@ from uniadapter.registry import MODELS
 from uniadapter.utils.boxes import to_corners
 from uniadapter.utils.modes import evaluating
 
-from ..adapters.base import check_choice
 from ..backbones.detr import DetrTower, RobertaText, Stream
 from ..backbones.frozen_resnet import FrozenResNet
 from ..backbones.hosted import linear_sites
@@ -251,9 +250,7 @@ class GroundingModel(VisionLanguageModel):
         Raises:
             ValueError: If the loss is asked for without targets.
         """
-        check_choice(mode, ("loss", "predict", "tensor"), "mode")
-        samples = list(data_samples or [])
-        seen = [sample for sample in samples if not sample.get("skipped")]
+        samples, seen = self.samples_of(data_samples, mode)
         if mode == "predict" and samples and not seen:
             return samples
         found = self.ground(pixels, pixel_mask, input_ids, attention_mask)

@@ -16,7 +16,6 @@ from uniadapter.utils.answer_list import drop_twins, read_answer_list
 from uniadapter.utils.tensors import at_least_float32
 from uniadapter.utils.words import words_of
 
-from ..adapters.base import check_choice
 from ..backbones.bert import BertModel
 from ..execution import Words
 from ..generation import generate
@@ -175,10 +174,7 @@ class VQAModel(GenerativeModel):
         Returns:
             dict | list | Tensor: ``loss_lm``; the samples; or question states (B, L, D).
         """
-        check_choice(mode, ("loss", "predict", "tensor"), "mode")
-        samples = list(data_samples or [])
-        # A medium that could not be read has a sample and no pixels.
-        seen = [sample for sample in samples if not sample.get("skipped")]
+        samples, seen = self.samples_of(data_samples, mode)
         if mode == "predict" and samples and not seen:
             return samples
         states = self.encode_question(pixels, input_ids, attention_mask)
