@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from tests.helpers import draws, load_tool
+from tests.helpers import ROOT, draws, load_tool
 from tests.test_tools.test_prepare_real_pictures import tool as prepare
 from tests.test_tools.test_prepare_real_pictures import write_stamps
 from uniadapter.checkpoints import write
@@ -173,6 +173,23 @@ def test_every_row_runs_once_and_stands_in_the_page(
     tool.main(arguments(place, "--rows", "lora", "unipt", "--classes"))
     assert (place / "page.md").read_text() == page
     assert "stamps: 0 of 0 pictures called by a class's name" in capsys.readouterr().out
+
+
+def test_rows_are_compared_split_by_split() -> None:
+    def runs(*means: float) -> dict[int, Any]:
+        return {split: {"test": {"mean": mean}} for split, mean in enumerate(means)}
+
+    probe = runs(50.0, 60.0, 70.0)
+    # Far less apart than the splits are: half of the interval is 4.30 / sqrt(3).
+    assert tables.ahead(runs(51.0, 62.0, 73.0), probe) == "+2.0 ± 2.5"
+    assert tables.ahead(runs(49.0), probe) == "-1.0"
+    assert tables.ahead(probe, probe) == tables.ahead({}, probe) == tables.ahead(probe, {}) == "-"
+
+
+def test_the_page_has_the_table_of_the_results() -> None:
+    for path in sorted((ROOT / "configs/real/results").glob("*.json")):
+        made = tables.table(json.loads(path.read_text(encoding="utf-8"))["runs"])
+        assert made in (ROOT / "docs/real_weights.md").read_text(encoding="utf-8")
 
 
 def test_a_row_of_another_config_is_run_again(place: Path) -> None:

@@ -8,6 +8,8 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from tools.study.claims import differences, half_interval
+
 TITLES = {
     "zero_shot": "frozen, by the names of ImageNet's classes",
     "ridge": "frozen, ridge regression",
@@ -21,10 +23,12 @@ TITLES = {
     "real_vse": "UniPT in VSE-infinity's form",
     "full_finetune": "full fine-tuning",
 }
+#: The row that the others are compared with, split by split.
+PROBE = "linear_probe"
 COLUMNS = ("t2i/R1", "t2i/R5", "t2i/R10", "i2t/R1", "i2t/R5", "i2t/R10", "mean")
 
 
-def chosen_runs(runs: dict[str, Any], row: str) -> tuple[str, list[dict[str, Any]]]:
+def chosen_runs(runs: dict[str, Any], row: str) -> tuple[str, dict[int, dict[str, Any]]]:
     """The runs of a row that count, by split, and the learning rate they have.
 
     Args:
@@ -32,24 +36,50 @@ def chosen_runs(runs: dict[str, Any], row: str) -> tuple[str, list[dict[str, Any
         row (str): The row.
 
     Returns:
-        tuple: The rate as a text, empty where nothing is trained; and the results.
+        tuple: The rate as a text, empty where nothing is trained; and the results by split.
     """
     own = {tuple(key.split("/")[1:]): run for key, run in runs.items() if key.split("/")[0] == row}
     first = {key[1]: run for key, run in own.items() if key[0] == "0" and len(key) > 1}
     rate = max(first, key=lambda r: first[r]["val"]["mean"]) if first else ""
-    found = {key[0]: run for key, run in own.items() if key[1:] == ((rate,) if rate else ())}
-    return rate, [found[split] for split in sorted(found, key=int)]
+    found = {int(key[0]): run for key, run in own.items() if key[1:] == ((rate,) if rate else ())}
+    return rate, dict(sorted(found.items()))
+
+
+def ahead(found: dict[int, dict[str, Any]], probe: dict[int, dict[str, Any]]) -> str:
+    """How far the mean of a row's recalls is above the linear probe's on the same splits.
+
+    All rows have the same splits, which differ more than rows do: only paired differences tell.
+
+    Args:
+        found (dict): The row's results by split.
+        probe (dict): The linear probe's.
+
+    Returns:
+        str: Their mean with the 95 % interval of Student's t over the splits that both have; "-" of
+        the linear probe itself, and where no split is common.
+    """
+    means = [{n: run["test"]["mean"] for n, run in side.items()} for side in (found, probe)]
+    gaps = differences(*means)
+    if not gaps or found == probe:
+        return "-"
+    half = half_interval(gaps)
+    return f"{statistics.mean(gaps):+.1f}" + ("" if half is None else f" ± {half:.1f}")
 
 
 def table(runs: dict[str, Any]) -> str:
-    """Markdown: mean and spread (standard deviation) over the splits, one line a row."""
+    """Markdown: mean and spread (standard deviation) over the splits, one line a row.
+
+    Behind the mean stands what :func:`ahead` says of it.
+    """
     lines = [
         "| row | trained | rate | splits | text to image R@1 | R@5 | R@10 | image to text R@1 "
-        "| R@5 | R@10 | mean | s |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| R@5 | R@10 | mean | to the linear probe | s |",
+        "| --- " + "| ---: " * 12 + "|",
     ]
+    probe = chosen_runs(runs, PROBE)[1]
     for row, title in TITLES.items():
-        rate, found = chosen_runs(runs, row)
+        rate, by_split = chosen_runs(runs, row)
+        found = list(by_split.values())
         if not found:
             continue
         cells = [title, f"{found[0]['trainable']:,}", rate or "-", str(len(found))]
@@ -58,7 +88,7 @@ def table(runs: dict[str, Any]) -> str:
             spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
             cells.append(f"{statistics.mean(values):.1f}{spread}")
         seconds = statistics.mean(run["cpu_seconds"] for run in found)
-        lines.append("| " + " | ".join([*cells, f"{seconds:.0f}"]) + " |")
+        lines.append("| " + " | ".join([*cells, ahead(by_split, probe), f"{seconds:.0f}"]) + " |")
     return "\n".join(lines)
 
 
