@@ -296,6 +296,42 @@ def test_own_decoders_read_frozen_states_and_stay_causal(kind: str, folder: Path
 
 
 @pytest.mark.parametrize("kind", ["caption", "vqa"])
+@settings(max_examples=draws(3), deadline=None)
+@given(
+    questions=st.lists(st.integers(2, 5), min_size=3, max_size=3),
+    texts=st.lists(st.integers(1, 6), min_size=3, max_size=3),
+    training=st.booleans(),
+    seed=SEEDS,
+)
+def test_own_decoders_do_not_read_padding(
+    kind: str, questions: list[int], texts: list[int], training: bool, seed: int, folder: Path
+) -> None:
+    """Of a question or a text; each row is what it is alone, and as of a run of some words."""
+    model = randomize(getattr(contract_models, kind)(PAIR, folder), std=0.2).train(training)
+    pixels, decoder = tiny_batch(seed=seed)["pixels"], model.role("decoder")
+    (ids, mask), (words, word_mask) = (
+        sources(lengths, seed, vocab_size=11) for lengths in (questions, texts)
+    )
+
+    def read(row: slice, length: int) -> Any:
+        if kind == "caption":
+            return decoder.memory(model.encode_frames(pixels[row]).flatten(1, 2))
+        own = ids[row, :length], mask[row, :length]
+        return decoder.memory(model.encode_question(pixels[row], *own), own[1])
+
+    real = word_mask.bool()
+    with torch.no_grad():
+        memory = read(slice(None), ids.shape[1])
+        got = decoder.logits(Words(words, word_mask), memory)[0]
+        wanted = decoder.logits(Words(words, word_mask), memory, wanted=real)[0]
+        assert_close(wanted, got[real], atol=1e-4, rtol=1e-4)
+        for row, (question, text) in enumerate(zip(questions, texts, strict=True)):
+            alone = read(slice(row, row + 1), question)
+            want = decoder.logits(Words(words[row : row + 1, :text]), alone)[0][0]
+            assert_close(got[row, :text], want, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["caption", "vqa"])
 def test_own_towers_get_no_gradient(kind: str, folder: Path) -> None:
     model = randomize(getattr(contract_models, kind)(PAIR, folder)).train()
     with one_seed(0):
