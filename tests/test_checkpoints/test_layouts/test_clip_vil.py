@@ -21,6 +21,7 @@ from uniadapter.apis import convert_checkpoint, init_model
 from uniadapter.checkpoints.layouts import export_state
 from uniadapter.checkpoints.layouts.clip_vil import (
     CLIP_VIL,
+    CLIP_VIL_START,
     match_head,
     normalise_answer,
     read_clip_resnet,
@@ -78,6 +79,36 @@ def test_every_key_of_the_side_network() -> None:
     assert all(CLIP_VIL.to_theirs(own) == [name] for own, name in zip(ours, names, strict=True))
     guide = f"{BERT}encoder.side_downsamples_l.11.0.weight"
     assert CLIP_VIL.to_ours(guide)[0] == "adapter.sides.fusion.down_guide.linear.weight"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("encoder.visn_fc.box_fc.weight", "boxes"),
+        ("encoder.visn_fc.box_layer_norm.bias", "boxes"),
+        ("encoder.visual_model.visual.attnpool.q_proj.weight", "attention pool"),
+        ("encoder.visual_model.logit_scale", "does not run"),
+        ("encoder.visual_model.transformer.resblocks.0.ln_1.weight", "does not run"),
+        ("embeddings.position_ids", "the numbers"),
+    ],
+)
+def test_parts_that_are_left(name: str, reason: str) -> None:
+    """In both files, by those very names."""
+    for layout, bert in ((CLIP_VIL, BERT), (CLIP_VIL_START, "bert.")):
+        assert reason in (layout.why_left(f"{bert}{name}") or "")
+        assert not layout.knows(f"{bert}{name.replace('.', '_')}")
+        assert not layout.knows(f"x{bert}{name}")
+
+
+def test_numbers_of_places_may_be_in_the_file(
+    tmp_path: Path, config: Config, best: reference.State
+) -> None:
+    """Old versions of transformers kept them among the weights."""
+    best[f"{reference.BERT}embeddings.position_ids"] = torch.arange(24)[None]
+    torch.save(best, tmp_path / "BEST.pth")
+    own = tmp_path / "own.safetensors"
+    report = convert_checkpoint(tmp_path / "BEST.pth", own, config, "clip-vil")
+    assert f"{BERT}embeddings.position_ids" in report.left
 
 
 def test_every_key_at_full_width() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -52,12 +53,13 @@ def _side() -> tuple[Pair, ...]:
 
 
 def _left(bert: str) -> tuple[tuple[str, str], ...]:
-    encoder = f"{bert}encoder.".replace(".", r"\.")
+    bert = re.escape(bert)
+    encoder = rf"{bert}encoder\."
     return (
         (rf"{encoder}visn_fc\.box_(?:fc|layer_norm)\.(?:weight|bias)", "boxes, which a grid lacks"),
         (rf"{encoder}visual_model\.visual\.attnpool\..+", "the attention pool behind the grid"),
         (rf"{encoder}visual_model\.(?!visual\.).+", _UNUSED),
-        (rf"{bert}embeddings\.position_ids".replace(".", r"\."), "the numbers 0, 1, 2 ..."),
+        (rf"{bert}embeddings\.position_ids", "the numbers 0, 1, 2 ..."),
     )
 
 
