@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from dataclasses import fields
 from pprint import pformat
 
 import pytest
+from mmengine.logging import MMLogger
 
 from tests.helpers import load_tool, run_tool, tiny_retrieval_cfg
 from uniadapter.models.fast import FastPaths
@@ -84,6 +86,13 @@ def test_wrong_input_is_refused(config, tmp_path, capsys):
     with pytest.raises(SystemExit):
         tool.parse_args([config, "--frozen-bf16"])
     assert "--frozen-bf16 needs --precision bf16" in capsys.readouterr().err
+
+
+def test_the_output_is_json_alone(config, monkeypatch, capsys):
+    # A logger takes the output that is there when it is made, at the first optimizer.
+    monkeypatch.setattr(MMLogger, "_instance_dict", OrderedDict())
+    tool.main([config, *SIZES, "--precision", "fp32", "--json"])
+    assert json.loads(capsys.readouterr().out)["precision"] == "fp32"
 
 
 def test_frozen_weights_in_bf16_give_the_same_loss(config):

@@ -186,6 +186,12 @@ def test_rows_are_compared_split_by_split() -> None:
     assert tables.ahead(probe, probe) == tables.ahead({}, probe) == tables.ahead(probe, {}) == "-"
 
 
+def test_the_lowest_of_the_best_rates_is_taken() -> None:
+    rates = {"0.0001": 60.0, "0.0003": 50.0, "3e-05": 60.0}
+    runs = {f"row/0/{rate}": {"val": {"mean": mean}} for rate, mean in rates.items()}
+    assert tables.chosen_runs(runs, "row") == ("3e-05", {0: runs["row/0/3e-05"]})
+
+
 def test_the_page_has_the_table_of_the_results() -> None:
     for path in sorted((ROOT / "configs/real/results").glob("*.json")):
         made = tables.table(json.loads(path.read_text(encoding="utf-8"))["runs"])

@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -253,7 +254,9 @@ def main(argv: list[str] | None = None) -> None:
     try:
         if args.variant is not None:
             variant = Variant(**json.loads(args.variant))
-            print(json.dumps(measure_alone(variant, args.steps, args.warmup, args.shares)))
+            with redirect_stdout(sys.stderr):
+                result = measure_alone(variant, args.steps, args.warmup, args.shares)
+            print(json.dumps(result))
             return
         if args.methods is not None:
             print_methods(args)
@@ -264,7 +267,9 @@ def main(argv: list[str] | None = None) -> None:
         if args.switches:
             print_switches(args)
             return
-        results = measure_rows(args) if args.rows is not None else measure_config(args)
+        # Building an optimizer logs to the output, which is the result's alone.
+        with redirect_stdout(sys.stderr):
+            results = measure_rows(args) if args.rows is not None else measure_config(args)
     except (FileNotFoundError, ValueError, RuntimeError) as error:
         sys.exit(f"error: {error}")
     if args.json:

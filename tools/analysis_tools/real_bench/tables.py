@@ -40,7 +40,8 @@ def chosen_runs(runs: dict[str, Any], row: str) -> tuple[str, dict[int, dict[str
     """
     own = {tuple(key.split("/")[1:]): run for key, run in runs.items() if key.split("/")[0] == row}
     first = {key[1]: run for key, run in own.items() if key[0] == "0" and len(key) > 1}
-    rate = max(first, key=lambda r: first[r]["val"]["mean"]) if first else ""
+    # As in Study.run, the lowest of several that are best.
+    rate = max(sorted(first, key=float), key=lambda r: first[r]["val"]["mean"], default="")
     found = {int(key[0]): run for key, run in own.items() if key[1:] == ((rate,) if rate else ())}
     return rate, dict(sorted(found.items()))
 
