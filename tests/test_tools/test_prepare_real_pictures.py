@@ -255,7 +255,15 @@ def test_a_wrong_folder_is_an_error_that_names_it(
 
 
 @pytest.mark.parametrize(
-    "options", [[], ["--stamps", ".", "--size", "0"], ["--stamps", ".", "--val", "0"]]
+    "options",
+    [
+        [],
+        ["--stamps", ".", "--size", "0"],
+        ["--stamps", ".", "--val", "0"],
+        ["--stamps", ".", "--limit", "1200"],
+        ["--clipart", ".", "--symbols"],
+        ["--stamps", ".", "--no-svg", "--raster", "cairosvg"],
+    ],
 )
 def test_options_are_checked_before_anything_is_read(options: list[str]) -> None:
     with pytest.raises(SystemExit) as stopped:

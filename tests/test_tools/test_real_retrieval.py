@@ -330,6 +330,18 @@ def test_another_picture_or_too_many_splits_are_refused(place: Path) -> None:
         tool.main(arguments(place, "--rows", "zero_shot"))
 
 
+@pytest.mark.parametrize("name", ["captions.json", "splits/1/test.jsonl"])
+def test_captions_and_splits_are_those_that_were_prepared(place: Path, name: str) -> None:
+    path = place / "real/stamps" / name
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    # A split without its first picture; a description with another article.
+    text = "".join(lines[1:]) if "splits" in name else "".join(lines).replace('": "A', '": "The')
+    assert text != "".join(lines)
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(SystemExit, match="Captions or splits in .* were changed by hand"):
+        tool.main(arguments(place, "--rows", "zero_shot"))
+
+
 def test_joined_towers_compare_by_the_names_of_classes(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     from tests.test_checkpoints.test_layouts.test_towers import lite_file

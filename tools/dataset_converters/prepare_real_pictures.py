@@ -55,13 +55,21 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--test", type=int, default=100, help="pictures of a test set")
     parser.add_argument("--val", type=int, default=80, help="pictures of the validation set")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other splits")
-    parser.add_argument("--limit", type=int, default=1200, help="drawings of openclipart at most")
+    parser.add_argument("--limit", type=int, help="drawings of openclipart at most (1200)")
     parser.add_argument("--symbols", action="store_true", help="keep letters, digits and coins")
     parser.add_argument("--raster", help="cairosvg or resvg_py (default: what is installed)")
     parser.add_argument("--no-svg", action="store_true", help="leave SVG drawings out")
     args = parser.parse_args(argv)
     if not (args.stamps or args.clipart):
         parser.error("name --stamps or --clipart, or both")
+    if args.symbols and not args.stamps:
+        parser.error("--symbols needs --stamps")
+    if args.limit is not None and not args.clipart:
+        parser.error("--limit needs --clipart")
+    if args.raster is not None and args.no_svg:
+        parser.error("--raster draws what --no-svg leaves out")
+    if args.limit is None:
+        args.limit = 1200
     for name in ("size", "splits", "test", "val", "limit"):
         if getattr(args, name) < 1:
             parser.error(f"--{name} must be at least 1")

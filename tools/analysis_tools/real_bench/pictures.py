@@ -45,7 +45,8 @@ def load_collection(folder: str | Path) -> Collection:
 
     Raises:
         FileNotFoundError: If the folder or a file of it is missing.
-        ValueError: If a picture is another one than when it was prepared, or a file is damaged.
+        ValueError: If a picture, a caption or a split is another one than when it was prepared, or
+            a file is damaged.
     """
     root = Path(folder)
     manifest, entries = (_read_json(root / name) for name in ("manifest.json", "captions.json"))
@@ -64,6 +65,11 @@ def load_collection(folder: str | Path) -> Collection:
         {part: _numbers(root / "splits" / str(i) / f"{part}.jsonl", number) for part in sizes}
         for i, sizes in enumerate(manifest["splits"])
     ]
+    # As prepare_real_pictures.py has written it.
+    facts = (root / "captions.json").read_text(encoding="utf-8")
+    facts += json.dumps([list(split.values()) for split in splits])
+    if hashlib.sha256(facts.encode()).hexdigest() != manifest["sha256"]:
+        raise ValueError(f"Captions or splits in {root} were changed by hand: {_HOW} again.")
     captions, keys = ([entry[key] for entry in entries] for key in ("caption", "key"))
     return Collection(root.name, torch.stack(pixels), captions, keys, splits, manifest["sha256"])
 
