@@ -8,7 +8,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -53,15 +53,19 @@ def test_bad_numbers(bad):
         sample_seconds(*bad)
 
 
-def write(path: Path, frames: int, rate: Any) -> Path:
-    """A video whose frames differ."""
+def write(
+    path: Path, frames: int, rate: Any, codec: str = "libx264", times: list[int] | None = None
+) -> Path:
+    """A video whose frames differ, each behind the other or at times in units of the rate."""
+    options = {"bf": "0"} if codec == "libx264" else {}
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=rate, options={"bf": "0"})
+        stream = container.add_stream(codec, rate=rate, options=options)
         stream.width, stream.height, stream.pix_fmt = 32, 24, "yuv420p"
         for index in range(frames):
             picture = np.full((24, 32, 3), 10 * index % 256, dtype=np.uint8)
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            frame.pts, frame.time_base = index, 1 / Fraction(rate)
+            frame.pts = index if times is None else times[index]
+            frame.time_base = 1 / Fraction(rate)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
@@ -82,6 +86,29 @@ def test_frames_are_those_of_opencv(frames, rate, backend, tmp_path):
     wanted = by_hand(seen, step, 12)
     assert found["frame_indices"].tolist() == wanted
     assert np.array_equal(found["frames"], open_media(str(path), "av").get_frames(wanted))
+
+
+@settings(max_examples=draws(10), deadline=None)
+@given(
+    kind=st.sampled_from(
+        [("mp4", "libx264"), ("mkv", "libx264"), ("avi", "mpeg4"), ("webm", "libvpx")]
+    ),
+    rate=st.sampled_from([3, 15, 25, Fraction(25, 2), Fraction(30000, 1001), Fraction(59, 2)]),
+    steps=st.lists(st.integers(1, 3), min_size=2, max_size=60),
+)
+@example(kind=("mp4", "libx264"), rate=25, steps=[1, 3, 1, 3, 2] * 8)
+def test_seconds_of_uneven_frames_are_those_of_opencv(kind, rate, steps, tmp_path_factory):
+    """Where frames are unevenly spaced the rate is their average, in any container."""
+    times = np.cumsum([0, *steps[1:]]).tolist()
+    path = tmp_path_factory.mktemp("uneven") / f"v.{kind[0]}"
+    write(path, len(steps), rate, kind[1], times)
+    capture = cv2.VideoCapture(str(path))
+    step, seen = int(capture.get(cv2.CAP_PROP_FPS)), 0
+    while capture.read()[0]:
+        seen += 1
+    capture.release()
+    found = LoadSeconds(12, backend={"type": "av"})({"media_path": str(path)})
+    assert found["frame_indices"].tolist() == by_hand(seen, step, 12)
 
 
 def test_pictures_and_folders_of_frames(tmp_path):

@@ -103,8 +103,12 @@ def open_container(path: str) -> Any:
 
 
 def frame_rate(stream: Any) -> float | None:
-    """Frames a second of a stream, as the program ``ffmpeg`` and OpenCV guess them."""
-    rate = stream.guessed_rate or stream.average_rate
+    """Frames a second of a stream, on average, as OpenCV has them.
+
+    What a stream is guessed to have is the most that its times go together with, which differs
+    where frames are unevenly spaced.
+    """
+    rate = stream.average_rate or stream.guessed_rate
     return float(rate) if rate else None
 
 
