@@ -104,7 +104,8 @@ class SideNet(nn.Module):
             guide (Tensor, optional): A guide from outside: (B, N, G), one state a token of the
                 taps, or (B, G), one a row.
             mask (Tensor, optional): (B, N), 1 where a token is real. What stands at padding does
-                not reach real tokens; what comes back there means nothing.
+                not reach real tokens, unless it is inf or NaN behind the projection; what comes
+                back there means nothing.
             position (int | Tensor): With ``residual='index'``, the token that is R_i: one number,
                 or (B,) long. Defaults to 0, the class token.
             memory (Tensor, optional): With ``crosser``, the encoder's side output (B, S, h).
