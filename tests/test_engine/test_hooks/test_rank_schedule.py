@@ -19,6 +19,7 @@ from tests.test_models.test_adapters import contract_models
 from uniadapter.engine.hooks import RankScheduleHook
 from uniadapter.engine.optimizers.weighted import OptimWrapper
 from uniadapter.engine.runner import build_runner
+from uniadapter.models.adapters import rank_schedule
 from uniadapter.utils.safe_io import load_torch_file
 
 peft = pytest.importorskip("peft")
@@ -184,6 +185,23 @@ def test_without_a_field_of_the_schedule_the_rank_is_constant():
 def test_schedules_that_cannot_be_are_refused(fields: dict, message: str):
     with pytest.raises(ValueError, match=message):
         Training(model_of(**fields), 4).run([])
+
+
+@pytest.mark.parametrize(
+    ("fields", "short"),
+    [
+        ({}, False),
+        ({"total_step": 4}, False),
+        ({"total_step": 5}, False),
+        ({"total_step": 6}, True),
+    ],
+)
+def test_a_schedule_that_outlasts_the_training_is_said(fields: dict, short: bool, monkeypatch):
+    said: list[str] = []
+    monkeypatch.setattr(rank_schedule, "print_log", lambda text, *_: said.append(text))
+    Training(model_of(target_r=2, tinit=1, tfinal=1, **fields), 4).run([])
+    assert len(said) == short
+    assert all("until step 5, but the training has 4" in text for text in said)
 
 
 def test_a_backbone_in_another_model_has_no_schedule(tmp_path):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
 
 
 class RankSchedule:
@@ -33,7 +35,7 @@ class RankSchedule:
             )
 
     def begin(self, total: int) -> None:
-        """Fix the length of the schedule.
+        """Fix the length of the schedule; one that the training is too short for is said.
 
         Args:
             total (int): Optimizer steps of the training, for a config without ``total_step``.
@@ -49,6 +51,16 @@ class RankSchedule:
                 f"adapter.config: tinit={first} and tfinal={last} leave none of "
                 f"{self.config.total_step} optimizer steps in which ranks are taken away: shorten "
                 "them, or train longer."
+            )
+        settled = self.config.total_step - last
+        if settled > total:
+            print_log(
+                f"adapter.config: total_step={self.config.total_step} and tfinal={last} take ranks "
+                f"away until step {settled}, but the training has {total}: more than "
+                f"target_r={self.config.target_r} a matrix will stay. Leave total_step out, and it "
+                "is the training's.",
+                "current",
+                logging.WARNING,
             )
 
     def after_step(self) -> None:
