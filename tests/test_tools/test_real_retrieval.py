@@ -211,6 +211,24 @@ def test_a_row_of_another_config_is_run_again(place: Path) -> None:
     assert all(after[key]["loss"] != before[key]["loss"] for key in before if key in after)
 
 
+def test_runs_of_another_config_are_not_in_the_page(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = place / "page.md"
+    page.write_text("<!-- table:stamps -->\n<!-- /table:stamps -->\n")
+    tool.main(arguments(place, "--rows", "linear_probe", "zero_shot"))
+    assert "| linear probe |" in page.read_text()
+    config = Path(study.ROWS["linear_probe"].config)
+    config.write_text(
+        config.read_text().replace("'bias': True", "'temperature': 0.5, 'bias': True")
+    )
+    capsys.readouterr()
+    tool.main(arguments(place, "--rows", "zero_shot"))
+    assert "runs of other configs are left out: linear_probe" in capsys.readouterr().out
+    assert "| linear probe |" not in page.read_text()
+    assert "| frozen, by the names" in page.read_text()
+
+
 def test_results_of_other_pictures_are_kept_apart(place: Path) -> None:
     tool.main(arguments(place, "--rows", "zero_shot"))
     sizes = ["--splits", "2", "--test", "5", "--val", "4", "--size", str(SIZE), "--seed", "1"]

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(ROOT)]
 
 from real_bench.pictures import load_collection  # noqa: E402
-from real_bench.study import CLOSED, ROWS, Study  # noqa: E402
+from real_bench.study import CLOSED, ROWS, Study, made_of  # noqa: E402
 from real_bench.tables import write_page  # noqa: E402
 
 
@@ -76,7 +76,7 @@ def main(argv: list[str] | None = None) -> None:
             if args.classes:
                 right, of = study.recognised(imagenet_names())
                 print(f"{name}: {right} of {of} pictures called by a class's name are seen as it")
-        write_page(Path(args.page), results)
+        write_page(Path(args.page), results, {row: made_of(row) for row in [*CLOSED, *ROWS]})
     except (FileNotFoundError, ValueError) as error:
         sys.exit(f"error: {error}")
 

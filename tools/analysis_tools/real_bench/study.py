@@ -110,6 +110,14 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
+def made_of(row: str) -> str:
+    """Digest of what the runs of a row depend on beside pictures and weights."""
+    if row in CLOSED:
+        return _digest([STRENGTHS, SHARES])
+    chosen = ROWS[row]
+    return _digest([Config.fromfile(str(ROOT / chosen.config)).model.to_dict(), chosen.recipe])
+
+
 class Study:
     """All rows on one collection.
 
@@ -178,14 +186,12 @@ class Study:
 
     def run(self, row: str, splits: int) -> None:
         """Run a row on the first so many splits, where it was not yet."""
+        made = made_of(row)
         if row in CLOSED:
-            made = _digest([STRENGTHS, SHARES])
             for number in range(splits):
                 self.store.get(f"{row}/{number}", made, lambda n=number: self.solve(row, n))
             return
         chosen = ROWS[row]
-        config = Config.fromfile(str(ROOT / chosen.config)).model.to_dict()
-        made = _digest([config, chosen.recipe])
 
         def result(number: int, rate: float) -> dict[str, Any]:
             key = f"{row}/{number}/{rate:g}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import statistics
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,19 +94,26 @@ def table(runs: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def write_page(page: Path, results: Path) -> None:
+def write_page(page: Path, results: Path, made: Mapping[str, str]) -> None:
     """Write the tables of all results between the page's marks, ``<!-- table:NAME -->``.
 
     Args:
         page (Path): The page; where it has no marks of a collection, that table is printed.
         results (Path): Folder of the results.
+        made (Mapping[str, str]): What runs have to be of, by row (``study.made_of``): those of
+            another config are left out and named.
     """
     text = page.read_text(encoding="utf-8") if page.is_file() else ""
     for path in sorted(results.glob("*.json")):
-        made = table(json.loads(path.read_text(encoding="utf-8"))["runs"])
+        runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
+        valid = {key: r for key, r in runs.items() if r["made"] == made.get(key.split("/")[0])}
+        stale = sorted({key.split("/")[0] for key in set(runs) - set(valid)})
+        if stale:
+            print(f"{path}: runs of other configs are left out: {', '.join(stale)}")
+        shown = table(valid)
         begin, end = f"<!-- table:{path.stem} -->", f"<!-- /table:{path.stem} -->"
-        print(f"\n{path.stem}\n{made}")
+        print(f"\n{path.stem}\n{shown}")
         pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
-        text = pattern.sub(lambda _, made=made, b=begin, e=end: f"{b}\n\n{made}\n\n{e}", text)
+        text = pattern.sub(lambda _, t=shown, b=begin, e=end: f"{b}\n\n{t}\n\n{e}", text)
     if page.is_file():
         page.write_text(text, encoding="utf-8")
