@@ -248,7 +248,8 @@ def test_errors_and_order_are_found() -> None:
     [
         (["--texts", "0"], "--texts 0 must be at least 1"),
         (["--eval-k", "6"], "--eval-k 6 is more than --eval-media 5"),
-        (["--plot", "growth.pdf"], "must end in .png"),
+        (["--plot", "growth.pdf", "--rows", "image"], "must end in .png"),
+        (["--plot", "growth.png"], "--plot without --rows does not read --albef-config"),
         (["--rows", "nothing"], "invalid choice"),
     ],
 )

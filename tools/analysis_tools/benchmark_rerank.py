@@ -23,6 +23,7 @@ from rerank_bench.growth import POINTS, draw, load_matplotlib, measure_points
 from rerank_bench.measure import CHUNKS, Measured, Sizes, measure_evaluation, measure_rerank
 from rerank_bench.operations import matmul_rate
 from rerank_bench.rows import ROWS, Row, as_table, finished_row
+from train_bench.options import parse_given, refuse_unread
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -58,7 +59,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "measured only where --rows names them",
     )
     parser.add_argument("--plot-points", type=json.loads, default=POINTS, help=argparse.SUPPRESS)
-    args = parser.parse_args(argv)
+    args, given = parse_given(parser, argv)
+    if args.plot is not None and args.rows is None:
+        read = {"plot", "plot_points", "video_config", "seed", "threads"}
+        refuse_unread(parser, given, read, "--plot without --rows")
     for name, value in vars(args).items():
         if isinstance(value, int) and name not in ("seed", "json") and value < 1:
             parser.error(f"--{name.replace('_', '-')} {value} must be at least 1")
