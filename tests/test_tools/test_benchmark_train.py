@@ -86,6 +86,9 @@ def test_wrong_input_is_refused(config, tmp_path, capsys):
     with pytest.raises(SystemExit):
         tool.parse_args([config, "--frozen-bf16"])
     assert "--frozen-bf16 needs --precision bf16" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        tool.parse_args([config, "--mode", "predict", "--grad-checkpointing"])
+    assert "--grad-checkpointing needs --mode loss" in capsys.readouterr().err
 
 
 def test_the_output_is_json_alone(config, monkeypatch, capsys):

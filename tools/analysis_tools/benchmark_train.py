@@ -148,6 +148,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error(f"--warmup {args.warmup} must be at least 0")
     if args.frozen_bf16 and args.precision != "bf16":
         parser.error("--frozen-bf16 needs --precision bf16")
+    if args.grad_checkpointing and args.mode == "predict":
+        parser.error("--grad-checkpointing needs --mode loss: a test has no backward pass")
     if args.threads is None:
         args.threads = torch.get_num_threads()
     return args
