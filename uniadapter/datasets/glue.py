@@ -124,7 +124,7 @@ class GLUE(BaseDataset):
         split: See above.
         data_root: Folder with the folders of the tasks (``CoLA``, ``SST-2`` ...).
         seed: Of the division.
-        held_out: Training samples to validate on.
+        held_out: Training samples of SST-2, QQP or QNLI to validate on. Defaults to None: 1,000.
         pipeline: Transforms, as configs or callables.
         test_mode: Whether samples are predicted; labels may then be missing.
         indices: Keep the first (int) or these (sequence) samples only.
@@ -145,7 +145,7 @@ class GLUE(BaseDataset):
         split: str = "train",
         data_root: str = "data/glue/",
         seed: int = 0,
-        held_out: int = 1000,
+        held_out: int | None = None,
         pipeline: Sequence[Any] = (),
         test_mode: bool = False,
         indices: int | Sequence[int] | None = None,
@@ -160,6 +160,12 @@ class GLUE(BaseDataset):
             raise ValueError(f"GLUE: split={split!r} is one of MNLI alone, not of {task!r}.")
         if split.startswith("unlabelled") and not test_mode:
             raise ValueError(f"GLUE: split={split!r} has no labels to train on: set test_mode.")
+        if held_out is not None and task not in _HELD_OUT:
+            raise ValueError(
+                f"GLUE: held_out={held_out} is of {list(_HELD_OUT)}, and {task!r} validates on a "
+                "development set: leave it out."
+            )
+        held_out = 1000 if held_out is None else held_out
         if held_out < 1:
             raise ValueError(f"GLUE: held_out={held_out} must be at least 1.")
         if indices is not None and (indices == 0 or (not isinstance(indices, int) and not indices)):
