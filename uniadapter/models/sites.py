@@ -42,6 +42,7 @@ from typing import Any
 
 from torch import nn
 
+from .active_task import ActiveTask
 from .linears import LinearSite
 from .slots import Grid, KeySlot, Slot, TokenSlot, Use
 
@@ -102,6 +103,8 @@ class Places:
         pooled (dict): Widths of what the task pools from all tokens of a role and compares. What
             takes the place of the role's run may give tokens of that width.
         maps (set): Roles whose layers leave maps (B, C, H, W) behind, each of a size of its own.
+        tasks (ActiveTask, optional): The tasks that the model learns and the one that it runs.
+            None: it knows one, without a name.
     """
 
     slots: dict[str, dict[int, Slot]] = field(default_factory=dict)
@@ -113,6 +116,7 @@ class Places:
     frozen: set[str] = field(default_factory=set)
     pooled: dict[str, int] = field(default_factory=dict)
     maps: set[str] = field(default_factory=set)
+    tasks: ActiveTask | None = None
 
     def add(self, role: str, layers: Iterable[tuple[int, LayerSites]]) -> None:
         """Add the sites of a role.

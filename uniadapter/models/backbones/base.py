@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from ..active_task import remembering
 from ..execution import Factor, KeyValue, PaddedRows, PairMemory, Want, Words
 from ..sites import Grid, LayerSites
 
@@ -232,7 +233,7 @@ def run_layer(tower: Any, layer: nn.Module, *args: Any) -> torch.Tensor:
     a frozen input.
     """
     if tower.grad_checkpointing and tower.training and torch.is_grad_enabled():
-        return checkpoint(layer, *args, use_reentrant=False)
+        return checkpoint(layer, *args, use_reentrant=False, context_fn=remembering)
     return layer(*args)
 
 

@@ -9,6 +9,8 @@ from typing import Any
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from ..active_task import remembering
+
 
 def of_transformers(who: str, module: str = "transformers", least: str = "4.48") -> Any:
     """Transformers, or a module of it, which is imported when the first tower is built.
@@ -37,4 +39,6 @@ def recompute(module: nn.Module, value: bool) -> None:
         if hasattr(part, "gradient_checkpointing"):
             part.gradient_checkpointing = value
             # The reentrant form drops the gradients of adapters that sit behind a frozen input.
-            part._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
+            part._gradient_checkpointing_func = partial(
+                checkpoint, use_reentrant=False, context_fn=remembering
+            )

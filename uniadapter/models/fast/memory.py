@@ -17,6 +17,7 @@ import torch
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from ..active_task import remembering
 from ..execution import Factor, KeyValue, PaddedRows, PairMemory
 from ..linears import intact
 from .packing import PackedRows
@@ -102,7 +103,15 @@ class SharedMemory(PairMemory):
     def attend(self, attention: Any, x: torch.Tensor, index: int, rows: PaddedRows) -> torch.Tensor:
         """See the base class."""
         if self.recompute and torch.is_grad_enabled():
-            return checkpoint(self._attend, attention, x, index, rows, use_reentrant=False)
+            return checkpoint(
+                self._attend,
+                attention,
+                x,
+                index,
+                rows,
+                use_reentrant=False,
+                context_fn=remembering,
+            )
         return self._attend(attention, x, index, rows)
 
     def _attend(
