@@ -6,6 +6,13 @@ from .base_question import BaseQuestionDataset, Question
 from .caption import BaseCaptionDataset, COCOCaption
 from .didemo import DiDeMoRetrieval
 from .easy_vqa import EasyVQA
+from .feature_tasks import (
+    FeatureCaption,
+    FeatureNLVR2,
+    FeatureVideoCaption,
+    FeatureVideoQA,
+    FeatureVQA,
+)
 from .glue import GLUE
 from .grounding import ReferringExpressions
 from .image_text import KarpathyRetrieval
@@ -33,6 +40,11 @@ __all__ = [
     "CaptionedImage",
     "DiDeMoRetrieval",
     "EasyVQA",
+    "FeatureCaption",
+    "FeatureNLVR2",
+    "FeatureVQA",
+    "FeatureVideoCaption",
+    "FeatureVideoQA",
     "KarpathyRetrieval",
     "LxmertVQA",
     "MSRVTTQA",

@@ -15,6 +15,7 @@ from ..utils.answer_classes import read_answer_classes, read_answer_table
 from .base import BaseMediaDataset
 from .media import IMAGE_EXTENSIONS
 from .readers import read_list, require_file, require_id, require_text
+from .scores import read_scores
 from .transforms.fit import is_lying
 from .transforms.pictures import picture_size
 
@@ -142,7 +143,7 @@ class LxmertVQA(BaseMediaDataset):
             kinds = ("question_type", "answer_type")
             types = {key: require_text(item, key, where) for key in kinds if key in item}
             number = require_id(item, "question_id", where)
-            yield _Entry(str(image), question, number, where, _label(item, where), types)
+            yield _Entry(str(image), question, number, where, read_scores(item, where), types)
 
     def _is_known(self, entry: _Entry, known: set[str]) -> bool:
         outside = [answer for answer in entry.label or () if answer not in known]
@@ -186,24 +187,6 @@ def _file_of(image: str) -> str:
     """Where a picture is below the folder of pictures."""
     match = _COCO.fullmatch(image)
     return image if match is None else f"{match.group(1)}/{image}"
-
-
-def _label(item: dict[str, Any], where: str) -> dict[str, float] | None:
-    """The scores of a question's answers; None where the file does not say."""
-    label = item.get("label")
-    if "label" not in item:
-        return None
-    if not isinstance(label, dict):
-        raise ValueError(
-            f"{where}: 'label' must be an object of answers and scores, got {type(label).__name__}."
-        )
-    for answer, score in label.items():
-        number = isinstance(score, int | float) and not isinstance(score, bool)
-        if not number or not 0 <= score <= 1:
-            raise ValueError(
-                f"{where}: the score of {answer!r} must be a number from 0 to 1, got {score!r}."
-            )
-    return {answer: float(score) for answer, score in label.items()}
 
 
 def _refuse_repeats(entries: Sequence[_Entry]) -> None:

@@ -107,7 +107,7 @@ class VQAv2(BaseQuestionDataset):
             raise ValueError(
                 f"{path}: training needs answers; set ann_file to the annotations of this split."
             )
-        annotations = _read_annotations(ann_file) if ann_file else None
+        annotations = read_vqa_annotations(ann_file) if ann_file else None
         for index, entry in enumerate(entries):
             where = f"{path}: questions[{index}]"
             question = require_text(entry, "question", where)
@@ -177,9 +177,22 @@ def _image_number(entry: Any, where: str) -> int:
     return number
 
 
-def _read_annotations(ann_file: str) -> dict[int | str, dict[str, Any]]:
-    """Answers and types of official annotations, by identifier of the question."""
-    path = require_file(ann_file, "ann_file")
+def read_vqa_annotations(ann_file: str, key: str = "ann_file") -> dict[int | str, dict[str, Any]]:
+    """Read a file of VQAv2's official annotations.
+
+    Args:
+        ann_file: The file.
+        key: Configuration key that the path came from, for errors.
+
+    Returns:
+        ``answers`` of all annotators, ``question_type`` and ``answer_type``, by identifier of the
+        question.
+
+    Raises:
+        ValueError: When it is no such file, a question is incomplete, or stands in it twice.
+        FileNotFoundError: When there is no such file.
+    """
+    path = require_file(ann_file, key)
     found: dict[int | str, dict[str, Any]] = {}
     for index, entry in enumerate(_list_under(read_json(path), "annotations", path)):
         where = f"{path}: annotations[{index}]"

@@ -29,6 +29,12 @@ META_KEYS = (
     "index",
     "label",
     "target",
+    "target_weight",
+    "task",
+    "identifier",
+    "is_topk_optimal",
+    "clip_id",
+    "ts",
 )
 
 
@@ -52,6 +58,10 @@ class MultimodalSample(BaseDataElement):
     - captions in testing: ``image_id`` (int or str) and ``gt_captions`` (list[str]).
     - texts alone: ``text`` is what is read, ``target`` (str) what is to be written, ``index`` (int)
       the place in the file and ``label`` (str) its label, where there is one.
+    - texts beside features: ``text``, ``target`` and ``target_weight`` (float), what a target's
+      loss counts; ``task`` (str); in testing what its metric reads: ``label`` (int: the number of
+      the right answer, or whether a statement is true), ``identifier`` (str) of a statement,
+      ``is_topk_optimal`` (bool) of a question, ``clip_id`` and ``ts`` (seconds) of a clip.
     - ``replaced`` (list[str]): media that could not be read and that this sample stands in for.
     - ``skipped`` (bool): testing only; the medium could not be read and has no pixels.
     """

@@ -5,7 +5,7 @@ from .backends import BACKENDS, open_media
 from .base_backend import InexactError, VideoBackend
 from .boxes import BoxCrop, BoxResize, CheckPicture
 from .fit import FitAndPad
-from .formatting import PackInputs, PackTexts
+from .formatting import PackFeatures, PackInputs, PackTexts
 from .loading import LoadSeconds, LoadVideo
 from .pictures import FramesBackend, ImageBackend
 from .pyav import AvBackend
@@ -36,6 +36,7 @@ __all__ = [
     "InexactError",
     "LoadSeconds",
     "LoadVideo",
+    "PackFeatures",
     "PackInputs",
     "PackTexts",
     "VideoBackend",

@@ -60,3 +60,21 @@ class PackInputs(BaseTransform):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(meta_keys={self.meta_keys})"
+
+
+@TRANSFORMS.register_module()
+class PackFeatures(PackTexts):
+    """Pack the text, the features and the facts of an item without pixels.
+
+    The result is ``dict(inputs=dict(text, features), data_samples)``: ``text`` (str), what is
+    read, which is the sample's ``text`` too; ``features``, a (I, N, D) float32 tensor of I
+    pictures; and a :class:`MultimodalSample`. ``pseudo_collate`` makes lists of both inputs.
+
+    Args:
+        meta_keys: Keys to hand on beside :data:`uniadapter.structures.META_KEYS`.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Return the packed sample."""
+        inputs = {"text": results["text"], "features": torch.from_numpy(results["features"])}
+        return {"inputs": inputs, **super().transform(results)}

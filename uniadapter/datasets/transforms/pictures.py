@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from ..media import STILL_EXTENSIONS, VIDEO_EXTENSIONS, MediaError, missing_medium
 from .base_backend import VideoBackend, error_summary
@@ -125,12 +125,16 @@ def is_picture(path: str) -> bool:
     return True
 
 
-def read_image(path: str) -> np.ndarray:
+def read_image(path: str, truncated: bool = False) -> np.ndarray:
     """Read a picture as (H, W, 3) uint8 RGB, upright.
 
     Grey, palette and CMYK pictures are converted; 16 bits a channel are scaled to 8; what is
     transparent lies on white; of an animation the first frame counts; the orientation that EXIF
     notes is applied.
+
+    Args:
+        path: The file.
+        truncated: Read a truncated picture as far as it goes, the rest being grey.
 
     Raises:
         MediaError: When it can't be read whole.
@@ -139,6 +143,8 @@ def read_image(path: str) -> np.ndarray:
         raise missing_medium(path)
     if os.path.getsize(path) == 0:
         raise MediaError(path, "the file is empty", "empty")
+    before = ImageFile.LOAD_TRUNCATED_IMAGES
+    ImageFile.LOAD_TRUNCATED_IMAGES = truncated or before
     try:
         with Image.open(path) as image:
             return _as_rgb(_upright(image))
@@ -148,6 +154,9 @@ def read_image(path: str) -> np.ndarray:
     except Exception as error:
         kind = "truncated" if "truncated" in str(error) else "undecodable"
         raise MediaError(path, error_summary(error), kind) from error
+    finally:
+        # Pillow has one switch for the whole process.
+        ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
 def picture_size(path: str) -> tuple[int, int] | None:
