@@ -11,6 +11,7 @@ from uniadapter.evaluation.functional import (
     consensus_accuracy,
     exact_match,
     mean_by_group,
+    older_consensus_accuracy,
     video_question_type,
 )
 from uniadapter.utils.compat import mmpretrain_models
@@ -93,6 +94,41 @@ def test_as_the_published_evaluation_has_it(theirs: Any, data: st.DataObject) ->
     prediction = data.draw(st.one_of(one, one.map(str.swapcase), PADDED))
     expected = published_accuracy(theirs, prediction, answers)
     assert consensus_accuracy(prediction, answers) == pytest.approx(expected, abs=1e-12)
+
+
+def older_published_accuracy(theirs: Any, prediction: str, answers: list[str]) -> float:
+    """The older evaluation of one question, step by step in its own order."""
+    rows = [{"answer_id": place, "answer": answer} for place, answer in enumerate(answers)]
+    prediction = prediction.replace("\n", " ").replace("\t", " ").strip()
+    prediction = theirs._process_digit_article(theirs._process_punctuation(prediction))
+    if len({row["answer"] for row in rows}) > 1:
+        for row in rows:
+            row["answer"] = theirs._process_punctuation(row["answer"])
+    accuracies = []
+    for row in rows:
+        matching = [other for other in rows if other != row and other["answer"] == prediction]
+        accuracies.append(min(1, len(matching) / 3))
+    return sum(accuracies) / len(accuracies)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_as_the_older_evaluation_has_it(theirs: Any, data: st.DataObject) -> None:
+    pool = data.draw(st.lists(ANSWERS, min_size=1, max_size=3))
+    one = st.tuples(BLANKS, st.sampled_from(pool), BLANKS).map("".join)
+    answers = data.draw(st.lists(one, min_size=4, max_size=10))
+    prediction = data.draw(st.one_of(one, one.map(str.swapcase), PADDED))
+    expected = older_published_accuracy(theirs, prediction, answers)
+    assert older_consensus_accuracy(prediction, answers) == pytest.approx(expected, abs=1e-12)
+
+
+def test_where_the_two_protocols_differ() -> None:
+    # A prediction is normalised where all agree, and the annotators' words never are.
+    cases = [("Two", ["2"] * 10), ("two", ["two"] * 10), ("a dog", ["a dog"] * 9 + ["x"])]
+    found = [(consensus_accuracy(*case), older_consensus_accuracy(*case)) for case in cases]
+    assert found == [(0.0, 1.0), (1.0, 0.0), (1.0, 0.0)]
+    with pytest.raises(ValueError, match="ten annotators"):
+        older_consensus_accuracy("a", ["a"] * 3)
 
 
 def test_many_periods_as_the_published_evaluation_has_it(theirs: Any) -> None:

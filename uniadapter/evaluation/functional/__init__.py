@@ -21,7 +21,13 @@ from .reranking import (
     texts_by_medium,
 )
 from .tied_ranks import best_of_groups, tied_ranks, video_text_measures
-from .vqa_accuracy import consensus_accuracy, exact_match, mean_by_group, video_question_type
+from .vqa_accuracy import (
+    consensus_accuracy,
+    exact_match,
+    mean_by_group,
+    older_consensus_accuracy,
+    video_question_type,
+)
 from .vqa_text import normalise_answer
 
 __all__ = [
@@ -36,6 +42,7 @@ __all__ = [
     "mean_by_group",
     "median_rank",
     "normalise_answer",
+    "older_consensus_accuracy",
     "rank_of_best_positive",
     "ranks_of_best_positives",
     "recall_at_k",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from uniadapter.utils.words import words_of
 
-from .vqa_text import clean_answer, normalise_answer
+from .vqa_text import clean_answer, normalise_answer, strip_punctuation
 
 # So many of the other annotators must have given an answer for it to count fully.
 _FULL_AGREEMENT = 3
@@ -33,16 +33,48 @@ def consensus_accuracy(prediction: str, answers: Sequence[str]) -> float:
     Raises:
         ValueError: If there are fewer than four answers, with which no answer could score 1.
     """
+    _check_annotators(answers)
+    given = [clean_answer(answer) for answer in answers]
+    normal_form = normalise_answer if len(set(given)) > 1 else clean_answer
+    wanted = normal_form(prediction)
+    return _leave_one_out([normal_form(answer) == wanted for answer in given])
+
+
+def older_consensus_accuracy(prediction: str, answers: Sequence[str]) -> float:
+    """Accuracy of one answer in the older variant of the protocol, that of LXMERT and VL-T5.
+
+    As :func:`consensus_accuracy`, but the prediction is always normalised, and of the annotators'
+    answers only the punctuation is taken out, and that only if they are not all the same: letter
+    case, number words and articles in them remain, so that some answers can't be matched.
+
+    Args:
+        prediction: The model's answer.
+        answers: One answer an annotator, ten in VQAv2.
+
+    Returns:
+        Accuracy in [0, 1].
+
+    Raises:
+        ValueError: If there are fewer than four answers, with which no answer could score 1.
+    """
+    _check_annotators(answers)
+    wanted = normalise_answer(prediction)
+    same = len(set(answers)) == 1
+    given = answers if same else [strip_punctuation(answer) for answer in answers]
+    return _leave_one_out([answer == wanted for answer in given])
+
+
+def _check_annotators(answers: Sequence[str]) -> None:
     if len(answers) < _MIN_ANNOTATORS:
         raise ValueError(
             f"VQA accuracy compares with the answers of ten annotators (at least {_MIN_ANNOTATORS})"
             f", got {len(answers)}: {list(answers)!r}. Use QAExactMatch where a question has one "
             "answer."
         )
-    given = [clean_answer(answer) for answer in answers]
-    normal_form = normalise_answer if len(set(given)) > 1 else clean_answer
-    wanted = normal_form(prediction)
-    matches = [normal_form(answer) == wanted for answer in given]
+
+
+def _leave_one_out(matches: Sequence[bool]) -> float:
+    """Mean over the annotators of what the matches among the others are worth."""
     total = sum(matches)
     return sum(min((total - own) / _FULL_AGREEMENT, 1.0) for own in matches) / len(matches)
 

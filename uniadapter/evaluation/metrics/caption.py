@@ -44,12 +44,16 @@ class CaptionMetric(GatheredMetric):
             image without a prediction is an error.
         prefix: Put before every name in the results.
         collect_device: Accepted for mmengine's sake.
+        prediction: Field of the caption; text-to-text models write ``'pred_text'``.
 
     Raises:
         FileNotFoundError: If ``ann_file`` does not exist, or Java or SPICE's models are missing.
         ModuleNotFoundError: If pycocoevalcap is not installed.
         ValueError: If ``ann_file`` is no caption ground truth, or another argument is wrong.
     """
+
+    #: Extension of results files.
+    suffix = ".json"
 
     def __init__(
         self,
@@ -60,11 +64,16 @@ class CaptionMetric(GatheredMetric):
         subset: bool = False,
         prefix: str | None = None,
         collect_device: str = "cpu",
+        prediction: str = "pred_caption",
     ) -> None:
         super().__init__(prefix=prefix, collect_device=collect_device)
         check_caption_tools(scores, tokenizer)
-        if results_file is not None and Path(results_file).suffix != ".json":
-            raise ValueError(f"CaptionMetric.results_file must end in .json, got {results_file!r}")
+        if results_file is not None and Path(results_file).suffix != self.suffix:
+            raise ValueError(
+                f"{type(self).__name__}.results_file must end in {self.suffix}, got "
+                f"{results_file!r}"
+            )
+        self.prediction = prediction
         self.references = None if ann_file is None else load_coco_captions(ann_file)
         self.ann_file = ann_file
         self.scores = tuple(scores)
@@ -85,11 +94,20 @@ class CaptionMetric(GatheredMetric):
         for sample in data_samples:
             image = sample_id(sample, "image_id", "CaptionMetric")
             record: dict[str, Any] = dict(
-                id=image, prediction=sample_prediction(sample, "pred_caption", "CaptionMetric")
+                id=image, prediction=sample_prediction(sample, self.prediction, "CaptionMetric")
             )
             if self.references is None:
                 record["truth"] = _reference_list(sample, image)
-            self.results.append(record)
+            self.results.append({**record, **self._further(sample)})
+
+    def _further(self, sample: Any) -> dict[str, Any]:
+        """What else a record of a sample holds."""
+        return {}
+
+    def _submit(self, records: Sequence[dict]) -> None:
+        if self.results_file is not None:
+            rows = [{"image_id": r["id"], "caption": r["prediction"]} for r in records]
+            write_json(self.results_file, rows, "CaptionMetric")
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Scores of all captions.
@@ -106,9 +124,7 @@ class CaptionMetric(GatheredMetric):
         """
         predictions = {record["id"]: record["prediction"] for record in results}
         references = self._references(results)
-        if self.results_file is not None:
-            rows = [{"image_id": image, "caption": text} for image, text in predictions.items()]
-            write_json(self.results_file, rows, "CaptionMetric")
+        self._submit(results)
         empty = [image for image, text in predictions.items() if not text.strip()]
         if empty:
             print_log(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from uniadapter.registry import METRICS
 
-from .gathered import sample_field, write_json
-from .vqa import AnswerMetric, grouped
+from .gathered import write_json
+from .vqa import AnswerMetric, answer_scores, grouped
 
 # Names of a row's two fields on the official servers.
 _FORMATS = {"vqa": ("question_id", "answer"), "gqa": ("questionId", "prediction")}
@@ -30,6 +30,7 @@ class SoftVQAMetric(AnswerMetric):
             ``questionId`` and ``prediction``. Defaults to ``'vqa'``.
         prefix: Put before every name in the results.
         collect_device: Accepted for mmengine's sake.
+        prediction: Field of the predicted answer; text-to-text models write ``'pred_text'``.
 
     Raises:
         ValueError: If ``submission_file`` does not end in .json, or the format is unknown.
@@ -43,8 +44,9 @@ class SoftVQAMetric(AnswerMetric):
         submission_format: str = "vqa",
         prefix: str | None = None,
         collect_device: str = "cpu",
+        prediction: str = "pred_answer",
     ) -> None:
-        super().__init__(submission_file, prefix, collect_device)
+        super().__init__(submission_file, prefix, collect_device, prediction)
         if submission_format not in _FORMATS:
             raise ValueError(
                 f"SoftVQAMetric.submission_format={submission_format!r} is unknown: choose from "
@@ -53,7 +55,7 @@ class SoftVQAMetric(AnswerMetric):
         self.submission_format = submission_format
 
     def _truth_of(self, sample: Any, question: int | str) -> dict[str, float] | None:
-        return _scores(sample, question)
+        return answer_scores(sample, question)
 
     def _submit(self, records: Sequence[dict]) -> None:
         if self.submission_file is not None:
@@ -85,15 +87,3 @@ class SoftVQAMetric(AnswerMetric):
             **grouped(results, scores, "answer_type"),
             **grouped(results, scores, "question_type"),
         }
-
-
-def _scores(sample: Any, question: int | str) -> dict[str, float] | None:
-    value = sample_field(sample, "gt_scores")
-    if value is None:
-        return None
-    if not isinstance(value, Mapping) or not all(isinstance(a, str) for a in value):
-        raise ValueError(
-            f"'gt_scores' of question {question!r} must be a mapping of answers and scores (None "
-            f"where a split has none), got {value!r}"
-        )
-    return {answer: float(score) for answer, score in value.items()}

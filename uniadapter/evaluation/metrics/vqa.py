@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from uniadapter.evaluation.functional.vqa_accuracy import (
     consensus_accuracy,
     exact_match,
     mean_by_group,
+    older_consensus_accuracy,
     video_question_type,
 )
 from uniadapter.registry import METRICS
@@ -26,6 +27,7 @@ from .gathered import (
 )
 
 _UNSPECIFIED = "unspecified"
+_ACCURACIES = {"current": consensus_accuracy, "older": older_consensus_accuracy}
 
 
 def text_or_none(sample: Any, name: str) -> str | None:
@@ -61,19 +63,24 @@ class AnswerMetric(GatheredMetric):
 
     #: Field of the right answers.
     truth = "gt_answers"
+    #: Extension of submission files.
+    suffix = ".json"
 
     def __init__(
         self,
         submission_file: str | Path | None = None,
         prefix: str | None = None,
         collect_device: str = "cpu",
+        prediction: str = "pred_answer",
     ) -> None:
         super().__init__(prefix=prefix, collect_device=collect_device)
-        if submission_file is not None and Path(submission_file).suffix != ".json":
+        if submission_file is not None and Path(submission_file).suffix != self.suffix:
             raise ValueError(
-                f"{type(self).__name__}.submission_file must end in .json, got {submission_file!r}"
+                f"{type(self).__name__}.submission_file must end in {self.suffix}, got "
+                f"{submission_file!r}"
             )
         self.submission_file = submission_file
+        self.prediction = prediction
 
     def process(self, data_batch: Any, data_samples: Sequence[Any]) -> None:
         """Take note of some answers.
@@ -91,12 +98,17 @@ class AnswerMetric(GatheredMetric):
             self.results.append(
                 dict(
                     id=question,
-                    prediction=sample_prediction(sample, "pred_answer", name),
+                    prediction=sample_prediction(sample, self.prediction, name),
                     truth=self._truth_of(sample, question),
                     question_type=text_or_none(sample, "question_type"),
                     answer_type=text_or_none(sample, "answer_type"),
+                    **self._further(sample, question),
                 )
             )
+
+    def _further(self, sample: Any, question: int | str) -> dict[str, Any]:
+        """What else a record of a sample holds."""
+        return {}
 
     def _truth_of(self, sample: Any, question: int | str) -> Any:
         """The right answers of a sample, checked; None where a split has none."""
@@ -131,20 +143,45 @@ class VQAMetric(AnswerMetric):
 
     Data samples carry ``question_id``, ``pred_answer``, ``gt_answers`` (list of the annotators'
     answers; absent or None in test-dev and test-std) and, where known, ``question_type`` and
-    ``answer_type``. A sample that is ``skipped`` and has no prediction counts as an empty answer.
+    ``answer_type``, ``gt_scores`` (``{answer: score}``) and ``is_topk_optimal`` (whether the best
+    score is that of an answer among the classes). A sample that is ``skipped`` and has no
+    prediction counts as an empty answer.
 
     Args:
         submission_file: JSON file for the official server, a list of ``question_id`` and
             ``answer``; written whether or not there are right answers.
         prefix: Put before every name in the results.
         collect_device: Accepted for mmengine's sake.
+        prediction: Field of the predicted answer; text-to-text models write ``'pred_text'``.
+        protocol: ``'current'``, see :func:`.consensus_accuracy`, or ``'older'``, see
+            :func:`.older_consensus_accuracy`, for figures to compare with those of LXMERT, VL-T5
+            and VL-Adapter. Defaults to ``'current'``.
 
     Raises:
-        ValueError: If ``submission_file`` does not end in .json.
+        ValueError: If ``submission_file`` does not end in .json, or the protocol is unknown.
     """
+
+    def __init__(
+        self,
+        submission_file: str | Path | None = None,
+        prefix: str | None = None,
+        collect_device: str = "cpu",
+        prediction: str = "pred_answer",
+        protocol: str = "current",
+    ) -> None:
+        super().__init__(submission_file, prefix, collect_device, prediction)
+        if protocol not in _ACCURACIES:
+            raise ValueError(
+                f"VQAMetric.protocol={protocol!r} is unknown: choose from {list(_ACCURACIES)}."
+            )
+        self.protocol = protocol
 
     def _truth_of(self, sample: Any, question: int | str) -> list[str] | None:
         return _answer_list(sample, question)
+
+    def _further(self, sample: Any, question: int | str) -> dict[str, Any]:
+        optimal = sample_field(sample, "is_topk_optimal")
+        return {"scores": answer_scores(sample, question), "optimal": optimal}
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Accuracy of all answers.
@@ -154,7 +191,9 @@ class VQAMetric(AnswerMetric):
 
         Returns:
             ``'accuracy'``, and ``'answer_type/<type>'`` and ``'question_type/<type>'`` where types
-            are known, in percent; nothing when there are no right answers.
+            are known; ``'topk_score'``, the mean score of the answers, where all questions have
+            scores; ``'topk_optimal'`` and ``'topk_not_optimal'``, the accuracy on the questions
+            marked so; all in percent; nothing when there are no right answers.
 
         Raises:
             ValueError: If only some questions have right answers, or none has and there is no
@@ -165,12 +204,32 @@ class VQAMetric(AnswerMetric):
         _log_empty(results, "VQAMetric")
         if not has_truth:
             return {}
-        scores = [_vqa_score(record) for record in results]
+        scores = [self._score(record) for record in results]
         return {
             "accuracy": sum(scores) / len(scores),
+            **_topk(results, scores),
             **grouped(results, scores, "answer_type"),
             **grouped(results, scores, "question_type"),
         }
+
+    def _score(self, record: dict) -> float:
+        try:
+            return 100 * _ACCURACIES[self.protocol](record["prediction"], record["truth"])
+        except ValueError as error:
+            raise ValueError(f"question {record['id']!r}: {error}") from None
+
+
+def _topk(records: Sequence[dict], scores: Sequence[float]) -> dict[str, float]:
+    """The mean score of answers, and the accuracy where the best answer is a class or not."""
+    found = {}
+    if all(record["scores"] is not None for record in records):
+        given = [100.0 * record["scores"].get(record["prediction"], 0.0) for record in records]
+        found["topk_score"] = sum(given) / len(given)
+    for name, mark in (("topk_optimal", True), ("topk_not_optimal", False)):
+        part = [s for s, r in zip(scores, records, strict=True) if r["optimal"] is mark]
+        if part:
+            found[name] = sum(part) / len(part)
+    return found
 
 
 @METRICS.register_module()
@@ -248,13 +307,6 @@ class QAExactMatch(AnswerMetric):
         }
 
 
-def _vqa_score(record: dict) -> float:
-    try:
-        return 100 * consensus_accuracy(record["prediction"], record["truth"])
-    except ValueError as error:
-        raise ValueError(f"question {record['id']!r}: {error}") from None
-
-
 def _answer_list(sample: Any, question_id: int | str) -> list[str] | None:
     value = sample_field(sample, "gt_answers")
     if value is None:
@@ -266,3 +318,24 @@ def _answer_list(sample: Any, question_id: int | str) -> list[str] | None:
             f"(None where a split has no answers), got {value!r}"
         )
     return answers
+
+
+def answer_scores(sample: Any, question: int | str) -> dict[str, float] | None:
+    """The scores of a question's right answers; None where a split has none.
+
+    Args:
+        sample: A data sample, which may have ``gt_scores``.
+        question: Its identifier, for the error.
+
+    Raises:
+        ValueError: If they are no mapping of answers and scores.
+    """
+    value = sample_field(sample, "gt_scores")
+    if value is None:
+        return None
+    if not isinstance(value, Mapping) or not all(isinstance(a, str) for a in value):
+        raise ValueError(
+            f"'gt_scores' of question {question!r} must be a mapping of answers and scores (None "
+            f"where a split has none), got {value!r}"
+        )
+    return {answer: float(score) for answer, score in value.items()}
