@@ -176,3 +176,21 @@ def test_exit_status_of_the_command(root: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=TOOL.parents[2])
     assert done.returncode == 1, done.stderr
     assert "1 truncated" in done.stdout
+
+
+def test_features_are_read(tool: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    rows = [{"question_id": n, "img_id": f"p{n % 3}", "sent": "q", "label": {}} for n in range(4)]
+    (tmp_path / "q.json").write_text(json.dumps(rows))
+    (tmp_path / "f").mkdir()
+    for number, cells in enumerate((4, 4, 5)):
+        np.savez(tmp_path / "f" / f"p{number}.npz", features=np.ones((cells, 2), np.float16))
+    (tmp_path / "f" / "p1.npz").write_bytes(b"<html>")
+    features = dict(type="npz", root="f", shape=(4, 2))
+    dataset = dict(type="FeatureVQA", data_root=str(tmp_path), ann_file="q.json", features=features)
+    text = f"default_scope = 'uniadapter'\ntrain_dataloader = dict(dataset={dataset!r})\n"
+    (tmp_path / "config.py").write_text(text)
+    assert tool.main([str(tmp_path / "config.py")]) == 1
+    printed = capfd.readouterr().out
+    assert "train: 4 items, 3 media, 2 features" in printed
+    assert "p1.npz: damaged or of another kind" in printed
+    assert "p2.npz: 'features' of 'p2' has shape (5, 2), expected (4, 2)" in printed

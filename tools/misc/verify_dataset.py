@@ -2,7 +2,8 @@
 
 Every medium is opened and decoded at its first, middle and last frame (``--frames all`` decodes
 it whole), so that a missing, empty, truncated or undecodable file is found before a training run
-meets it. Exit status: 0 when all is well, 1 when something was found.
+meets it. Where datasets have features in place of media, all of them are read. Exit status: 0 when
+all is well, 1 when something was found.
 """
 
 from __future__ import annotations
@@ -18,12 +19,16 @@ from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
 from uniadapter.datasets import BaseMediaDataset, MediaError
+from uniadapter.datasets.feature_stores import FeatureStore
+from uniadapter.datasets.feature_tasks import BaseFeatureDataset
 from uniadapter.datasets.transforms import LoadVideo, open_media
 from uniadapter.registry import DATASETS
 from uniadapter.utils.config import load_config
 from uniadapter.utils.processes import Died, map_in_processes
 
 SPLITS = ("train", "val", "test")
+# Names of features that a process checks at once: it is sent the store, which may hold an index.
+CHUNK = 500
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -54,6 +59,17 @@ def check_medium(path: str, backend: str, frames: str) -> dict[str, str] | None:
     return None
 
 
+def check_features(store: FeatureStore, names: list[str]) -> list[dict[str, str]]:
+    """Read features; return what is wrong, as :func:`check_medium` does."""
+    faults = []
+    for name in names:
+        try:
+            store.read(name)
+        except (FileNotFoundError, ValueError) as error:
+            faults.append({"path": store.place(name), "kind": "features", "reason": str(error)})
+    return faults
+
+
 def leaf_datasets(dataset: Any) -> list[Any]:
     """Return the datasets inside wrappers such as ConcatDataset and RepeatDataset."""
     if hasattr(dataset, "datasets"):
@@ -63,22 +79,30 @@ def leaf_datasets(dataset: Any) -> list[Any]:
     return [dataset]
 
 
-def media_of(config: dict) -> tuple[dict[tuple[str, str], None], dict[str, int], str | None]:
-    """Build a dataset; return its media with their backend, its counts and what is wrong with it.
+def media_of(config: dict) -> tuple[dict[Any, list[str]], dict[str, int], str | None]:
+    """Build a dataset; return its media, its counts and what is wrong with it.
 
     An error in the annotations ends the check of this dataset, as nothing after it can be trusted.
+
+    Returns:
+        Paths by their backend, and names by their store of features; counts; and the error.
     """
-    media: dict[tuple[str, str], None] = {}
+    media: dict[Any, list[str]] = {}
     counts = {"items": 0, "media": 0}
     try:
         built = DATASETS.build(config)
         for dataset in leaf_datasets(built):
-            if not isinstance(dataset, BaseMediaDataset):
+            source: Any = "auto"
+            if isinstance(dataset, BaseFeatureDataset):
+                source, found = dataset.store, dataset.names()
+            elif isinstance(dataset, BaseMediaDataset):
+                steps = dataset.pipeline.transforms
+                loaders = [step for step in steps if isinstance(step, LoadVideo)]
+                source = loaders[0].backend if loaders else "auto"
+                found = [medium["media_path"] for medium in dataset.media()]
+            else:
                 return media, counts, f"{type(dataset).__name__} has no media to check"
-            loaders = [step for step in dataset.pipeline.transforms if isinstance(step, LoadVideo)]
-            backend = loaders[0].backend if loaders else "auto"
-            found = dataset.media()
-            media.update({(medium["media_path"], backend): None for medium in found})
+            media[source] = list(dict.fromkeys([*media.get(source, ()), *found]))
             counts["items"] += len(dataset)
             counts["media"] += len(found)
     except (ValueError, FileNotFoundError) as error:
@@ -90,15 +114,40 @@ def verify_split(name: str, config: dict, args: argparse.Namespace) -> dict[str,
     """Check one split and return its part of the report."""
     media, counts, problem = media_of(config)
     report: dict[str, Any] = {**counts, "annotations": problem, "faults": []}
-    if media and problem is None:
-        tasks = [(path, backend, args.frames) for path, backend in media]
-        results = map_in_processes(check_medium, tasks, args.workers, f"{name}:")
-        for index, (path, *_) in enumerate(tasks):
-            if isinstance(results[index], Died):
-                reason = f"{path}: {results[index].reason}"
-                results[index] = {"path": path, "kind": "undecodable", "reason": reason}
-        report["faults"] = [result for result in results if result is not None]
+    if problem is not None:
+        return report
+    for source, found in media.items():
+        check = features_faults if isinstance(source, FeatureStore) else media_faults
+        report["faults"] += check(name, source, found, args)
     return report
+
+
+def media_faults(
+    name: str, backend: str, paths: list[str], args: argparse.Namespace
+) -> list[dict[str, str]]:
+    """Decode media in processes and return what is wrong with them."""
+    tasks = [(path, backend, args.frames) for path in paths]
+    results = map_in_processes(check_medium, tasks, args.workers, f"{name}:")
+    for index, path in enumerate(paths):
+        if isinstance(results[index], Died):
+            reason = f"{path}: {results[index].reason}"
+            results[index] = {"path": path, "kind": "undecodable", "reason": reason}
+    return [result for result in results if result is not None]
+
+
+def features_faults(
+    name: str, store: FeatureStore, names: list[str], args: argparse.Namespace
+) -> list[dict[str, str]]:
+    """Read features in processes and return what is wrong with them."""
+    tasks = [(store, names[start : start + CHUNK]) for start in range(0, len(names), CHUNK)]
+    results = map_in_processes(check_features, tasks, args.workers, f"{name}:")
+    faults: list[dict[str, str]] = []
+    for (_, part), result in zip(tasks, results, strict=True):
+        if isinstance(result, Died):
+            reason = f"{store.root}: one of {part[0]!r} to {part[-1]!r}: {result.reason}"
+            result = [{"path": store.root, "kind": "features", "reason": reason}]
+        faults += result
+    return faults
 
 
 def print_report(report: dict[str, dict[str, Any]]) -> None:

@@ -40,7 +40,7 @@ class _Worker(NamedTuple):
 
 
 def map_in_processes(
-    func: Callable[..., Any], tasks: Iterable[tuple], workers: int, description: str
+    func: Callable[..., Any], tasks: Iterable[tuple], workers: int, description: str | None
 ) -> list[Any]:
     """Call a function for every task, in processes of their own, under a bar of progress.
 
@@ -50,7 +50,7 @@ def map_in_processes(
         func: The function; it, its arguments and its results must be picklable.
         tasks: The arguments of each call.
         workers: Processes at once.
-        description: What the bar of progress says.
+        description: What the bar of progress says; None: there is no bar.
 
     Returns:
         The results in the order of the tasks, :class:`Died` where there is none.
@@ -61,11 +61,16 @@ def map_in_processes(
     queue = deque(enumerate(tasks))
     results: list[Any] = [None] * len(queue)
     running: dict[int, _Worker] = {}
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     try:
         # Drawn from here alone: a thread that draws may hold a lock when a process is forked.
-        with Progress(*columns, TimeRemainingColumn(), auto_refresh=False) as bar:
-            line = bar.add_task(description, total=len(queue))
+        with Progress(*columns, auto_refresh=False, disable=description is None) as bar:
+            line = bar.add_task(description or "", total=len(queue))
             for _ in range(min(workers, len(queue))):
                 _hand_out(queue, running, *_start(func))
             while running:

@@ -1,0 +1,165 @@
+"""The command line of the tools that extract features, and the engines that run them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from importlib import import_module
+from typing import Any
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from uniadapter.datasets.feature_stores import STORES
+
+from .extractor import ClipExtractor
+from .options import RANDOM, ExtractionOptions, check_manifest, find_media, make_units
+
+
+def parser_of(
+    description: str | None, what: str, arch: str, kind: str, shard_size: int
+) -> argparse.ArgumentParser:
+    """Return the parser of a tool.
+
+    Args:
+        description: Of the tool.
+        what: ``'grids'`` or ``'frames'``.
+        arch: Default of ``--arch``.
+        kind: Default of ``--format``.
+        shard_size: Default of ``--shard-size``.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    media = {"grids": "pictures", "frames": "videos"}[what]
+    parser.add_argument("media", help=f"folder of {media}; folders in it are searched too")
+    parser.add_argument("out", help="folder to write to")
+    parser.add_argument(
+        "--weights", required=True, help=f"CLIP's published file, or '{RANDOM}' to try things out"
+    )
+    parser.add_argument("--arch", default=arch, help=f"of the network, or JSON (default: {arch})")
+    parser.add_argument("--format", choices=list(STORES), default=kind, help=f"default: {kind}")
+    parser.add_argument("--size", type=int, default=224, help="side in pixels (default: 224)")
+    parser.add_argument("--batch-size", type=int, default=64, help="that the network sees at once")
+    parser.add_argument("--workers", type=int, default=2, help="processes that decode, of each")
+    parser.add_argument(
+        "--shard-size", type=int, default=shard_size, help=f"{media} of a piece of work or a shard"
+    )
+    parser.add_argument("--device", help="default: the GPU of the process, or the CPU")
+    parser.add_argument("--seed", type=int, default=0, help="of random weights")
+    parser.add_argument("--ray", type=int, help="run by so many actors of Ray Data")
+    parser.set_defaults(what=what, period=1.5, embed_dim=512)
+    return parser
+
+
+def options_of(args: argparse.Namespace, parser: argparse.ArgumentParser) -> ExtractionOptions:
+    """Check a command line, which ends the program where it is wrong."""
+    for name, least in (("batch_size", 1), ("workers", 0), ("shard_size", 1), ("size", 1)):
+        if getattr(args, name) < least:
+            parser.error(f"--{name.replace('_', '-')} must be at least {least}")
+    if args.period <= 0:
+        parser.error("--period must be above 0")
+    if args.ray is not None and args.ray < 1:
+        parser.error("--ray must be at least 1")
+    arch: Any = args.arch
+    if arch.lstrip().startswith("{"):
+        try:
+            arch = json.loads(arch)
+        except ValueError as error:
+            parser.error(f"--arch is no JSON: {error}")
+    return ExtractionOptions(
+        what=args.what,
+        out=args.out,
+        kind=args.format,
+        weights=args.weights,
+        arch=arch,
+        size=args.size,
+        period=args.period,
+        embed_dim=args.embed_dim,
+        batch_size=args.batch_size,
+        workers=args.workers,
+        device=args.device or _own_device(),
+        seed=args.seed,
+    )
+
+
+def _own_device() -> str:
+    if not torch.cuda.is_available():
+        return "cpu"
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+
+
+def run(args: argparse.Namespace, options: ExtractionOptions) -> int:
+    """Extract, print what became of it, and return the exit status.
+
+    Args:
+        args: The command line.
+        options: What :func:`options_of` made of it.
+
+    Returns:
+        0 when all features are there, 1 when a file couldn't be read.
+    """
+    rank, world = (int(os.environ.get(name, d)) for name, d in (("RANK", "0"), ("WORLD_SIZE", "1")))
+    try:
+        media = find_media(args.media, options.what)
+        check_manifest(options, list(media), args.shard_size)
+        units = make_units(media, args.shard_size)
+        if args.ray is not None:
+            reports = _by_ray(units, options, args.ray)
+        else:
+            units = units[rank::world]
+            reports = _by_hand(units, options)
+        total = sum(len(json.loads(unit)["names"]) for unit in units)
+        found = list(_shown(reports, total, hidden=rank > 0))
+    except (FileNotFoundError, ValueError, ImportError) as error:
+        sys.exit(f"error: {error}")
+    faults = [fault for report in found for fault in report["faults"]]
+    there = sum(report["there"] for report in found)
+    name = f"rank {rank} of {world}: " if world > 1 else ""
+    print(
+        f"{name}{total} files: {total - there - len(faults)} extracted, {there} there already, "
+        f"{len(faults)} faults"
+    )
+    for fault in faults:
+        print(f"  {fault}")
+    return int(bool(faults))
+
+
+def _by_hand(units: list[str], options: ExtractionOptions) -> Iterator[str]:
+    extractor = ClipExtractor(options)
+    for unit in units:
+        yield from extractor({"unit": [unit]})["report"]
+
+
+def _by_ray(units: list[str], options: ExtractionOptions, actors: int) -> Iterator[str]:
+    try:
+        ray = import_module("ray.data")
+    except ImportError as error:
+        raise ImportError(
+            f"--ray needs Ray Data, which can't be imported ({error}): pip install 'ray[data]', or "
+            "run the tool with torchrun."
+        ) from error
+    done = ray.from_items([{"unit": unit} for unit in units]).map_batches(
+        ClipExtractor,
+        fn_constructor_args=(options,),
+        batch_size=1,
+        concurrency=actors,
+        num_gpus=1 if options.device.startswith("cuda") else None,
+    )
+    for row in done.iter_rows():
+        yield row["report"]
+
+
+def _shown(reports: Iterable[str], total: int, hidden: bool) -> Iterator[dict[str, Any]]:
+    """Reports as they come in, under a bar of progress."""
+    columns = (TextColumn("features:"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    # Drawn from here alone: a thread that draws may hold a lock when a process is forked.
+    with Progress(*columns, auto_refresh=False, disable=hidden) as bar:
+        line = bar.add_task("", total=total)
+        for text in reports:
+            report = json.loads(str(text))
+            bar.update(line, advance=report["media"], refresh=True)
+            yield report
