@@ -58,6 +58,8 @@ def _child(name: str, parent: Registry | None, *locations: str) -> Registry:
 MODELS = _child("model", MMENGINE_MODELS, "uniadapter.models")
 # MMEngine has no registry of tokenizers to be a child of.
 TOKENIZERS = _child("tokenizer", None, "uniadapter.models")
+# Nor one of kinds of projections, which a VLAdapter's option `projection` names.
+PROJECTIONS = _child("projection", None, "uniadapter.models")
 DATASETS = _child("dataset", MMENGINE_DATASETS, "uniadapter.datasets")
 DATA_SAMPLERS = _child("data sampler", MMENGINE_DATA_SAMPLERS, "uniadapter.datasets")
 TRANSFORMS = _child("transform", MMENGINE_TRANSFORMS, "uniadapter.datasets.transforms")

@@ -11,7 +11,7 @@ from torch import nn
 # What runs now, of all models; read by `remembering`.
 _RUNNING: dict[ActiveTask, str] = {}
 # Modules are kept by the names of tasks, which must not be those of what a container of torch does.
-_TAKEN = frozenset(dir(nn.ModuleDict()))
+_TAKEN = frozenset((*dir(nn.ModuleDict()), *dir(nn.ParameterDict())))
 
 
 class ActiveTask:
@@ -39,7 +39,8 @@ class ActiveTask:
             if not isinstance(name, str) or not name or "." in name or name in _TAKEN:
                 raise ValueError(
                     f"tasks: {name!r} can't be the name of a task. Parameters are called by it, "
-                    "so that it has no dot and is no attribute of torch's ModuleDict."
+                    "so that it has no dot and is no attribute of torch's ModuleDict and "
+                    "ParameterDict."
                 )
         if len(set(names)) != len(names):
             raise ValueError(f"tasks={list(names)} names one twice.")

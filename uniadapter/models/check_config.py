@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from uniadapter.registry import MODELS, TOKENIZERS
+from uniadapter.registry import MODELS, PROJECTIONS, TOKENIZERS
 from uniadapter.utils.options import near_name, option_names
 
 # Registries of parts that are not built by MODELS, by the last key of their place.
-_REGISTRIES = {"tokenizer": TOKENIZERS}
+_REGISTRIES = {"tokenizer": TOKENIZERS, "projection": PROJECTIONS}
 
 
 def check_model_cfg(cfg: Mapping[str, Any], key: str = "model") -> None:

@@ -324,6 +324,58 @@ METHODS: dict[str, Method] = {
         },
         core=ONE,
     ),
+    "vl_adapter": Method(
+        {"type": "VLAdapter", "reduction_factor": 4, "post_norm": True},
+        starts_frozen=False,
+        core=("blip_video", "t5"),
+    ),
+    "vl_adapter-zero_up": Method(
+        {"type": "VLAdapter", "bottleneck": 4, "init": "zero_up", "reads": "input"}, core=ONE
+    ),
+    "vl_adapter-across": Method(
+        # One down-projection for all runs, one up-projection for all layers of a run and a site.
+        {
+            "type": "VLAdapter",
+            "bottleneck": 4,
+            "share": {"down": ["modality", "site", "layer", "task"], "up": ["layer", "task"]},
+        },
+        starts_frozen=False,
+        core=("caption",),
+    ),
+    "compacter": Method(
+        {
+            "type": "VLAdapter",
+            "bottleneck": 4,
+            "projection": {"type": "phm", "k": 2, "rank": 1, "rule": "model"},
+        },
+        starts_frozen=False,
+        core=ONE,
+    ),
+    "compacter-own_rules": Method(
+        {"type": "VLAdapter", "bottleneck": 4, "projection": "phm"}, starts_frozen=False, core=()
+    ),
+    "low_rank_adapter": Method(
+        {"type": "VLAdapter", "bottleneck": 4, "projection": "low_rank"},
+        starts_frozen=False,
+        core=(),
+    ),
+    "hyperformer": Method(
+        {"type": "Hyperformer", "share": ["task"], "embedding": 8, "hidden": 6, "bottleneck": 4},
+        starts_frozen=False,
+        core=ONE,
+    ),
+    "hyperformer-one": Method(
+        {
+            "type": "Hyperformer",
+            "share": ["task"],
+            "variant": "one",
+            "embedding": 8,
+            "hidden": 6,
+            "bottleneck": 4,
+        },
+        starts_frozen=False,
+        core=(),
+    ),
     "mam": Method(
         {"type": "MAM", "prefix": 3, "bottleneck": 4},
         starts_frozen=False,

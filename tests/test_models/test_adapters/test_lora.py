@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from peft import LoraConfig, inject_adapter_in_model
 from torch.testing import assert_close
 
+from tests.language_helpers import TASKS, Language, bart, t5
+from tests.language_helpers import randomize as randomize_all
 from tests.model_helpers import outputs, randomize, tiny_batch, tiny_model
 from tools.analysis_tools.count_params import count_config
 from uniadapter.checkpoints.adapter import load_adapter, save_adapter
@@ -113,3 +117,41 @@ def test_merged_weights_are_not_saved_or_trained_by_mistake(tmp_path):
     with pytest.raises(ValueError, match="is not merged"):
         model.adapter.unmerge()
     load_adapter(model, tmp_path)
+
+
+PER_TASK = {"type": "LoRA", "rank": 2, "alpha": 3, "share": []}
+
+
+@pytest.mark.parametrize(("build", "attentions"), [(bart, 6), (t5, 6)])
+def test_every_task_can_have_pairs_of_its_own(build, attentions):
+    language = build()
+    single = Language(copy.deepcopy(language), {**PER_TASK, "share": ["task"]})
+    model = Language(language, PER_TASK)
+    randomize_all(model.adapter)
+    assert len(model.adapter.layers) == 2 * attentions
+    names = {name.split("_", 2)[2] for name in model.adapter.layers}
+    assert names == {"q", "v", "cross_q", "cross_v"}
+    found = {}
+    for task in TASKS:
+        for name, branch in single.adapter.layers.items():
+            branch.load_state_dict(model.adapter.layers[name][task].state_dict())
+        with model.tasks.set(task):
+            found[task] = model()
+            assert_close(found[task], single(), atol=1e-6, rtol=1e-6)
+    assert not torch.allclose(found["vqa"], found["gqa"], atol=1e-3)
+    with model.tasks.set("nlvr"):
+        model.loss().backward()
+    for name, parameter in model.adapter.named_parameters():
+        assert (parameter.grad is not None) == (".nlvr." in name), name
+
+
+def test_pairs_of_tasks_need_tasks_and_are_not_merged():
+    with pytest.raises(ValueError, match="LoRA keeps parameters apart by task, but this model"):
+        tiny_model(adapter={**CFG, "share": []})
+    with pytest.raises(ValueError, match="adapter.share='layer' is unknown"):
+        tiny_model(adapter={**CFG, "share": ["layer"]})
+    model = Language(bart(), PER_TASK)
+    with pytest.raises(ValueError, match="LoRA has parameters of its own for each of the tasks"):
+        model()
+    with pytest.raises(ValueError, match="LoRA cannot be merged where every task has a pair"):
+        model.adapter.merge()

@@ -22,6 +22,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "STAdapter": {"bottleneck": 2, "sites": ["into", "mid"]},
     "MAM": {"prefix": 2, "bottleneck": 2},
     "Ladder": {"reduction": 2, "num_heads": 1},
+    "VLAdapter": {"bottleneck": 2, "sites": ["attn", "cross", "ffn"]},
+    "Hyperformer": {"bottleneck": 2, "share": ["task"], "sites": ["attn", "cross", "ffn"]},
 }
 WITHOUT_ROLES = ("STAdapter",)
 

@@ -73,7 +73,7 @@ def check_int(value: object, least: int, key: str) -> None:
 
 
 # Options that name some of a set, in whatever order.
-_SETS = ("roles", "sites", "targets")
+_SETS = ("roles", "share", "sites", "targets")
 
 
 class Adapter(nn.Module):

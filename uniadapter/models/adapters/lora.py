@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from ..linears import LinearSite
 from ..sites import Places
 from .base import Adapter, check_choice, check_int, parse_layers
 from .merging import MergingAdapter
+from .sharing import ByTask, check_axes, tasks_for
 
 TARGETS = ("q", "k", "v", "o", "fc1", "fc2")
 
@@ -153,9 +155,12 @@ class LoRA(LinearAdapter):
             ``['q', 'v']``.
         roles (list[str], optional): Runs that are adapted. Defaults to None, all.
         layers (list[int] | str, optional): Adapted layers, counted from 1. Defaults to None, all.
+        share (list[str]): ``['task']`` has one pair for all tasks that the model learns, none one
+            for each (VL-Adapter's multiple LoRA). Defaults to ``['task']``.
 
     Raises:
-        ValueError: If an option is outside its set, or the model has none of the matrices.
+        ValueError: If an option is outside its set, the model has none of the matrices, or pairs
+            are kept apart by tasks that it does not have.
     """
 
     def __init__(
@@ -167,6 +172,7 @@ class LoRA(LinearAdapter):
         targets: Iterable[str] = ("q", "v"),
         roles: Iterable[str] | None = None,
         layers: Iterable[int] | str | None = None,
+        share: Iterable[str] = ("task",),
     ) -> None:
         check_int(rank, 1, "adapter.rank")
         if not 0 <= dropout < 1:
@@ -179,11 +185,27 @@ class LoRA(LinearAdapter):
             "targets": list(targets),
             "roles": None if roles is None else list(roles),
             "layers": layers if layers is None or isinstance(layers, str) else list(layers),
+            "share": check_axes(share, "adapter.share", ("task",)),
         }
         super().__init__(places, options)
         self.layers = nn.ModuleDict()
+        self._tasks = tasks_for(places, self.options["share"], self.method)
         for name, site in self._sites.items():
             widths = site.in_features, site.out_features
-            branch = LowRank(*widths, rank, alpha / rank, dropout)
+            make = partial(LowRank, *widths, rank, alpha / rank, dropout)
+            tasks = self._tasks
+            branch: Any = make() if tasks is None else ByTask(tasks, make, self.method)
             self.layers[name] = branch
             site.fill(branch)
+
+    def merge(self) -> None:
+        """See :meth:`Adapter.merge`.
+
+        Raises:
+            ValueError: If every task has a pair of its own, or it is merged already.
+        """
+        if self._tasks is not None:
+            raise ValueError(
+                "LoRA cannot be merged where every task has a pair of its own: a matrix holds one."
+            )
+        super().merge()

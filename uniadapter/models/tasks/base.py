@@ -21,7 +21,7 @@ from ..adapters.base import Adapter, check_choice
 from ..backbones import BertDecoder, BertModel, BlipViT
 from ..backbones.base import playing
 from ..backbones.hosted import linear_sites
-from ..components import set_trainable
+from ..components import check_trained, norms_and_biases, set_trainable
 from ..execution import Want, Words
 from ..fast import FastPaths, PrefixCache, execution_of, frozen_layers
 from ..heads.base import Head, adopt, refreshed
@@ -80,6 +80,7 @@ class VisionLanguageModel(BaseModel):
             self.adapter = MODELS.build(adapter, default_args={"places": self.places()})
             self.register_load_state_dict_pre_hook(_read_former_names)
         self.train_backbone = chosen.train_backbone
+        self.train_norms, self.train_biases = chosen.train_norms, chosen.train_biases
         self.pretrained = chosen.pretrained
         # Items that the last loss was a mean over on this rank, where it has one term; by these
         # accumulated steps are weighed.
@@ -224,6 +225,13 @@ class VisionLanguageModel(BaseModel):
         kept = self.kept_heads()
         for name, head in self.heads().items():
             parts["backbone" if name in kept else "heads"] += head.parameters()
+        if self.train_norms or self.train_biases:
+            own = norms_and_biases(
+                self.places().towers, self.train_norms, self.train_biases, parts["heads"]
+            )
+            taken = {id(parameter) for part in own.values() for parameter in part}
+            parts["backbone"] = [p for p in parts["backbone"] if id(p) not in taken]
+            parts.update(own)
         if self.adapter is not None:
             parts.update(self.adapter.components())
         for name, parameter in self.scalars().items():
@@ -250,23 +258,11 @@ class VisionLanguageModel(BaseModel):
         length = getattr(self.data_preprocessor, "max_text_len", None)
         if self.text is not None and length is not None:
             self.text.check_length(length, "model.data_preprocessor.max_text_len")
-        self._check_taps()
+        check_trained(self)
         components = self.components()
         set_trainable(self, [p for name in self.trainable_components() for p in components[name]])
         if self.prefix_cache is not None:
             self.prefix_cache.check(frozen_layers(self.visual))
-
-    def _check_taps(self) -> None:
-        """Refuse what an adapter that reads taps leaves without an effect."""
-        taken = () if self.adapter is None else self.adapter.tapped
-        if not taken:
-            return
-        name = type(self.adapter).__name__
-        if self.train_backbone:
-            raise ValueError(
-                f"{name} reads the towers without a graph, so that model.train_backbone=True would "
-                "train nothing of them: set it to False."
-            )
 
     def train(self, mode: bool = True) -> VisionLanguageModel:
         """Set the mode, as every epoch, validation and test does before it starts."""

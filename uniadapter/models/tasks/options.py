@@ -11,6 +11,8 @@ class ModelOptions:
 
     Args:
         train_backbone (bool): Train everything (full fine-tuning). Defaults to False.
+        train_norms (bool): Train the norms of the towers. Defaults to False.
+        train_biases (bool): Train every bias of the towers. Defaults to False.
         train_heads (bool): Train the heads. Defaults to True.
         grad_checkpointing (bool): Recompute tower layers in the backward pass. Defaults to False.
         fast (bool | dict, optional): Fast paths, see :class:`FastPaths`; all are on by default and
@@ -23,6 +25,8 @@ class ModelOptions:
     """
 
     train_backbone: bool = False
+    train_norms: bool = False
+    train_biases: bool = False
     train_heads: bool = True
     grad_checkpointing: bool = False
     fast: bool | dict | None = None
