@@ -1,4 +1,4 @@
-"""Convert checkpoints of BLIP, ALBEF, BEiT-3, CLIP, T5, UniAdapter and other projects."""
+"""Convert checkpoints of BLIP, ALBEF, BEiT-3, CLIP, T5, BART, UniAdapter and other projects."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "src", help="checkpoint to read; with --from hf, clip-hf or t5-hf a folder or a file in it"
+        "src",
+        help="checkpoint to read; with --from hf, clip-hf, t5-hf or bart-hf a folder or a file in "
+        "it",
     )
     parser.add_argument(
         "dst", help="file to write: .safetensors in our names and with --to clip-hf, else .pth"

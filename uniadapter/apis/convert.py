@@ -65,8 +65,8 @@ def convert_checkpoint(
     """Convert a checkpoint file.
 
     Args:
-        src (str | Path): A file; for ``source='hf'``, ``'clip-hf'`` and ``'t5-hf'`` a folder or a
-            file in one.
+        src (str | Path): A file; for ``source='hf'``, ``'clip-hf'``, ``'t5-hf'`` and
+            ``'bart-hf'`` a folder or a file in one.
             With ``source=None`` anything that :func:`uniadapter.apis.init_model` loads.
         dst (str | Path): ``.safetensors`` in our names or those of ``'clip-hf'``, ``.pth`` in
             another layout.

@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 from .compare import compare, parts_beside
 from .files import read
 from .layouts import convert_with
-from .state import part_names, scalar_names
+from .state import drawn_names, part_names, scalar_names
 
 _REMEDY = "It is no complete backbone for this config: {}, or correct the model's options."
 
@@ -44,6 +44,7 @@ def load_backbone(model: Any, path: str | Path, tensors: Mapping[str, torch.Tens
     # A head that is drawn anew counts where the file has a part of it.
     heads -= {head for head in model.new_heads() if not _has(tensors, head)}
     required = part_names(model, (*model.towers(), *heads))
+    required -= drawn_names(model) - set(tensors)
     # A temperature is no part of every backbone file (transformers' BLIP has none).
     scalars = scalar_names(model)
     # An adapter of the model stays as it is.

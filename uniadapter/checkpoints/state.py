@@ -50,10 +50,29 @@ def weight_names(model: Any) -> set[str]:
 def trained_state_dict(model: nn.Module) -> dict[str, torch.Tensor]:
     """What training changes by its canonical name, tied tensors once, detached.
 
-    The trained parameters, and the statistics of batch norms that training changes.
+    The trained parameters, the statistics of batch norms that training changes, and what was drawn
+    at random for this run beside a published backbone, see :func:`drawn_names`.
     """
-    found = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
+    drawn = drawn_names(model)
+    found = {
+        name: parameter.detach()
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad or name in drawn
+    }
     return {**found, **_statistics(model)}
+
+
+def drawn_names(model: nn.Module) -> set[str]:
+    """Names of parameters that no backbone's file has and that may stay as they were drawn.
+
+    Their modules say so in an attribute ``drawn``.
+    """
+    return {
+        f"{path}.{name}".lstrip(".")
+        for path, module in model.named_modules()
+        if getattr(module, "drawn", False)
+        for name, _ in module.named_parameters(recurse=False)
+    }
 
 
 def _statistics(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -18,6 +18,7 @@ from .adapters import (
 from .backbones import (
     T5,
     AdaptedBackbone,
+    Bart,
     Beit3Text,
     Beit3Vision,
     BertDecoder,
@@ -37,6 +38,7 @@ from .backbones import (
     SentenceBert,
     SmallConvVisual,
 )
+from .bart_tokenizer import BartTokenizer
 from .build import build_model
 from .clip_tokenizer import ClipTokenizer
 from .data_preprocessor import MultimodalDataPreprocessor
@@ -59,6 +61,7 @@ from .necks import (
     MeanPooling,
     TemporalPooling,
     TokenMeanPooling,
+    VisualEmbedding,
 )
 from .roberta_tokenizer import RobertaTokenizer
 from .sentencepiece_tokenizer import SentencePieceTokenizer
@@ -71,11 +74,13 @@ from .tasks import (
     RetrievalModel,
     Seq2SeqModel,
     VisionLanguageModel,
+    VLSeq2Seq,
     VQAModel,
     VseModel,
 )
 from .text_preprocessor import TextDataPreprocessor
 from .tokenizer import BertTokenizer
+from .vl_preprocessor import VLDataPreprocessor
 
 __all__ = [
     "MAM",
@@ -85,6 +90,8 @@ __all__ = [
     "AnswerClassHead",
     "AnswerClassModel",
     "AnswerHead",
+    "Bart",
+    "BartTokenizer",
     "BatchContrastHead",
     "Beit3Text",
     "Beit3Vision",
@@ -140,8 +147,11 @@ __all__ = [
     "TokenMeanPooling",
     "UniAdapter",
     "UniPT",
+    "VLDataPreprocessor",
+    "VLSeq2Seq",
     "VQAModel",
     "VisionLanguageModel",
+    "VisualEmbedding",
     "VseModel",
     "build_model",
 ]

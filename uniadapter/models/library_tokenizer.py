@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
 from torch import Tensor
 
 from ..utils.words import without_surrogates
@@ -15,6 +15,41 @@ from .base_tokenizer import TextTokenizer
 #: The first ids of XLM-R and RoBERTa, in order.
 FIRST_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")
 MASK_TOKEN = "<mask>"
+
+
+def numbered(name: str, count: int) -> tuple[str, ...]:
+    """Words of no text, ``<NAME_99>`` to ``<NAME_0>`` of 100.
+
+    Raises:
+        ValueError: If ``count`` is no whole number of at least 0.
+    """
+    if not isinstance(count, int) or count < 0:
+        raise ValueError(f"The number of words {f'<{name}_0>'!r} must be an int >= 0: {count!r}.")
+    return tuple(f"<{name}_{index}>" for index in reversed(range(count)))
+
+
+def append_words(tokenizer: Tokenizer, words: Sequence[str], file: Path) -> None:
+    """Put words of no text behind a vocabulary, in order.
+
+    Args:
+        tokenizer (Tokenizer): Whose vocabulary it is.
+        words (Sequence[str]): The words.
+        file (Path): Where it was read, for the error.
+
+    Raises:
+        ValueError: If it has one of them already.
+    """
+    size = tokenizer.get_vocab_size(with_added_tokens=True)
+    known = [word for word in words if tokenizer.token_to_id(word) is not None]
+    tokenizer.add_special_tokens([AddedToken(word, normalized=False) for word in words])
+    if known or [tokenizer.token_to_id(word) for word in words] != [
+        *range(size, size + len(words))
+    ]:
+        raise ValueError(
+            f"{file}: the words {words[0]!r} to {words[-1]!r} belong behind a vocabulary of "
+            f"{size} ids, and {known[:1] or 'others'} are there already: name the file of the "
+            "published language model, not a lengthened one."
+        )
 
 
 class LibraryTokenizer(TextTokenizer):
@@ -71,6 +106,9 @@ class XlmTokenizer(LibraryTokenizer):
     ``<s>`` 0, ``<pad>`` 1, ``</s>`` 2, ``<unk>`` 3.
     """
 
+    #: Words of no text behind the file's.
+    added: tuple[str, ...] = ()
+
     def __init__(self, file: str) -> None:
         self.cls_token_id, self.pad_token_id, self.sep_token_id, self.unk_token_id = range(4)
         super().__init__(file)
@@ -85,7 +123,7 @@ class XlmTokenizer(LibraryTokenizer):
         Raises:
             ValueError: For an id outside the vocabulary.
         """
-        special, tokens = {*FIRST_TOKENS, MASK_TOKEN}, []
+        special, tokens = {*FIRST_TOKENS, MASK_TOKEN, *self.added}, []
         for index in ids.tolist() if isinstance(ids, Tensor) else ids:
             token = self._backend.id_to_token(index) if index >= 0 else None
             if token is None:

@@ -13,11 +13,6 @@ from ..registry import TOKENIZERS
 from ..utils.words import without_surrogates
 from .library_tokenizer import FIRST_TOKENS, MASK_TOKEN, XlmTokenizer
 
-_REMEDY = (
-    "name RoBERTa's folder (roberta-base) with tokenizer.json, or vocab.json and merges.txt, in "
-    "model.data_preprocessor.tokenizer.file"
-)
-
 
 @TOKENIZERS.register_module()
 class RobertaTokenizer(XlmTokenizer):
@@ -37,8 +32,14 @@ class RobertaTokenizer(XlmTokenizer):
         ValueError: When the file is none, or that of another kind of tokenizer.
     """
 
+    #: What to do about a file that will not do.
+    remedy = (
+        "name RoBERTa's folder (roberta-base) with tokenizer.json, or vocab.json and merges.txt, "
+        "in model.data_preprocessor.tokenizer.file"
+    )
+
     def _load(self) -> Tokenizer:
-        return _read(self.file)
+        return _read(self.file, self.remedy)
 
     def places(self, text: str, spans: Iterable[Sequence[int]]) -> list[int]:
         """Positions of the tokens that spans of a text cover, the marks at the ends counted.
@@ -73,16 +74,16 @@ def _token_at(encoding: Encoding, characters: Sequence[int]) -> int | None:
     return None
 
 
-def _read(path: Path) -> Tokenizer:
+def _read(path: Path, remedy: str) -> Tokenizer:
     """Read the file, or the folder, and refuse what is none of RoBERTa's."""
     if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist: {_REMEDY}.")
+        raise FileNotFoundError(f"{path} does not exist: {remedy}.")
     file = path / "tokenizer.json" if path.is_dir() else path
-    tokenizer = _from_json(file) if file.is_file() else _from_lists(path)
+    tokenizer = _from_json(file, remedy) if file.is_file() else _from_lists(path, remedy)
     places = {token: index for index, token in enumerate(FIRST_TOKENS)}
     found = {token: tokenizer.token_to_id(token) for token in places}
     if found != places:
-        raise ValueError(f"{path} has the special tokens {found}, not {places}: {_REMEDY}.")
+        raise ValueError(f"{path} has the special tokens {found}, not {places}: {remedy}.")
     # As in RoBERTa's own: the marks at the ends, blanks outside of the places.
     tokenizer.post_processor = processors.RobertaProcessing(
         ("</s>", 2), ("<s>", 0), trim_offsets=True, add_prefix_space=False
@@ -92,36 +93,36 @@ def _read(path: Path) -> Tokenizer:
     return tokenizer
 
 
-def _from_json(file: Path) -> Tokenizer:
+def _from_json(file: Path, remedy: str) -> Tokenizer:
     try:
         content: Any = json.loads(file.read_bytes())
     except ValueError as error:
-        raise ValueError(f"{file} is no JSON ({error}): {_REMEDY}.") from error
+        raise ValueError(f"{file} is no JSON ({error}): {remedy}.") from error
     model = content.get("model") if isinstance(content, dict) else None
     kind = model.get("type") if isinstance(model, dict) else None
     if kind != "BPE":
         said = f"holds a tokenizer of type {kind!r}" if kind else "is no tokenizer.json"
-        raise ValueError(f"{file} {said}, RoBERTa has BPE: {_REMEDY}.")
+        raise ValueError(f"{file} {said}, RoBERTa has BPE: {remedy}.")
     before = content.get("pre_tokenizer") or {}
     if before.get("type") != "ByteLevel":
-        raise ValueError(f"{file} does not work on bytes, as RoBERTa's: {_REMEDY}.")
+        raise ValueError(f"{file} does not work on bytes, as RoBERTa's: {remedy}.")
     try:
         return Tokenizer.from_file(str(file))
     except Exception as error:  # The library raises this very class.
-        raise ValueError(f"{file} is damaged ({error}): {_REMEDY}.") from error
+        raise ValueError(f"{file} is damaged ({error}): {remedy}.") from error
 
 
-def _from_lists(folder: Path) -> Tokenizer:
+def _from_lists(folder: Path, remedy: str) -> Tokenizer:
     vocab, merges = folder / "vocab.json", folder / "merges.txt"
     missing = [file.name for file in (vocab, merges) if not file.is_file()]
     if missing:
         raise FileNotFoundError(
-            f"{folder} has neither tokenizer.json nor {' and '.join(missing)}: {_REMEDY}."
+            f"{folder} has neither tokenizer.json nor {' and '.join(missing)}: {remedy}."
         )
     try:
         model = models.BPE.from_file(str(vocab), str(merges))
     except Exception as error:  # As above.
-        raise ValueError(f"{vocab} or {merges} is damaged ({error}): {_REMEDY}.") from error
+        raise ValueError(f"{vocab} or {merges} is damaged ({error}): {remedy}.") from error
     tokenizer = Tokenizer(model)
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

@@ -26,7 +26,8 @@ site               the term is added to                             may read
                    put (a :class:`KeySlot`)
 ``tokens``         the tokens in front of a layer, behind the       nothing
                    first one (a :class:`TokenSlot`; of texts in
-                   front of the first layer alone)
+                   front of the first layer alone; in front of all
+                   that BART and T5 read or write)
 =================  ===============================================  =====================================
 
 A layer's matrices are places too, ``role.q``, ``k``, ``v``, ``o``, ``fc1``, ``fc2`` and, of

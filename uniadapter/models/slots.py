@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
+from torch.nn import functional as F
 
 Use = Callable[..., Any]
 
@@ -265,6 +266,27 @@ class TokenSlot(OwnSlot):
         """The inverse of :meth:`extend`, of what became of the tokens."""
         own = self.own()
         return x if own is None else torch.cat((x[:, :1], x[:, 1 + len(own) :]), 1)
+
+
+class FrontSlot(TokenSlot):
+    """A place for tokens in front of a text, which stay there: what is read has their states."""
+
+    def extend(self, x: torch.Tensor) -> torch.Tensor:
+        """Tokens (B, n + L, dim) of (B, L, dim), which is returned itself where there are none."""
+        own = self.own()
+        if own is None:
+            return x
+        return torch.cat((own.to(x.dtype).expand(len(x), -1, -1), x), 1)
+
+    def longer(self, mask: torch.Tensor | None) -> torch.Tensor | None:
+        """The mask (B, n + L) of extended tokens of mask (B, L)."""
+        own = self.own()
+        return mask if own is None or mask is None else F.pad(mask, (len(own), 0), value=1)
+
+    def drop(self, x: torch.Tensor) -> torch.Tensor:
+        """The inverse of :meth:`extend`."""
+        own = self.own()
+        return x if own is None else x[:, len(own) :]
 
 
 class AddedTokens:

@@ -8,7 +8,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from ..registry import TOKENIZERS
-from .library_tokenizer import LibraryTokenizer
+from .library_tokenizer import LibraryTokenizer, append_words, numbered
 from .sentencepiece_tokenizer import read_pieces
 
 #: The first ids, in order.
@@ -30,22 +30,27 @@ class T5Tokenizer(LibraryTokenizer):
         file: ``tokenizer.json`` of transformers' T5 folders, or what the converter tool makes of
             ``spiece.model``. A model is built, counted and converted without it; the first text
             needs it.
+        vis_tokens: Words ``<vis_extra_id_99>`` to ``<vis_extra_id_0>`` (of 100) behind the file's,
+            which stand for things in pictures. Defaults to 0; VL-T5 has 100.
 
     Attributes:
         vocab_size: Number of ids, None while there is no file. A tower may have more rows.
 
     Raises:
-        ValueError: When the file is none, or that of another kind of tokenizer.
+        ValueError: When the file is none, or that of another kind of tokenizer, or has these words.
     """
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, vis_tokens: int = 0) -> None:
+        self.added = numbered("vis_extra_id", vis_tokens)
         self.pad_token_id, self.sep_token_id, self.unk_token_id = range(3)
         self.cls_token_id = self.pad_token_id
         super().__init__(file)
 
     def _load(self) -> Tokenizer:
         marks = {token: index for index, token in enumerate(FIRST_TOKENS)}
-        return read_pieces(self.file, marks, _HINT)
+        tokenizer = read_pieces(self.file, marks, _HINT)
+        append_words(tokenizer, self.added, self.file)
+        return tokenizer
 
     def encode(
         self,

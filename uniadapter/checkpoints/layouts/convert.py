@@ -9,6 +9,7 @@ from typing import Any
 from ..compare import is_part
 from ..files import read
 from .albef import ALBEF, export_albef, say_decoder, with_decoder
+from .bart import BART_FOLDER, read_bart_folder
 from .beit3 import BEIT3, export_beit3
 from .clip import (
     CLIP,
@@ -42,7 +43,7 @@ SOURCES: dict[str, Layout] = {
         *(OFFICIAL, RELEASED, HUGGINGFACE, MMPRETRAIN, ALBEF, BEIT3, CLIP, CLIP_FOLDER),
         CLIP4CLIP,
         *(CLIP_VIL, CLIP_VIL_START, VSE, MDETR),
-        T5_FOLDER,
+        *(T5_FOLDER, BART_FOLDER),
     )
 }
 # Of layouts that are more than a file of tensors under their names.
@@ -55,6 +56,7 @@ _READERS: dict[str, Callable[..., tuple[State, list[str]]]] = {
     "vse": read_vse,
     "mdetr": read_mdetr,
     "t5-hf": read_t5_folder,
+    "bart-hf": read_bart_folder,
 }
 _EXPORTS: dict[str, Callable[..., tuple[State, dict[str, str]]]] = {
     "blip": export_official,
@@ -115,8 +117,8 @@ def read_checkpoint(
     """Read a foreign checkpoint as tensors of a model.
 
     Args:
-        path (str | Path): A file; for ``'hf'``, ``'clip-hf'`` and ``'t5-hf'`` a folder or a weight
-            file in one.
+        path (str | Path): A file; for ``'hf'``, ``'clip-hf'``, ``'t5-hf'`` and ``'bart-hf'`` a
+            folder or a weight file in one.
         layout (str): One of :data:`SOURCES`.
         model (VisionLanguageModel): Says which tensors and shapes are needed; its weights are not
             touched and may be on the meta device.

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..compare import Differences, compare
-from ..state import scalar_names, weight_names
+from ..state import drawn_names, part_names, scalar_names, weight_names
 from .keys import Report, State
 
 
@@ -52,6 +52,12 @@ def _remedy(differences: Differences, state: State) -> str:
     return "Change the config's layers or options, or override them with --cfg-options."
 
 
+def _new_names(model: Any, chosen: State) -> set[str]:
+    """Names of what no backbone's file need have, where this one has nothing of it."""
+    given = {name.split(".")[0] for name in chosen}
+    return part_names(model, model.new_heads() - given) | (drawn_names(model) - set(chosen))
+
+
 def fit_to_model(state: State, report: Report, model: Any, path: str) -> State:
     """Choose the tensors a model needs.
 
@@ -82,7 +88,7 @@ def fit_to_model(state: State, report: Report, model: Any, path: str) -> State:
                 del report.used[key]
                 report.left[key] = f"{type(model).__name__} of the config has no {absent}"
     # Not every layout has a temperature; the model then keeps the one of its config.
-    required = names - scalar_names(model)
+    required = names - scalar_names(model) - _new_names(model, chosen)
     if not any(name.startswith("adapter.") for name in chosen):
         adapter = {name for name in required if name.startswith("adapter.")}
         required -= adapter

@@ -17,6 +17,8 @@ _AFFINE = "weight|bias"
 _FIELDS = {
     "i": r"\d+",
     "p": _AFFINE,
+    # The name of a task.
+    "task": r"[^.]+",
     # A tensor of a batch norm.
     "bn": rf"{_AFFINE}|running_mean|running_var",
     # A parameter of BLIP's BERT; its names are the same in every layout.

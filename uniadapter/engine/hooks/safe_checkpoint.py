@@ -20,6 +20,7 @@ from uniadapter.checkpoints.former_names import drop_obsolete, rename_checkpoint
 from uniadapter.checkpoints.state import (
     backbone_fingerprint,
     check_fingerprint,
+    drawn_names,
     trained_state_dict,
 )
 from uniadapter.engine.runner.finite import check_losses, check_weights
@@ -304,12 +305,13 @@ def _restored_by_pretrained(model: nn.Module) -> list[str]:
     if not getattr(model, "pretrained", None):
         return []
     towers: dict[str, nn.Module] = model.towers()  # type: ignore[operator]
+    drawn = drawn_names(model)
     # A tied tensor stands under several names in the state dict: all of them are left out.
     return sorted(
         f"{prefix}.{name}"
         for prefix, tower in towers.items()
         for name, parameter in tower.named_parameters(remove_duplicate=False)
-        if not parameter.requires_grad
+        if not parameter.requires_grad and f"{prefix}.{name}" not in drawn
     )
 
 

@@ -1,6 +1,7 @@
 """Towers with sites. None of them knows an adapter."""
 
 from .adapted import AdaptedBackbone
+from .bart import Bart
 from .beit3 import Beit3Text, Beit3Vision
 from .bert import BertDecoder, BertModel, BertText
 from .bert_stream import BertStream
@@ -21,6 +22,7 @@ from .vit import BlipViT
 __all__ = [
     "T5",
     "AdaptedBackbone",
+    "Bart",
     "Beit3Text",
     "Beit3Vision",
     "BertDecoder",

@@ -4,6 +4,7 @@ from .feature_pooling import FeaturePooling
 from .frame_attention import FrameAwareAttention
 from .pooling import GeneralizedPooling, MeanPooling, TokenMeanPooling
 from .temporal_pooling import TemporalPooling
+from .visual_embedding import VisualEmbedding
 
 __all__ = [
     "FeaturePooling",
@@ -12,4 +13,5 @@ __all__ = [
     "MeanPooling",
     "TemporalPooling",
     "TokenMeanPooling",
+    "VisualEmbedding",
 ]

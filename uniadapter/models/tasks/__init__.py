@@ -7,6 +7,7 @@ from .grounding import GroundingModel
 from .pretrain import BlipPretrainModel
 from .retrieval import RetrievalModel
 from .seq2seq import Seq2SeqModel
+from .vl_seq2seq import VLSeq2Seq
 from .vqa import VQAModel
 from .vse import VseModel
 
@@ -17,6 +18,7 @@ __all__ = [
     "GroundingModel",
     "RetrievalModel",
     "Seq2SeqModel",
+    "VLSeq2Seq",
     "VQAModel",
     "VisionLanguageModel",
     "VseModel",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,6 +17,35 @@ from ..generation import GenerationConfig, generate
 from ..heads import decoder_loss
 from ..sites import Places
 from .base import VisionLanguageModel
+
+
+def decoder_words(
+    tokenizer: TextTokenizer, texts: Sequence[str], length: int | None, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Targets as a decoder is trained on them.
+
+    Args:
+        tokenizer (TextTokenizer): Gives their ids, with the marks at their ends.
+        texts (Sequence[str]): B targets.
+        length (int, optional): Tokens kept of each, marks included. None: all.
+        device (torch.device): Where the tensors go.
+
+    Returns:
+        tuple: Ids (B, 1 + L), the decoder's first token in front; mask; and labels, -100 for the
+        first token and padding.
+    """
+    ids, mask = (t.to(device) for t in tokenizer(texts, length))
+    begin = ids.new_full((len(ids), 1), tokenizer.decoder_start_id)
+    labels = torch.cat((torch.full_like(begin, -100), ids.masked_fill(mask == 0, -100)), 1)
+    return torch.cat((begin, ids), 1), torch.cat((torch.ones_like(begin), mask), 1), labels
+
+
+def written(tokenizer: TextTokenizer, rows: torch.Tensor) -> list[str]:
+    """Texts of ids (B, T) that a decoder wrote, its first token in front, up to their ends."""
+    end, texts = tokenizer.sep_token_id, []
+    for row in rows[:, 1:].tolist():
+        texts.append(tokenizer.decode(row[: row.index(end)] if end in row else row))
+    return texts
 
 
 @MODELS.register_module()
@@ -64,8 +94,12 @@ class Seq2SeqModel(VisionLanguageModel):
         self.max_target_len, self.label_smoothing = max_target_len, label_smoothing
         words = getattr(self.data_preprocessor, "tokenizer", None)
         if words is not None and self.text is not None:
-            words.check_rows(self.text.vocab_size, False)
+            self.check_words(words, self.text)
         self.finish()
+
+    def check_words(self, words: TextTokenizer, language: Any) -> None:
+        """Refuse a tokenizer with more words than the language model has rows."""
+        words.check_rows(language.num_words, False)
 
     def roles(self) -> tuple[str, ...]:
         """A source that is read, and a target that is written."""
@@ -156,10 +190,7 @@ class Seq2SeqModel(VisionLanguageModel):
             tuple: Ids (B, 1 + L), the decoder's first token in front; mask; and labels, -100 for
             the first token and padding.
         """
-        ids, mask = (t.to(device) for t in self.tokenizer(texts, self.max_target_len))
-        begin = ids.new_full((len(ids), 1), self.tokenizer.decoder_start_id)
-        labels = torch.cat((torch.full_like(begin, -100), ids.masked_fill(mask == 0, -100)), 1)
-        return torch.cat((begin, ids), 1), torch.cat((torch.ones_like(begin), mask), 1), labels
+        return decoder_words(self.tokenizer, texts, self.max_target_len, device)
 
     def loss(
         self, states: torch.Tensor, mask: torch.Tensor, targets: list[str]
@@ -197,8 +228,4 @@ class Seq2SeqModel(VisionLanguageModel):
         rows = generate(
             decoder, prompt, memory, self.generation, words.sep_token_id, words.pad_token_id
         )
-        texts = []
-        for row in rows[:, 1:].tolist():
-            end = row.index(words.sep_token_id) if words.sep_token_id in row else len(row)
-            texts.append(words.decode(row[:end]))
-        return texts
+        return written(words, rows)
