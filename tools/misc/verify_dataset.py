@@ -12,6 +12,7 @@ import argparse
 import json
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +72,11 @@ def check_features(store: FeatureStore, names: list[str]) -> list[dict[str, str]
 
 
 def leaf_datasets(dataset: Any) -> list[Any]:
-    """Return the datasets inside wrappers such as ConcatDataset and RepeatDataset."""
+    """Return the datasets inside wrappers such as ConcatDataset, RepeatDataset and JointDataset."""
     if hasattr(dataset, "datasets"):
-        return [leaf for inner in dataset.datasets for leaf in leaf_datasets(inner)]
+        parts = dataset.datasets
+        inside = parts.values() if isinstance(parts, Mapping) else parts
+        return [leaf for inner in inside for leaf in leaf_datasets(inner)]
     if hasattr(dataset, "dataset"):
         return leaf_datasets(dataset.dataset)
     return [dataset]

@@ -16,6 +16,8 @@ from .feature_tasks import (
 from .glue import GLUE
 from .grounding import ReferringExpressions
 from .image_text import KarpathyRetrieval
+from .joint import JointDataset
+from .joint_sampler import JointBatchSampler
 from .json_lines import CaptionJsonDataset, RetrievalJsonDataset, VQAJsonDataset
 from .karpathy import CaptionedImage
 from .lxmert_vqa import LxmertVQA
@@ -45,6 +47,8 @@ __all__ = [
     "FeatureVQA",
     "FeatureVideoCaption",
     "FeatureVideoQA",
+    "JointBatchSampler",
+    "JointDataset",
     "KarpathyRetrieval",
     "LxmertVQA",
     "MSRVTTQA",

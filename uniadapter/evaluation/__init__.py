@@ -1,6 +1,7 @@
 """How results are measured."""
 
 from . import functional
+from .joint_evaluator import JointEvaluator
 from .metrics import (
     CaptionMetric,
     ChoiceMetric,
@@ -19,6 +20,7 @@ __all__ = [
     "ChoiceMetric",
     "GLUEMetric",
     "GroundingMetric",
+    "JointEvaluator",
     "NLVR2Metric",
     "QAExactMatch",
     "RetrievalMetric",

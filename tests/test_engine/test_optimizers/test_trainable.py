@@ -147,3 +147,24 @@ def test_components_and_towers_may_have_rates_of_their_own(spare):
 def test_rates_of_nothing_are_errors(rates, said):
     with pytest.raises(ValueError, match=said):
         build(Parts(), {"lr_of": rates})
+
+
+def test_decay_can_spare_kinds():
+    model = ToyModel()
+    groups = build(model, {"no_decay_kinds": ["bias", "generator_norm"]}).optimizer.param_groups
+    decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
+    expected = {model.head.weight: 0.05, model.head.bias: 0.0, model.temp: 0.05}
+    assert decay == {id(p): value for p, value in expected.items()}
+
+
+@pytest.mark.parametrize(
+    ("paramwise", "words"),
+    [
+        ({"no_decay_kinds": ["biases"]}, r"no_decay_kinds=\['biases'\] must be"),
+        ({"no_decay_kinds": "bias"}, "must be a list of kinds"),
+        ({"no_decay_kinds": ["bias"], "no_decay_bias": True}, "leave no_decay_norm_bias and"),
+    ],
+)
+def test_kinds_that_are_refused(paramwise: dict, words: str):
+    with pytest.raises(ValueError, match=words):
+        build(ToyModel(), paramwise)

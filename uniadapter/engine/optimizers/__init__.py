@@ -3,6 +3,7 @@
 from .bert_adam import BertAdam
 from .trainable import TrainableOptimWrapperConstructor
 from .warmup_cosine import WarmupCosineLR
+from .warmup_linear import WarmupLinearLR
 from .weighted import AmpOptimWrapper, OptimWrapper
 
 __all__ = [
@@ -11,4 +12,5 @@ __all__ = [
     "OptimWrapper",
     "TrainableOptimWrapperConstructor",
     "WarmupCosineLR",
+    "WarmupLinearLR",
 ]

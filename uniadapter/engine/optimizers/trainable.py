@@ -10,6 +10,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS, OPTIMIZERS
 from torch import nn
 
+from uniadapter.models.parameter_kinds import KINDS, parameter_kinds
 from uniadapter.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 
@@ -26,14 +27,15 @@ class TrainableOptimWrapperConstructor:
         paramwise_cfg: What weight decay is taken off. ``no_decay_norm_bias`` (default False):
             everything of fewer than two dimensions: biases, norms, scales, the temperature.
             ``no_decay_bias`` (default False): biases alone, parameters of the name ``bias``, as
-            CLIP4Clip does; norms, embeddings and the temperature decay. The default decays all, as
-            the recipe states its weight decay without an exception (paper, table 16). And
+            CLIP4Clip does; norms, embeddings and the temperature decay. ``no_decay_kinds``: a list
+            of kinds, see :mod:`uniadapter.models.parameter_kinds`. The default decays all, as the
+            recipe states its weight decay without an exception (paper, table 16). And
             ``lr_of``: learning rates of their own for components of the model (``heads``,
             ``temperature``) or its towers (``visual``).
 
     Raises:
-        ValueError: If a key of ``paramwise_cfg`` is unknown, both are set, or the optimizer is
-            missing.
+        ValueError: If a key of ``paramwise_cfg`` or a kind is unknown, two rules for the decay are
+            set, or the optimizer is missing.
     """
 
     def __init__(
@@ -42,17 +44,23 @@ class TrainableOptimWrapperConstructor:
         options = dict(paramwise_cfg or {})
         self.no_decay_norm_bias = bool(options.pop("no_decay_norm_bias", False))
         self.no_decay_bias = bool(options.pop("no_decay_bias", False))
+        self.no_decay_kinds = _kinds(options.pop("no_decay_kinds", None) or ())
         self.lr_of = _rates(options.pop("lr_of", None) or {})
         if options:
             raise ValueError(
                 f"optim_wrapper.paramwise_cfg has the unknown key(s) {sorted(options)}: "
-                "TrainableOptimWrapperConstructor knows `no_decay_norm_bias`, `no_decay_bias` and "
-                "`lr_of`."
+                "TrainableOptimWrapperConstructor knows `no_decay_norm_bias`, `no_decay_bias`, "
+                "`no_decay_kinds` and `lr_of`."
             )
         if self.no_decay_norm_bias and self.no_decay_bias:
             raise ValueError(
                 "optim_wrapper.paramwise_cfg: no_decay_norm_bias takes the decay off biases as "
                 "well, leave out no_decay_bias."
+            )
+        if self.no_decay_kinds and (self.no_decay_norm_bias or self.no_decay_bias):
+            raise ValueError(
+                f"optim_wrapper.paramwise_cfg: no_decay_kinds={list(self.no_decay_kinds)} says it "
+                "all: leave no_decay_norm_bias and no_decay_bias out."
             )
         self.optim_wrapper_cfg = copy.deepcopy(dict(optim_wrapper_cfg))
         if not isinstance(self.optim_wrapper_cfg.get("optimizer"), dict):
@@ -84,7 +92,8 @@ class TrainableOptimWrapperConstructor:
         wrapper_cfg = copy.deepcopy(self.optim_wrapper_cfg)
         wrapper_cfg.setdefault("type", "OptimWrapper")
         optimizer_cfg = wrapper_cfg.pop("optimizer")
-        optimizer_cfg["params"] = self._groups(trainable, self._own_rates(model, trainable))
+        spared = self._spared(model, trainable)
+        optimizer_cfg["params"] = self._groups(trainable, spared, self._own_rates(model, trainable))
         optimizer = OPTIMIZERS.build(optimizer_cfg)
         count = sum(p.numel() for p in trainable.values())
         print_log(
@@ -119,22 +128,25 @@ class TrainableOptimWrapperConstructor:
                     )
         return found
 
-    def _spared(self, name: str, parameter: nn.Parameter) -> bool:
-        """Whether weight decay is taken off a parameter."""
+    def _spared(self, model: nn.Module, trainable: dict[str, nn.Parameter]) -> set[str]:
+        """Names of the parameters that weight decay is taken off."""
+        if self.no_decay_kinds:
+            kinds = parameter_kinds(model)
+            return {n for n, p in trainable.items() if kinds[id(p)] in self.no_decay_kinds}
         if self.no_decay_bias:
-            return name.rpartition(".")[2] == "bias"
-        return self.no_decay_norm_bias and parameter.ndim < 2
+            return {name for name in trainable if name.rpartition(".")[2] == "bias"}
+        return {n for n, p in trainable.items() if self.no_decay_norm_bias and p.ndim < 2}
 
     def _groups(
-        self, trainable: dict[str, nn.Parameter], rates: dict[int, float]
+        self, trainable: dict[str, nn.Parameter], without: set[str], rates: dict[int, float]
     ) -> list[dict[str, Any]]:
         groups: list[dict[str, Any]] = []
         # The config's own rate first, then the others as they are named.
         for rate in (None, *dict.fromkeys(self.lr_of.values())):
             own = {n: p for n, p in trainable.items() if rates.get(id(p)) == rate}
             extra = {} if rate is None else {"lr": rate}
-            decayed = [p for n, p in own.items() if not self._spared(n, p)]
-            spared = [p for n, p in own.items() if self._spared(n, p)]
+            decayed = [p for n, p in own.items() if n not in without]
+            spared = [p for n, p in own.items() if n in without]
             groups.append({"params": decayed, **extra})
             groups.append({"params": spared, "weight_decay": 0.0, **extra})
         return [group for group in groups if group["params"]]
@@ -152,3 +164,13 @@ def _rates(given: Any) -> dict[str, float]:
             "such as dict(heads=5e-5)."
         )
     return {name: float(rate) for name, rate in given.items()}
+
+
+def _kinds(given: Any) -> tuple[str, ...]:
+    """Kinds of parameters, checked."""
+    if isinstance(given, str) or not set(given) <= set(KINDS):
+        raise ValueError(
+            f"optim_wrapper.paramwise_cfg.no_decay_kinds={given!r} must be a list of kinds: choose "
+            f"from {list(KINDS)}."
+        )
+    return tuple(given)

@@ -29,6 +29,7 @@ _PLACES: dict[str, Registry] = {
     "{split}_dataloader.dataset.dataset": registry.DATASETS,
     "{split}_dataloader.dataset.datasets.*": registry.DATASETS,
     "{split}_dataloader.dataset.pipeline.*": registry.TRANSFORMS,
+    "{split}_dataloader.dataset.datasets.*.pipeline.*": registry.TRANSFORMS,
     "{split}_dataloader.sampler": registry.DATA_SAMPLERS,
     "{split}_dataloader.batch_sampler": registry.DATA_SAMPLERS,
     "{split}_dataloader.collate_fn": registry.FUNCTIONS,
@@ -36,6 +37,8 @@ _PLACES: dict[str, Registry] = {
     "{split}_cfg": registry.LOOPS,
     "{split}_evaluator": registry.METRICS,
     "{split}_evaluator.*": registry.METRICS,
+    "{split}_evaluator.metrics.*": registry.METRICS,
+    "{split}_evaluator.metrics.*.*": registry.METRICS,
     "default_hooks.*": registry.HOOKS,
     "custom_hooks.*": registry.HOOKS,
     "optim_wrapper": registry.OPTIM_WRAPPERS,
@@ -68,7 +71,9 @@ _TAKEN_OUT = {
 # Where MMEngine only says that a key `type` is missing somewhere.
 _NEED_TYPES = (
     "{split}_dataloader.dataset",
+    "{split}_dataloader.dataset.datasets.*",
     "{split}_dataloader.dataset.pipeline.*",
+    "{split}_dataloader.dataset.datasets.*.pipeline.*",
     "{split}_dataloader.sampler",
     "default_hooks.*",
     "custom_hooks.*",
@@ -135,6 +140,9 @@ def _check_typed(
     key: str, found: Mapping[str, Any], pattern: str, known: Registry, filename: str | None
 ) -> None:
     kind = found.get("type", _DEFAULT_TYPES.get(key))
+    if pattern == "{split}_evaluator" and "metrics" in found:
+        # MMEngine tells an evaluator from a metric by this key.
+        known, kind = registry.EVALUATOR, found.get("type", "Evaluator")
     if key == "train_cfg" and "type" not in found:
         kind = "EpochBasedTrainLoop" if found.get("by_epoch", True) else "IterBasedTrainLoop"
     target: Any = kind

@@ -18,6 +18,7 @@ from mmengine.logging import print_log
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
 
+from .epoch_lengths import steps_before
 from .position import each_wrapper
 
 # Of a scheduler's state: how far it is. The rest is what the config says.
@@ -27,6 +28,7 @@ _COUNTED = (
     "train_dataloader.batch_size",
     "the number of processes",
     "the length of the data set",
+    "train_dataloader.batch_sampler",
     "optim_wrapper.accumulative_counts",
 )
 _NOT_COMPARED = {"work_dir", "experiment_name", "load_from", "resume", "launcher"}
@@ -47,6 +49,7 @@ def describe_run(runner: Runner) -> dict[str, Any]:
         "train_dataloader.batch_size": _batch_size(loader),
         "the number of processes": get_world_size(),
         "the length of the data set": len(loader.dataset),
+        "train_dataloader.batch_sampler": _order(loader),
         "train_dataloader.num_workers": loader.num_workers,
         "optim_wrapper.accumulative_counts": [w._accumulative_counts for w in wrappers.values()],
         "optim_wrapper.type": [type(w).__name__ for w in wrappers.values()],
@@ -79,8 +82,9 @@ class ResumedRun:
         """
         done = self._done()
         self._compare_records(bool(done))
-        self._set_place(done)
+        # The lengths of epochs may depend on the seed.
         self._take_seed()
+        self._set_place(done)
         self._adapt_schedule()
         self._name_other_lines()
         if self.notes:
@@ -106,7 +110,8 @@ class ResumedRun:
         if self.meta["epoch"] != running:
             return 0
         epochs = isinstance(self.loop, EpochBasedTrainLoop)
-        done = self.meta["iter"] - (self.meta["epoch"] * self.length if epochs else 0)
+        start = steps_before(self.loop.dataloader, self.meta["epoch"]) if epochs else 0
+        done = self.meta["iter"] - start
         if done > 0:
             self.notes.append(
                 "The file was saved inside an epoch by a version that did not save the states of "
@@ -144,7 +149,7 @@ class ResumedRun:
             return
         if not isinstance(self.loop, EpochBasedTrainLoop):
             return
-        expected = self.meta["epoch"] * self.length
+        expected = steps_before(self.loop.dataloader, self.meta["epoch"])
         if self.meta["iter"] != expected:
             self.notes.append(
                 f"An epoch has {self.length} iterations now: the run goes on at the same epoch, "
@@ -218,18 +223,18 @@ class ResumedRun:
         if any(getattr(scheduler, "need_val_args", False) for scheduler in single):
             raise self._refuse("a schedule that depends on metrics has changed")
         epochs = isinstance(self.loop, EpochBasedTrainLoop)
+        # Not the end of an epoch that a checkpoint inside it has not seen yet.
+        seen = range(1, self.meta["epoch"] + 1) if epochs else ()
+        ends = {steps_before(self.loop.dataloader, epoch) for epoch in seen}
         with warnings.catch_warnings():
             # MMEngine warns of a schedule that steps before the optimizer.
             warnings.simplefilter("ignore")
             for iteration in range(1, self.meta["iter"] + 1):
-                at_end = epochs and iteration % self.length == 0
-                # The end of an epoch that a checkpoint inside it has not seen yet.
-                at_end &= iteration <= self.meta["epoch"] * self.length
                 for scheduler in single:
                     if not scheduler.by_epoch:
                         scheduler.step()
                 for scheduler in single:
-                    if scheduler.by_epoch and at_end:
+                    if scheduler.by_epoch and iteration in ends:
                         scheduler.step()
 
     def _name_other_lines(self) -> None:
@@ -291,3 +296,9 @@ def _sampler(loader: DataLoader) -> Any:
 def _batch_size(loader: DataLoader) -> int | None:
     size = loader.batch_size
     return getattr(loader.batch_sampler, "batch_size", None) if size is None else size
+
+
+def _order(loader: DataLoader) -> Any:
+    """What a batch sampler says of its batches beside their size."""
+    describe = getattr(loader.batch_sampler, "describe", None)
+    return None if describe is None else describe()

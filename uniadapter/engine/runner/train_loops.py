@@ -25,6 +25,8 @@ from uniadapter.utils.generators import (
     set_generator_states,
 )
 
+from .epoch_lengths import place_of, steps_of
+
 
 class _GoesOn:
     """What both loops know of a resumed run.
@@ -148,9 +150,10 @@ class IterBasedTrainLoop(_GoesOn, PlainIterLoop):
 
     def _batches(self) -> Iterator[Any]:
         endless = isinstance(self.dataloader.sampler, InfiniteSampler)
-        number, self.done = (0, self._iter) if endless else divmod(self._iter, len(self.dataloader))
+        number, start, self.done = 0, 0, self._iter
+        if not endless:
+            number, start, self.done = place_of(self.dataloader, self._iter)
         while True:
-            start = number * len(self.dataloader)
             seed_generators(mix_seed(self.runner.seed, number, start, self.runner.rank))
             sampler = self.dataloader.sampler
             if not hasattr(sampler, "set_epoch"):
@@ -159,4 +162,5 @@ class IterBasedTrainLoop(_GoesOn, PlainIterLoop):
                 sampler.set_epoch(number)
             self.runner.model.train()
             yield from self._rest(self.dataloader)
+            start += steps_of(self.dataloader, number)
             number += 1
