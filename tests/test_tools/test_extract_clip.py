@@ -45,6 +45,7 @@ def pictures(tmp_path: Path) -> Path:
 def grids(pictures: Path, out: Path, *more: str) -> int:
     line = [str(pictures), str(out), "--weights", "random", "--arch", json.dumps(GRID)]
     sizes = ["--size", str(SIZE), "--workers", "0", "--device", "cpu", "--shard-size", "2"]
+    sizes += ["--format", "npz"]
     return extract_clip_grids.main([*line, *sizes, *more])
 
 
@@ -70,7 +71,7 @@ def test_grids_as_a_naive_extraction(
     pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     out = tmp_path / "out"
-    assert grids(pictures, out, "--format", "npz") == 1
+    assert grids(pictures, out) == 1
     said = capsys.readouterr().out
     assert "5 files: 4 extracted, 0 there already, 1 faults" in said
     assert "none.jpg: is no picture" in said
@@ -88,28 +89,28 @@ def test_a_run_that_was_interrupted(
 ) -> None:
     out = tmp_path / "out"
     (pictures / "none.jpg").unlink()
-    assert grids(pictures, out, "--format", "npz") == 0
+    assert grids(pictures, out) == 0
     before = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
     (out / "b.npz").unlink()
-    assert grids(pictures, out, "--format", "npz") == 0
+    assert grids(pictures, out) == 0
     assert "4 files: 1 extracted, 3 there already, 0 faults" in capsys.readouterr().out
     after = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
     assert {name for name in before if before[name] != after[name]} == {"b.npz"}
     # With anything else it would be a mixture.
     for more in (["--seed", "1"], ["--size", "96"]):
         with pytest.raises(SystemExit, match="the features there were extracted with another"):
-            grids(pictures, out, "--format", "npz", *more)
+            grids(pictures, out, *more)
 
 
 def test_processes_share_the_work(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (pictures / "none.jpg").unlink()
-    assert grids(pictures, tmp_path / "one", "--format", "npz") == 0
+    assert grids(pictures, tmp_path / "one") == 0
     monkeypatch.setenv("WORLD_SIZE", "2")
     for rank in "01":
         monkeypatch.setenv("RANK", rank)
-        assert grids(pictures, tmp_path / "two", "--format", "npz", "--workers", "2") == 0
+        assert grids(pictures, tmp_path / "two", "--workers", "2") == 0
         there = len(list((tmp_path / "two").glob("*.npz")))
         assert there == (2 if rank == "0" else 4)
     for path in (tmp_path / "one").iterdir():
@@ -152,9 +153,7 @@ def test_published_weights_of_grids(pictures: Path, tmp_path: Path) -> None:
         "logit_scale": torch.ones(()),
     }
     torch.save(state, tmp_path / "RN.pt")
-    assert grids(
-        pictures, tmp_path / "out", "--format", "npz", "--weights", str(tmp_path / "RN.pt")
-    )
+    assert grids(pictures, tmp_path / "out", "--weights", str(tmp_path / "RN.pt"))
     store = open_features({"type": "npz", "root": str(tmp_path / "out"), "shape": (4, 128)})
     wanted = naive_grid(pictures / "a.png", model)
     np.testing.assert_allclose(store.read("a"), wanted, rtol=2e-3, atol=1e-4)
@@ -243,7 +242,7 @@ def test_what_the_tools_refuse(pictures: Path, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x.npz").touch()
     with pytest.raises(SystemExit, match="holds files, but no features.json"):
-        grids(pictures, tmp_path / "full", "--format", "npz")
+        grids(pictures, tmp_path / "full")
     with pytest.raises(SystemExit, match=r"x.pt does not exist: --weights is CLIP's"):
         grids(pictures, tmp_path / "out", "--weights", str(tmp_path / "x.pt"))
     for line in (["--size", "50"], ["--shard-size", "0"], ["--ray", "0"], ["--arch", "{"]):
@@ -256,11 +255,11 @@ def test_what_the_tools_refuse(pictures: Path, tmp_path: Path) -> None:
 @pytest.mark.deep
 def test_two_actors_of_ray(pictures: Path, tmp_path: Path) -> None:
     ray = pytest.importorskip("ray")
-    assert grids(pictures, tmp_path / "one", "--format", "npz") == 1
+    assert grids(pictures, tmp_path / "one") == 1
     paths = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
     ray.init(num_cpus=2, include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": paths}})
     try:
-        assert grids(pictures, tmp_path / "two", "--format", "npz", "--ray", "2") == 1
+        assert grids(pictures, tmp_path / "two", "--ray", "2") == 1
     finally:
         ray.shutdown()
     for path in (tmp_path / "one").glob("*.npz"):
