@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.fileio import dump
 
 from uniadapter.apis import load_weights
 from uniadapter.engine.launch import LAUNCHERS, finish_distributed, setup_distributed
 from uniadapter.engine.runner import build_runner
+from uniadapter.utils.cfg_options import CfgOptions
 from uniadapter.utils.config import load_config
 from uniadapter.utils.errors import one_message
 from uniadapter.utils.safe_io import to_plain
@@ -31,7 +32,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--cfg-options",
         nargs="+",
-        action=DictAction,
+        action=CfgOptions,
         metavar="KEY=VALUE",
         help="override config values, e.g. test_cfg.k_test=256",
     )

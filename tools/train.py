@@ -6,10 +6,11 @@ import argparse
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 from uniadapter.engine.launch import LAUNCHERS, finish_distributed, setup_distributed
 from uniadapter.engine.runner import build_runner
+from uniadapter.utils.cfg_options import CfgOptions
 from uniadapter.utils.config import load_config
 from uniadapter.utils.errors import one_message
 
@@ -36,7 +37,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--cfg-options",
         nargs="+",
-        action=DictAction,
+        action=CfgOptions,
         metavar="KEY=VALUE",
         help="override config values, e.g. model.adapter.bottleneck=128",
     )

@@ -127,7 +127,8 @@ def test_the_command_prints_json_alone(
     configs: dict[str, str], capfd: pytest.CaptureFixture
 ) -> None:
     files = ["--video-config", configs["video"], "--image-config", configs["image"]]
-    TOOL.main([*files, *SIZES, "--rows", "image", "evaluation", "--json"])
+    # Neither row has the frames of the one video.
+    TOOL.main([*files, *SIZES[2:], "--rows", "image", "evaluation", "--json"])
     rows = json.loads(capfd.readouterr().out)["rows"]
     assert [row["name"] for row in rows] == ["image", "evaluation"]
 
@@ -248,7 +249,6 @@ def test_errors_and_order_are_found() -> None:
     [
         (["--texts", "0"], "--texts 0 must be at least 1"),
         (["--eval-k", "6"], "--eval-k 6 is more than --eval-media 5"),
-        (["--plot", "growth.pdf", "--rows", "image"], "must end in .png"),
         (["--plot", "growth.png"], "--plot without --rows does not read --albef-config"),
         (["--rows", "nothing"], "invalid choice"),
     ],
@@ -259,6 +259,35 @@ def test_wrong_arguments_are_refused(
     with pytest.raises(SystemExit):
         _args(configs, *options)
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "unread"),
+    [
+        (["image", "image_bf16"], ["--frames", "4", "--texts", "8"], "--frames"),
+        (["evaluation"], ["--texts", "8", "--eval-k", "2"], "--texts"),
+        (["video_paper_35"], ["--eval-k", "2", "--image-config", "x.py"], "--eval-k, --image-conf"),
+        (["albef"], ["--albef-media", "2", "--video-config", "x.py"], "--video-config"),
+    ],
+)
+def test_options_of_other_rows_are_refused(
+    rows: list[str], options: list[str], unread: str, capsys: pytest.CaptureFixture
+) -> None:
+    with pytest.raises(SystemExit):
+        TOOL.parse_args(["--rows", *rows, *options])
+    assert f"--rows {' '.join(rows)} does not read {unread}" in capsys.readouterr().err
+
+
+def test_options_of_the_chosen_rows_are_read(capsys: pytest.CaptureFixture) -> None:
+    given = ["--texts", "8", "--frames", "3", "--eval-k", "2", "--chunk", "4", "--seed", "1"]
+    args = TOOL.parse_args(["--rows", "evaluation", "video_released", *given])
+    assert (args.texts, args.frames, args.eval_k, args.chunk, args.seed) == (8, 3, 2, 4, 1)
+    assert {TOOL.kind_of(row.case) for row in ROWS} == set(TOOL.READ)
+    drawn = ["--plot", "growth.png", "--video-config", "configs/uniadapter/msrvtt_r512.py"]
+    assert TOOL.parse_args(["--rows", "image", *drawn]).plot == "growth.png"
+    with pytest.raises(SystemExit):
+        TOOL.parse_args(["--plot", "growth.pdf", "--rows", "image"])
+    assert "must end in .png" in capsys.readouterr().err
 
 
 def test_wrong_configs_are_refused(configs: dict[str, str], tmp_path: Any) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mmengine.config import Config
 from torch import nn
 from torch.nn import functional as F
 
@@ -196,6 +197,17 @@ def test_the_page_has_the_table_of_the_results() -> None:
     for path in sorted((ROOT / "configs/real/results").glob("*.json")):
         made = tables.table(json.loads(path.read_text(encoding="utf-8"))["runs"])
         assert made in (ROOT / "docs/real_weights.md").read_text(encoding="utf-8")
+
+
+def test_configs_have_the_rate_that_the_page_has() -> None:
+    runs = json.loads((ROOT / "configs/real/results/stamps.json").read_text())["runs"]
+    for row, chosen in study.ROWS.items():
+        rate, _ = tables.chosen_runs(runs, row)
+        config = Config.fromfile(str(ROOT / chosen.config))
+        assert config.optim_wrapper.optimizer.lr == float(rate), row
+        assert config.train_cfg.max_epochs == chosen.recipe.epochs
+        assert config.train_dataloader.batch_size == chosen.recipe.batch
+        assert config.optim_wrapper.optimizer.weight_decay == chosen.recipe.decay
 
 
 def test_a_row_of_another_config_is_run_again(place: Path) -> None:

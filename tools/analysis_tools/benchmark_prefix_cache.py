@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import DictAction
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from train_bench.variant import Stepper, Variant
@@ -29,6 +28,7 @@ from train_bench.variant import Stepper, Variant
 from uniadapter.models.fast import frozen_layers, frozen_tokens
 from uniadapter.models.fast.prefix_cache import DTYPES, PrefixCache, _content
 from uniadapter.models.fast.prefix_identity import plan
+from uniadapter.utils.cfg_options import CfgOptions
 
 WAYS = ("off", "cold", "warm")
 
@@ -49,7 +49,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1, help="threads of torch")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE", help="change the config"
+        "--cfg-options", nargs="+", action=CfgOptions, metavar="KEY=VALUE", help="change the config"
     )
     args = parser.parse_args(argv)
     for name in ("batch_size", "frames", "text_length", "rounds", "threads"):

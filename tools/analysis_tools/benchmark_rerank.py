@@ -26,6 +26,17 @@ from rerank_bench.rows import ROWS, Row, as_table, finished_row
 from train_bench.options import parse_given, refuse_unread
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+#: Options that all rows read, and those that each kind of case reads beside them.
+COMMON = {"rows", "plot", "plot_points", "chunk", "matmul_size", "threads", "seed", "json"}
+READ = {
+    "image": {"image_config", "texts", "repeats"},
+    "albef": {"albef_config", "albef_media", "texts", "repeats"},
+    "video": {"video_config", "frames", "texts", "repeats"},
+    "evaluation": {
+        "video_config",
+        *("eval_repeats", "eval_layers", "eval_frames", "eval_media", "eval_k"),
+    },
+}
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -63,6 +74,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     if args.plot is not None and args.rows is None:
         read = {"plot", "plot_points", "video_config", "seed", "threads"}
         refuse_unread(parser, given, read, "--plot without --rows")
+    elif args.rows is not None:
+        read = COMMON.union(*(READ[kind_of(row.case)] for row in ROWS if row.name in args.rows))
+        # The picture's points are of the video config, whichever rows stand beside it.
+        read |= {"video_config"} if args.plot is not None else set()
+        refuse_unread(parser, given, read, f"--rows {' '.join(args.rows)}")
     for name, value in vars(args).items():
         if isinstance(value, int) and name not in ("seed", "json") and value < 1:
             parser.error(f"--{name.replace('_', '-')} {value} must be at least 1")
@@ -71,6 +87,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     if args.plot is not None and Path(args.plot).suffix != ".png":
         parser.error(f"--plot {args.plot} must end in .png")
     return args
+
+
+def kind_of(case: str) -> str:
+    """Which options a case reads; the variants of one video are alike."""
+    return case if case in READ else "video"
 
 
 def measure_case(case: str, precisions: list[str], args: argparse.Namespace) -> Measured:

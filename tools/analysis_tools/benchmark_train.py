@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import DictAction
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from train_bench.measure import measure_alone, measure_apart
@@ -43,6 +42,7 @@ from train_bench.unipt import as_table as unipt_as_table
 from train_bench.variant import MODES, Variant
 
 from uniadapter.engine.launch import return_freed_memory
+from uniadapter.utils.cfg_options import CfgOptions
 
 PRECISIONS = ("fp32", "bf16")
 #: Tokens of a text, as the configs cut them, unless --text-length says otherwise.
@@ -120,7 +120,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--cfg-options",
         nargs="+",
-        action=DictAction,
+        action=CfgOptions,
         metavar="KEY=VALUE",
         help="override config values, e.g. model.adapter.bottleneck=128",
     )

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from mmengine.config import DictAction
 
 from uniadapter.apis.model import build_model
 from uniadapter.models.adapters.state import count_parameters
+from uniadapter.utils.cfg_options import CfgOptions
 from uniadapter.utils.config import load_config
 
 # Keys that every answer has, whatever the model is made of.
@@ -64,7 +64,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--cfg-options",
         nargs="+",
-        action=DictAction,
+        action=CfgOptions,
         metavar="KEY=VALUE",
         help="override config values, e.g. model.adapter.bottleneck=128",
     )

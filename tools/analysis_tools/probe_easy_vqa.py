@@ -13,12 +13,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch.nn import functional as F
 
 from uniadapter.apis.model import build_model
 from uniadapter.registry import DATASETS
+from uniadapter.utils.cfg_options import CfgOptions
 from uniadapter.utils.config import load_config
 
 KINDS = ("color", "shape")
@@ -115,7 +116,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--size", type=int, help="side of the pictures (default: the config's)")
     parser.add_argument("--train", type=int, default=4000, help="training pictures (default 4000)")
     parser.add_argument("--test", type=int, default=1000, help="test pictures (default 1000)")
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
+    parser.add_argument("--cfg-options", nargs="+", action=CfgOptions, metavar="KEY=VALUE")
     args = parser.parse_args(argv)
     try:
         cfg = load_config(args.config, args.cfg_options)

@@ -15,11 +15,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from mmengine.config import DictAction
 from torch.nn import functional as F
 
 from uniadapter.apis.model import build_model
 from uniadapter.models.tasks.vqa import VQAModel
+from uniadapter.utils.cfg_options import CfgOptions
 from uniadapter.utils.config import load_config
 
 _STEPS, _LR = 1000, 0.1
@@ -97,7 +97,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--cfg-options",
         nargs="+",
-        action=DictAction,
+        action=CfgOptions,
         metavar="KEY=VALUE",
         help="override config values",
     )

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 from mmengine.utils import ProgressBar
 from PIL import Image, ImageDraw
@@ -22,6 +21,7 @@ from PIL import Image, ImageDraw
 from uniadapter.datasets import BaseMediaDataset, MediaError
 from uniadapter.datasets.transforms import PackInputs
 from uniadapter.registry import DATASETS
+from uniadapter.utils.cfg_options import CfgOptions
 from uniadapter.utils.config import load_config
 
 MODES = ("original", "transformed", "pipeline")
@@ -42,7 +42,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--height", type=int, default=128, help="height of a frame in the picture")
     parser.add_argument("--shuffle", action="store_true", help="draw the items at random")
     parser.add_argument("--seed", type=int, default=0, help="seed of the draw and the transforms")
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, help="key=value overrides")
+    parser.add_argument("--cfg-options", nargs="+", action=CfgOptions, help="key=value overrides")
     return parser.parse_args(argv)
 
 

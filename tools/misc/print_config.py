@@ -6,8 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmengine.config import DictAction
-
+from uniadapter.utils.cfg_options import CfgOptions
 from uniadapter.utils.config import load_config
 
 SUFFIXES = (".py", ".json", ".yml", ".yaml")
@@ -21,7 +20,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--cfg-options",
         nargs="+",
-        action=DictAction,
+        action=CfgOptions,
         help="options to override, as key=value; nested keys take dots",
     )
     return parser.parse_args(argv)

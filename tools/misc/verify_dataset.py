@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
 from uniadapter.datasets import BaseMediaDataset, MediaError
@@ -24,6 +23,7 @@ from uniadapter.datasets.feature_stores import FeatureStore
 from uniadapter.datasets.feature_tasks import BaseFeatureDataset
 from uniadapter.datasets.transforms import LoadVideo, open_media
 from uniadapter.registry import DATASETS
+from uniadapter.utils.cfg_options import CfgOptions
 from uniadapter.utils.config import load_config
 from uniadapter.utils.processes import Died, map_in_processes
 
@@ -42,7 +42,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--frames", choices=("ends", "all"), default="ends", help="what to decode")
     parser.add_argument("--workers", type=int, default=2, help="processes that decode")
     parser.add_argument("--out", help="write the report to this JSON file")
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, help="key=value overrides")
+    parser.add_argument("--cfg-options", nargs="+", action=CfgOptions, help="key=value overrides")
     return parser.parse_args(argv)
 
 

@@ -7,10 +7,9 @@ import json
 import sys
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 from uniadapter.apis import convert_checkpoint
 from uniadapter.checkpoints.layouts import SOURCES, TARGETS
+from uniadapter.utils.cfg_options import CfgOptions
 from uniadapter.utils.config import load_config
 
 
@@ -42,7 +41,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--cfg-options",
         nargs="+",
-        action=DictAction,
+        action=CfgOptions,
         help="options of the config to override, as key=value; nested keys take dots",
     )
     return parser.parse_args(argv)

@@ -13,11 +13,11 @@ import sys
 from collections import Counter
 
 import torch
-from mmengine.config import DictAction
 
 from uniadapter.apis.examples import Example, Examples, open_examples
 from uniadapter.evaluation.functional import exact_match
 from uniadapter.models.tasks import VQAModel
+from uniadapter.utils.cfg_options import CfgOptions
 from uniadapter.utils.errors import one_message
 from uniadapter.visualization.report import Entry, Panel, Report, png_path
 from uniadapter.visualization.strips import sized, strip
@@ -32,7 +32,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--num", type=int, default=6, help="questions, spread over the test split")
     parser.add_argument("--height", type=int, default=72, help="height of a frame in pixels")
     parser.add_argument("--device", default="cpu", help="where the model runs")
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, help="key=value overrides")
+    parser.add_argument("--cfg-options", nargs="+", action=CfgOptions, help="key=value overrides")
     return parser.parse_args(argv)
 
 

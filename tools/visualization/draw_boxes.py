@@ -14,12 +14,12 @@ import sys
 from collections.abc import Sequence
 
 import torch
-from mmengine.config import DictAction
 from PIL import Image, ImageDraw
 
 from uniadapter.apis.examples import Example, Examples, open_examples
 from uniadapter.models.tasks import GroundingModel
 from uniadapter.utils.boxes import generalized_iou
+from uniadapter.utils.cfg_options import CfgOptions
 from uniadapter.utils.errors import one_message
 from uniadapter.visualization.report import Entry, Panel, Report, png_path
 from uniadapter.visualization.strips import sized
@@ -39,7 +39,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--boxes", type=int, default=1, help="predictions drawn of each")
     parser.add_argument("--height", type=int, default=240, help="height of a picture in pixels")
     parser.add_argument("--device", default="cpu", help="where the model runs")
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, help="key=value overrides")
+    parser.add_argument("--cfg-options", nargs="+", action=CfgOptions, help="key=value overrides")
     return parser.parse_args(argv)
 
 

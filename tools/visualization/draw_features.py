@@ -13,10 +13,10 @@ import sys
 from typing import Any
 
 import torch
-from mmengine.config import DictAction
 
 from uniadapter.apis.examples import Examples, open_examples
 from uniadapter.models.inspection import WHAT, adapted_sites, site_states
+from uniadapter.utils.cfg_options import CfgOptions
 from uniadapter.utils.errors import one_message
 from uniadapter.visualization.plots import load_matplotlib, scatter
 from uniadapter.visualization.projection import neighbours, pca, tsne
@@ -50,7 +50,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--perplexity", type=float, help="of t-SNE (30, less with few points)")
     parser.add_argument("--device", default="cpu", help="where the model runs")
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, help="key=value overrides")
+    parser.add_argument("--cfg-options", nargs="+", action=CfgOptions, help="key=value overrides")
     return parser.parse_args(argv)
 
 

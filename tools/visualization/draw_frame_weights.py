@@ -12,10 +12,10 @@ import argparse
 import sys
 
 import torch
-from mmengine.config import DictAction
 
 from uniadapter.apis.examples import Example, Examples, open_examples
 from uniadapter.models.inspection import attention_maps
+from uniadapter.utils.cfg_options import CfgOptions
 from uniadapter.utils.errors import one_message
 from uniadapter.visualization.report import Entry, Panel, Report, png_path
 from uniadapter.visualization.strips import color_bar, heated, sized, strip
@@ -36,7 +36,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--height", type=int, default=72, help="height of a frame in pixels")
     parser.add_argument("--device", default="cpu", help="where the model runs")
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, help="key=value overrides")
+    parser.add_argument("--cfg-options", nargs="+", action=CfgOptions, help="key=value overrides")
     return parser.parse_args(argv)
 
 

@@ -8,12 +8,9 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=1.0),
     accumulative_counts=8)
 
-# In epochs; 0.25 are 5 % of 5.
+# In epochs; 8 accumulated steps are one update.
 param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-3, begin=0, end=0.25, by_epoch=True, convert_to_iter_based=True),
-    dict(
-        type='LinearLR', start_factor=1.0, end_factor=0.0, begin=0.25, end=5, by_epoch=True,
-        convert_to_iter_based=True),
+    dict(type='WarmupLinearLR', warmup=0.05, by_epoch=True, convert_to_iter_based=True),
 ]
 
 train_cfg = dict(by_epoch=True, max_epochs=5, val_interval=1)

@@ -17,6 +17,7 @@ from uniadapter.models.execution import Words
 
 transformers = pytest.importorskip("transformers")
 SIZES = {"hidden_size": 12, "num_layers": 2, "num_heads": 3, "intermediate_size": 20}
+STEPS = ("Transformer", "Pooling", "Normalize")
 ARCH = {"stem": 4, "groups": [(1, 3, 1, 1, 4), (2, 5, 2, 2, 6)], "head": 10}
 
 
@@ -45,8 +46,10 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pooling = {"word_embedding_dimension": 12, "pooling_mode_mean_tokens": True}
     (folder / "1_Pooling").mkdir()
     (folder / "1_Pooling/config.json").write_text(
-        json.dumps({**pooling, "pooling_mode_cls_token": False})
+        json.dumps({**pooling, "pooling_mode_cls_token": False, "include_prompt": True})
     )
+    steps = [{"idx": n, "type": f"sentence_transformers.models.{x}"} for n, x in enumerate(STEPS)]
+    (folder / "modules.json").write_text(json.dumps(steps))
     return folder
 
 
@@ -83,12 +86,50 @@ def test_a_sentence_encoder_computes_what_transformers_does(source: Path, types:
         ("config.json", {"num_attention_heads": 6}, "num_attention_heads=6, the tower has 3"),
         ("config.json", {"hidden_act": "relu"}, "hidden_act='relu', the tower has 'gelu'"),
         ("config.json", {"layer_norm_eps": 1e-5}, "layer_norm_eps=1e-05, the tower has 1e-12"),
+        ("config.json", {"model_type": "roberta"}, "model_type='roberta', the tower has 'bert'"),
+        ("config.json", {"is_decoder": True}, "is_decoder=True, the tower has False"),
     ],
 )
 def test_another_encoder_is_refused(folder: Path, file: str, change: dict, said: str) -> None:
     path = folder / file
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(ValueError, match=said):
+        read_sentence_bert(folder, text_tower())
+
+
+def test_what_a_config_leaves_out_is_transformers_default(folder: Path) -> None:
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    del config["num_attention_heads"]
+    path.write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="num_attention_heads=12, the tower has 3"):
+        read_sentence_bert(folder, text_tower())
+
+
+def test_a_text_that_is_more_than_a_mean_is_refused(folder: Path) -> None:
+    steps = json.loads((folder / "modules.json").read_text())
+    steps.insert(2, {"idx": 2, "type": "sentence_transformers.models.Dense"})
+    (folder / "modules.json").write_text(json.dumps(steps))
+    with pytest.raises(ValueError, match=r"modules.json puts a text through .*Dense"):
+        read_sentence_bert(folder, text_tower())
+    (folder / "modules.json").write_text("{}")
+    with pytest.raises(ValueError, match="holds no JSON list"):
+        read_sentence_bert(folder, text_tower())
+    (folder / "modules.json").unlink()
+    read_sentence_bert(folder, text_tower())
+
+
+def test_types_and_positions_of_a_half_file_are_added_in_full(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    file = {n: t.half() if t.is_floating_point() else t for n, t in load_file(path).items()}
+    save_file(file, path, {"format": "pt"})
+    state, _ = read_sentence_bert(folder, text_tower())
+    names = ("position_embeddings", "token_type_embeddings")
+    rows, types = (file[f"embeddings.{name}.weight"].float() for name in names)
+    assert torch.equal(state["embeddings.position_embeddings.weight"], rows + types[0])
+    del file["embeddings.position_embeddings.weight"]
+    save_file(file, path, {"format": "pt"})
+    with pytest.raises(ValueError, match="missing in the file: .*position_embeddings"):
         read_sentence_bert(folder, text_tower())
 
 

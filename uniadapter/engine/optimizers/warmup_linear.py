@@ -26,7 +26,7 @@ def warmup_linear(step: int, steps: int, warmup: float) -> float:
 
 @PARAM_SCHEDULERS.register_module()
 class WarmupLinearLR(WholeRunLR):
-    """Learning rates by :func:`warmup_linear`, as VL-Adapter trains (its released code).
+    """Learning rates by :func:`warmup_linear`, as VL-Adapter and CLIP-ViL train.
 
     The arguments are those of :class:`.whole_run.WholeRunLR`. The first step has a learning rate of
     0 unless the warm-up is shorter than one step.

@@ -12,7 +12,9 @@ class WholeRunLR(LRSchedulerMixin, _ParamScheduler):
     """Learning rates by :meth:`factor`, over all steps from ``begin`` to ``end``.
 
     By epochs of MMEngine's loop give it with ``by_epoch=True, convert_to_iter_based=True``, and all
-    iterations of training count.
+    iterations of training count. A step is an update of the weights: iterations whose gradients are
+    accumulated (``optim_wrapper.accumulative_counts``) are one, and what is left over at the end
+    has the factor behind the last.
 
     Args:
         optimizer: The optimizer, or its wrapper.
@@ -80,5 +82,7 @@ class WholeRunLR(LRSchedulerMixin, _ParamScheduler):
 
     def _get_value(self) -> list[float]:
         """The values of this step, from the base values: nothing adds up over the steps."""
-        factor = self.factor(self.last_step, self.end - self.begin)
+        each = getattr(self.optimizer, "_accumulative_counts", 1)
+        steps = max(1, (self.end - self.begin) // each)
+        factor = self.factor(self.last_step // each, steps)
         return [base * factor for base in self.base_values]

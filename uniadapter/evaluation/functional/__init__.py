@@ -20,7 +20,7 @@ from .reranking import (
     similarity_rows,
     texts_by_medium,
 )
-from .tied_ranks import best_of_groups, tied_ranks, video_text_measures
+from .tied_ranks import best_of_groups, placed_ranks, tied_ranks, video_text_measures
 from .vqa_accuracy import (
     consensus_accuracy,
     exact_match,
@@ -35,6 +35,7 @@ __all__ = [
     "Distinct",
     "PairTable",
     "best_of_groups",
+    "placed_ranks",
     "score_captions",
     "tied_ranks",
     "video_text_measures",

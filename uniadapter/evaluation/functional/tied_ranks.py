@@ -1,4 +1,4 @@
-"""Ranks as CLIP4Clip counts them: by value, so that a tie has all the places it takes."""
+"""Ranks as CLIP4Clip counts them: by value, or, of several captions a video, by place."""
 
 from __future__ import annotations
 
@@ -25,6 +25,39 @@ def tied_ranks(scores: Tensor, positives: Tensor) -> Tensor:
     Raises:
         ValueError: If a score is NaN, or shapes or candidates do not fit.
     """
+    _check(scores, positives)
+    own = scores.gather(1, positives[:, None])
+    before, alike = (scores > own).sum(1), (scores == own).sum(1)
+    return torch.cat(
+        [torch.arange(start, start + count) for start, count in zip(before + 1, alike, strict=True)]
+        or [before]
+    )
+
+
+def placed_ranks(scores: Tensor, positives: Tensor) -> Tensor:
+    """Places of the right candidates among each query's scores, one a query.
+
+    Of candidates that tie the one that comes first in the gallery is ahead: CLIP4Clip sorts twice
+    where videos have several captions, and reads one place a caption.
+
+    Args:
+        scores: (Q, G), the score of every query with every candidate.
+        positives: (Q,) long, the right candidate of each query.
+
+    Returns:
+        Long tensor (Q,) of ranks counted from 1.
+
+    Raises:
+        ValueError: If a score is NaN, or shapes or candidates do not fit.
+    """
+    _check(scores, positives)
+    own = scores.gather(1, positives[:, None])
+    first = torch.arange(scores.shape[1], device=scores.device) < positives[:, None]
+    return ((scores > own) | ((scores == own) & first)).sum(1) + 1
+
+
+def _check(scores: Tensor, positives: Tensor) -> None:
+    """Refuse scores that rank nothing, and candidates that are not there."""
     if scores.dim() != 2 or positives.shape != scores.shape[:1]:
         raise ValueError(
             f"scores {tuple(scores.shape)} must be (queries, candidates), and positives "
@@ -37,12 +70,6 @@ def tied_ranks(scores: Tensor, positives: Tensor) -> Tensor:
         )
     if len(scores) and not 0 <= int(positives.min()) <= int(positives.max()) < scores.shape[1]:
         raise ValueError(f"positives name candidates outside the {scores.shape[1]} of the gallery")
-    own = scores.gather(1, positives[:, None])
-    before, alike = (scores > own).sum(1), (scores == own).sum(1)
-    return torch.cat(
-        [torch.arange(start, start + count) for start, count in zip(before + 1, alike, strict=True)]
-        or [before]
-    )
 
 
 def best_of_groups(scores: Tensor, groups: Tensor) -> Tensor:

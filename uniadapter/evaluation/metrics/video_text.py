@@ -7,10 +7,19 @@ from typing import Any
 
 import torch
 
-from uniadapter.evaluation.functional import best_of_groups, tied_ranks, video_text_measures
+from uniadapter.evaluation.functional import (
+    best_of_groups,
+    placed_ranks,
+    tied_ranks,
+    video_text_measures,
+)
 from uniadapter.registry import METRICS
 
 from .retrieval import RetrievalMetric
+
+# What results hold beside the ranks of direction 0 and 1: of texts as queries their ranks with
+# ties in order, and the numbers of their media.
+_PLACED, _RIGHT = 2, 3
 
 
 @METRICS.register_module()
@@ -18,9 +27,10 @@ class VideoTextMetric(RetrievalMetric):
     """R1, R5, R10, MdR and MnR, the mean rank, of both directions.
 
     What differs from :class:`RetrievalMetric`, so that figures compare with those of CLIP4Clip and
-    UniPT: a tie counts with all the ranks it takes (:func:`tied_ranks`), and where videos have
-    several captions, a video ranks the *videos* by the best of their captions, not the captions. A
-    text ranks all videos in either case.
+    UniPT: a query that ties counts with all the ranks the tie takes (:func:`tied_ranks`). Where
+    videos have several captions (MSVD), a text has one rank among all videos, ties in their order
+    (:func:`placed_ranks`), and MdR is the lower middle one; a video ranks the *videos* by the best
+    of their captions, not the captions, and ties count with all ranks.
 
     See the base class for the arguments.
     """
@@ -48,7 +58,33 @@ class VideoTextMetric(RetrievalMetric):
                     f"direction must be 0, each text with one medium, or 1, got {direction!r}"
                 )
             right = torch.tensor([candidates[0] for candidates in positives], dtype=torch.long)
-            self.results.append((direction, tied_ranks(scores, right.to(scores.device)).cpu()))
+            right = right.to(scores.device)
+            self.results.append((direction, tied_ranks(scores, right).cpu()))
+            if direction == 0:
+                # Whether videos have several captions shows when all texts are there.
+                self.results.append((_PLACED, placed_ranks(scores, right).cpu()))
+                self.results.append((_RIGHT, right.cpu()))
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """Measures of both directions.
+
+        Args:
+            results: Pairs of direction and ranks; of texts also their ranks with ties in order, and
+                their media.
+
+        Raises:
+            ValueError: If a direction has no query.
+        """
+        right = [media for kind, media in results if kind == _RIGHT]
+        several = bool(right) and len(torch.cat(right).unique()) < sum(map(len, right))
+        kept = {_PLACED if several else 0: 0, 1: 1}
+        chosen = [(kept[kind], ranks) for kind, ranks in results if kind in kept]
+        metrics = super().compute_metrics(chosen)
+        if several:
+            # torch.median's, not the mean of two in the middle.
+            placed = torch.cat([ranks for kind, ranks in results if kind == _PLACED])
+            metrics[f"{self.names[0]}/MdR"] = float(placed.median())
+        return metrics
 
     def measures(self, ranks: torch.Tensor) -> dict[str, float]:
         """See :func:`video_text_measures`."""

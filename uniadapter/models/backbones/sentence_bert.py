@@ -21,7 +21,7 @@ class SentenceBert(BertText):
     """A plain BERT whose texts are the mean of their tokens' last states, with length 1.
 
     The defaults are the sizes of MiniLM-L6, trained on a billion pairs of sentences, whose files
-    ``convert_checkpoint.py --from sentence-bert`` reads.
+    :func:`uniadapter.checkpoints.layouts.read_sentence_bert` reads.
 
     Args:
         vocab_size (int): Words. Defaults to 30522.

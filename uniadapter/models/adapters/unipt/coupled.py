@@ -17,6 +17,7 @@ from .presets import PRESETS
 from .side import SideNet
 
 ROLES = ("encoder", "decoder")
+STARTS = ("published", "frozen")
 
 
 @MODELS.register_module()
@@ -26,7 +27,9 @@ class CoupledUniPT(Adapter):
     The encoder's side output is the memory that the decoder's taps read (the crosser), while the
     frozen decoder goes on reading the frozen encoder. The guides are the last layers, the decoder's
     behind its final norm. The decoder's side network answers with one output a tap, for auxiliary
-    losses, and the prediction behind them: (taps + 1, B, Q, d).
+    losses, and the prediction behind them: (taps + 1, B, Q, d). It begins at random, and what the
+    frozen decoder knew has to be learned again; ``start='frozen'``, which is not published, begins
+    as the frozen model.
 
     Args:
         places (Places): The model's sites; of the roles ``encoder`` and ``decoder``.
@@ -38,6 +41,10 @@ class CoupledUniPT(Adapter):
         identity (bool): Add the residual T_i. Defaults to True; False is an ablation.
         tower_dropout (bool): Leave the dropout of the frozen towers on in training, as the
             published code does. Defaults to False.
+        start (str): ``'published'``: as the authors initialise it. ``'frozen'``: the prediction is
+            the frozen decoder's output plus a term that starts at zero, the only output: a tap's
+            own would begin at zero. The names of the weights are the same, their meaning is
+            another one, which the authors' code does not have. Defaults to ``'published'``.
 
     Raises:
         ValueError: If an option is outside its set, or the model has not both roles.
@@ -53,6 +60,7 @@ class CoupledUniPT(Adapter):
         confidence: str = "gate",
         identity: bool = True,
         tower_dropout: bool = False,
+        start: str = "published",
     ) -> None:
         options = {
             "reduction": reduction,
@@ -60,9 +68,11 @@ class CoupledUniPT(Adapter):
             "confidence": confidence,
             "identity": identity,
             "tower_dropout": tower_dropout,
+            "start": start,
         }
         super().__init__(places, options)
         check_choice(confidence, ("gate", "uniform"), "adapter.confidence")
+        check_choice(start, STARTS, "adapter.start")
         check_int(reduction, 1, "adapter.reduction")
         if not set(ROLES) <= set(places.roles()):
             raise ValueError(
@@ -94,11 +104,13 @@ class CoupledUniPT(Adapter):
             "residual": "identity" if self.options["identity"] else "none",
         }
         if role == "decoder":
+            frozen = self.options["start"] == "frozen"
             options["out_dim"] = widths[-1]
+            options.update(every_tap=not frozen, out_residual=frozen, zero_up=frozen)
         return SideNet(**options)
 
     def run(self, role: str, tower: Any, call: Call) -> torch.Tensor:
-        """The encoder's side output (B, S, h), or the decoder's outputs (taps + 1, B, Q, d).
+        """The encoder's side output (B, S, h), or the decoder's outputs (taps + 1 or 1, B, Q, d).
 
         A decoder's run reads the encoder's side output, ``call.reads()``.
         """
@@ -113,7 +125,7 @@ class CoupledUniPT(Adapter):
         outputs: torch.Tensor = side(
             states, taps.out, taps.mask, memory=read.states, memory_mask=read.mask
         )
-        return outputs
+        return outputs if side.every_tap else outputs[None]
 
     def normalise(self, option: str, value: Any) -> Any:
         """Taps as their numbers; see :meth:`Adapter.normalise`."""
