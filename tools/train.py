@@ -61,7 +61,7 @@ def build_config(args: argparse.Namespace) -> Config:
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.auto_scale_lr:
-        if "base_batch_size" not in cfg.get("auto_scale_lr", {}):
+        if "base_batch_size" not in (cfg.get("auto_scale_lr") or {}):
             raise ValueError(
                 f"--auto-scale-lr: {args.config} has no `auto_scale_lr.base_batch_size`, the batch "
                 "size that its learning rate was chosen for; add it."

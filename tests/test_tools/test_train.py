@@ -66,7 +66,7 @@ def test_amp_without_a_gpu_is_an_error(cfg_file: Path, monkeypatch):
 def test_auto_scale_lr(cfg_file: Path):
     assert build(cfg_file, "--auto-scale-lr").auto_scale_lr.enable
     with pytest.raises(ValueError, match=r"no `auto_scale_lr\.base_batch_size`"):
-        build(cfg_file, "--auto-scale-lr", "--cfg-options", "auto_scale_lr={}")
+        build(cfg_file, "--auto-scale-lr", "--cfg-options", "auto_scale_lr=None")
 
 
 @pytest.mark.parametrize(
