@@ -103,8 +103,9 @@ def convert_checkpoint(
             model = build_model(config.model.to_dict())
         state, report = read_checkpoint(src, source, model, init_decoder, answers)
     if target is not None:
+        model_cfg = config.model
         state, written = export_state(
-            state, target, training, config.model.get("queue_size", 57600)
+            state, target, training, model_cfg.get("queue_size", 57600), model_cfg.get("tasks", ())
         )
         report = _join(report, written) if source is not None else written
     key = "" if target in FLAT_TARGETS else "model"

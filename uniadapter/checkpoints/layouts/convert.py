@@ -35,6 +35,7 @@ from .mmpretrain import MMPRETRAIN
 from .official import OFFICIAL, export_official
 from .released import RELEASED, export_released
 from .t5 import T5_FOLDER, read_t5_folder
+from .vl_adapter import VL_ADAPTER, export_vl_adapter, layout_of, read_vl_adapter
 from .vse import VSE, export_vse, in_two, read_vse
 
 SOURCES: dict[str, Layout] = {
@@ -43,7 +44,7 @@ SOURCES: dict[str, Layout] = {
         *(OFFICIAL, RELEASED, HUGGINGFACE, MMPRETRAIN, ALBEF, BEIT3, CLIP, CLIP_FOLDER),
         CLIP4CLIP,
         *(CLIP_VIL, CLIP_VIL_START, VSE, MDETR),
-        *(T5_FOLDER, BART_FOLDER),
+        *(T5_FOLDER, BART_FOLDER, VL_ADAPTER),
     )
 }
 # Of layouts that are more than a file of tensors under their names.
@@ -57,7 +58,10 @@ _READERS: dict[str, Callable[..., tuple[State, list[str]]]] = {
     "mdetr": read_mdetr,
     "t5-hf": read_t5_folder,
     "bart-hf": read_bart_folder,
+    "vl-adapter": read_vl_adapter,
 }
+# Of layouts whose names mean what the values beside them say.
+_SCHEMES: dict[str, Callable[..., Layout]] = {"vl-adapter": layout_of}
 _EXPORTS: dict[str, Callable[..., tuple[State, dict[str, str]]]] = {
     "blip": export_official,
     "uniadapter": export_released,
@@ -69,12 +73,13 @@ _EXPORTS: dict[str, Callable[..., tuple[State, dict[str, str]]]] = {
     "clip-vil": export_clip_vil,
     "vse": export_vse,
     "mdetr": export_mdetr,
+    "vl-adapter": export_vl_adapter,
 }
 TARGETS = tuple(_EXPORTS)
 #: Targets whose own code reads safetensors.
 SAFETENSORS_TARGETS = ("clip-hf",)
 #: Targets whose own code reads a state dict that stands under no key.
-FLAT_TARGETS = ("clip4clip", "clip-vil")
+FLAT_TARGETS = ("clip4clip", "clip-vil", "vl-adapter")
 #: What a target's file holds in the place of one state dict.
 ARRANGED: dict[str, Callable[[State], Any]] = {"vse": in_two}
 # Whose tensors no export leaves out; an adapter's and heads' are said in the report.
@@ -168,7 +173,9 @@ def _read_as(
 ) -> tuple[State, Report]:
     """Rename tensors and fit them to a model; an error says which layout knows all their names."""
     try:
-        state, report = map_keys(source, SOURCES[layout], path)
+        scheme = _SCHEMES.get(layout)
+        names = SOURCES[layout] if scheme is None else scheme(source, model, path)
+        state, report = map_keys(source, names, path)
         report.notes += notes
         return fit_to_model(state, report, model, path), report
     except ValueError as error:
@@ -187,7 +194,11 @@ def _read_as(
 
 
 def export_state(
-    state: State, layout: str, training: State | None = None, queue_size: int = 57600
+    state: State,
+    layout: str,
+    training: State | None = None,
+    queue_size: int = 57600,
+    tasks: Iterable[str] = (),
 ) -> tuple[State, Report]:
     """Write tensors of a model in an official layout.
 
@@ -198,6 +209,7 @@ def export_state(
             training checkpoint. Without them the momentum copies are the weights themselves and
             the queue starts empty.
         queue_size (int): Entries of a queue that starts empty. Defaults to 57600, as BLIP.
+        tasks (Iterable[str]): Tasks that the model learns jointly. Defaults to none.
 
     Returns:
         tuple: Tensors by official name, and what became of every key.
@@ -219,7 +231,7 @@ def export_state(
     }
     queue = {n.removeprefix("queue."): t for n, t in training.items() if n.startswith("queue.")}
     official, used = _EXPORTS[layout](
-        state, momentum=momentum or None, queue=queue or None, queue_size=queue_size
+        state, momentum=momentum or None, queue=queue or None, queue_size=queue_size, tasks=tasks
     )
     report = Report(used=used)
     reason = f"the layout {layout!r} has no name for it"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch.nn import functional as F
 
@@ -143,6 +145,7 @@ def export_official(
     momentum: State | None = None,
     queue: State | None = None,
     queue_size: int = 57600,
+    **_: Any,
 ) -> tuple[State, dict[str, str]]:
     """Write an own state dict in BLIP's official layout; tensors are shared, not copied.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .keys import Layout, Pair, State
 from .official import MOMENTUM_REASON, OFFICIAL, export_official
 
@@ -67,6 +69,7 @@ def export_released(
     momentum: State | None = None,
     queue: State | None = None,
     queue_size: int = 57600,
+    **_: Any,
 ) -> tuple[State, dict[str, str]]:
     """Write an own state dict in the released layout, adapters under all their names.
 
