@@ -40,6 +40,7 @@ FOLDERS = (
     "bitfit",
     "st_adapter",
     "unipt",
+    "vl_adapter",
 )
 LEAVES = sorted(
     path.relative_to(ROOT).as_posix()

@@ -1,0 +1,11 @@
+# tools/dist_train.sh configs/vl_adapter/t5_image_full.py 1
+# Full fine-tuning in VL-T5, image tasks; paper (arXiv 2112.06825): 100 % trained; Average 78.1 (from reading notes).
+_base_ = [
+    '../_base_/models/vl_t5_base.py', '../_base_/datasets/vl_image.py',
+    '../_base_/schedules/vl_adapter_20e.py', '../_base_/vl_runtime.py',
+]
+model = dict(train_backbone=True)
+# The rate is ours: none was published.
+optim_wrapper = dict(optimizer=dict(lr=1e-4))
+train_dataloader = dict(batch_size=300)
+auto_scale_lr = dict(base_batch_size=300)
