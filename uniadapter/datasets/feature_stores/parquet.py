@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -137,10 +138,12 @@ def read_names(path: str) -> Iterator[list[bytes]]:
             absent = [column for column in (ID, KEY) if column not in columns]
             if absent:
                 raise KeyError(f"column {absent[0]!r} is missing, there are {columns}")
-            found = []
-            for group in range(file.num_row_groups):
-                table = file.read_row_group(group, columns=[ID], use_threads=False)
-                found.append([_encoded(name) for name in table.column(ID).to_pylist()])
+            # All at once: a call for each group is slow where groups are small.
+            column = file.read(columns=[ID], use_threads=False).column(ID)
+            ids = [_encoded(name) for name in column.to_pylist()]
+            sizes = [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)]
+            ends = np.cumsum([0, *sizes]).tolist()
+            found = [ids[start:end] for start, end in pairwise(ends)]
     except ImportError:
         raise
     # As above.

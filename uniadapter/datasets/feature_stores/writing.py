@@ -12,8 +12,8 @@ from ...utils.safe_io import atomic_write
 from .base import KEY, import_library
 from .parquet import ID, SUFFIX, read_names
 
-#: Rows of a row group: few, as all of a group in front of a row are decoded with it.
-GROUP_ROWS = 8
+#: Rows of a row group: all of a group in front of a row are decoded with it.
+GROUP_ROWS = 1
 
 
 def npz_bytes(features: np.ndarray) -> bytes:
