@@ -16,7 +16,14 @@ from tests.test_models.test_backbones.test_bart import SIZES, VOCAB, bart, origi
 from tests.vl_helpers import inputs, vl_cfg
 from uniadapter.apis import convert_checkpoint
 from uniadapter.apis.model import build_model
-from uniadapter.checkpoints import load_adapter, load_pretrained, save_adapter
+from uniadapter.checkpoints import (
+    backbone_fingerprint,
+    load_adapter,
+    load_pretrained,
+    load_weights,
+    save_adapter,
+)
+from uniadapter.engine.hooks import safe_checkpoint
 
 TEXT = {"type": "Bart", "arch": SIZES, "vocab_size": VOCAB, "dropout": 0.0}
 
@@ -100,6 +107,17 @@ def test_new_rows_and_the_visual_embedding_are_in_no_such_file(
     given = inputs([2, 3], words=VOCAB)
     states = [model.encode(**given)[0] for model in models]
     assert torch.equal(*states)
+    # So does a file of training that leaves the backbone to the pretrained one.
+    models[0].pretrained = models[1].pretrained = str(out)
+    left_out = set(safe_checkpoint._restored_by_pretrained(models[0]))
+    state = {n: t for n, t in models[0].state_dict().items() if n not in left_out}
+    assert "text.new_words.weight" in state
+    assert "text.shared.weight" in left_out
+    meta = {"backbone_sha256": backbone_fingerprint(models[0])}
+    torch.save({"state_dict": state, "meta": meta}, tmp_path / "epoch_1.pth")
+    models.append(build_model({**cfg, "pretrained": str(out)}).eval())
+    load_weights(models[2], tmp_path / "epoch_1.pth")
+    assert torch.equal(models[2].encode(**given)[0], states[0])
     # A file without them is not the whole of what was trained.
     del kept["text.new_words.weight"]
     save_file(kept, saved / "adapter_model.safetensors")

@@ -14,6 +14,8 @@ from tests.helpers import VOCAB_SIZE, tiny_retrieval_cfg, write_vocab
 from tests.model_helpers import randomize, tiny_pretrain_cfg
 from tests.spawn import spawn
 from tests.t5_helpers import seq2seq_cfg, tokenizer_file
+from tests.vl_helpers import TASKS, WIDTH, vl_cfg
+from tests.vl_helpers import batch as joint_batch
 from uniadapter.apis.model import build_model
 from uniadapter.models.execution import Execution
 from uniadapter.models.fast import FastExecution, FastPaths
@@ -21,6 +23,7 @@ from uniadapter.models.heads import decoder_loss
 from uniadapter.structures import MultimodalSample
 
 NOUNS = ["red", "green", "blue", "square", "bar", "cross"]
+WEIGHTS = [1.0, 0.3, 0.0, 0.9, 0.6]
 Case = tuple[dict[str, Any], dict[str, Any], tuple[str, ...]]
 
 
@@ -108,6 +111,13 @@ def cases(folder: Path) -> list[Case]:
     model = build(writing)
     samples = [MultimodalSample(metainfo={"text": text(), "target": text()}) for _ in range(5)]
     found.append((writing, model.data_preprocessor({"data_samples": samples}), ("loss_lm",)))
+    joint = vl_cfg("Bart", tokens=folder / "bart")
+    model, features = build(joint), torch.randn(5, 1, 4, WIDTH)
+    for task in TASKS:
+        given = joint_batch(
+            task, [text() for _ in range(5)], features, [text() for _ in range(5)], WEIGHTS
+        )
+        found.append((joint, model.data_preprocessor(given), ("loss_lm",)))
     return found
 
 

@@ -15,6 +15,7 @@ from torch.testing import assert_close
 from tests.helpers import draws
 from tests.vl_helpers import (
     KINDS,
+    NEW,
     TASKS,
     WIDTH,
     batch,
@@ -30,6 +31,7 @@ from uniadapter.apis.model import build_model
 from uniadapter.models.components import count_parameters
 from uniadapter.models.generation import GenerationConfig
 from uniadapter.models.necks.visual_embedding import pool_grid
+from uniadapter.models.precision import cast_frozen
 
 
 @pytest.fixture(scope="module")
@@ -222,3 +224,37 @@ def test_inputs_that_do_not_fit(tokens):
         model(**given_, data_samples=samples("vqa", ["a"]), mode="loss")
     with pytest.raises(ValueError, match="There is no task 'gqa'"):
         model(**given_, data_samples=samples("gqa", ["a", "b"]), mode="loss")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_frozen_weights_in_half_precision_are_those_of_autocast(kind, tokens):
+    model, cast = (vl(kind, 2, tokens=tokens / kind) for _ in range(2))
+    cast_frozen(cast, "bfloat16")
+    features = torch.randn(2, 1, 4, WIDTH)
+    data = batch("caption", ["a red ball", ""], features, ["left of the blue ring", "0"])
+    data = model.data_preprocessor(data, True)
+    with torch.autocast("cpu", torch.bfloat16):
+        want = model(**data, mode="loss")["loss_lm"]
+        texts = [sample.pred_text for sample in model(**data, mode="predict")]
+    with cast.frozen_autocast():
+        assert torch.equal(cast(**data, mode="loss")["loss_lm"], want)
+        assert [sample.pred_text for sample in cast(**data, mode="predict")] == texts
+
+
+def test_a_vocabulary_that_comes_later_is_held_against_the_table(tokens, tmp_path):
+    cfg = vl_cfg("Bart", tokens=tokens / "Bart", text={"new_words": NEW})
+    cfg["data_preprocessor"]["tokenizer"]["file"] = str(tmp_path / "later")
+    cfg["text"]["vocab_size"] += 1
+    model = build_model(cfg)
+    (tmp_path / "later").symlink_to(tokens / "Bart")
+    data = model.data_preprocessor(batch("vqa", ["a"], torch.zeros(1, 1, 4, WIDTH), ["b"]))
+    for mode in ("loss", "predict"):
+        with pytest.raises(ValueError, match=r"set model.text.new_words=11"):
+            model(**data, mode=mode)
+
+
+def test_features_in_half_precision_are_pooled_too():
+    model, given = vl("T5"), inputs([2], things=9)
+    half = {**given, "features": given["features"].half()}
+    whole = {**given, "features": half["features"].float()}
+    assert torch.equal(model.encode(**half)[0], model.encode(**whole)[0])

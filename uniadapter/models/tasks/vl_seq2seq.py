@@ -147,6 +147,8 @@ class VLSeq2Seq(Seq2SeqModel):
         """
         language: Any = self.text
         self.visual_embedding.check(features)
+        # Files hold half precision, in which not every device pools.
+        features = features.to(self.visual_embedding.img_order_embedding.weight.dtype)
         pooled = pool_grid(features, self.visual_tokens)
         seen = self.visual_embedding(pooled, language.embed, language.num_words, boxes)
         return self.role("text").stream(Words(input_ids, attention_mask), seen)
@@ -185,6 +187,8 @@ class VLSeq2Seq(Seq2SeqModel):
                 return states, mask
             if len(samples) != len(states):
                 raise ValueError(f"{len(states)} texts have {len(samples)} samples.")
+            # A file that was not there when the model was built has been read by now.
+            self.check_words(self.tokenizer, self.text)
             if mode == "loss":
                 return self.task_loss(states, mask, samples)
             return self.answer(states, mask, samples)

@@ -27,7 +27,7 @@ def check_length(length: int, positions: int, key: str | None = None) -> None:
     if length > positions:
         raise ValueError(
             f"A text of {length} tokens exceeds the {positions} positions of the text tower: "
-            "lower max_text_len in the data preprocessor."
+            "lower max_text_len (text_lens, of several tasks) in the data preprocessor."
         )
 
 
