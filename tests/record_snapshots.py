@@ -41,6 +41,7 @@ FOLDERS = (
     "st_adapter",
     "unipt",
     "vl_adapter",
+    "vl_adapter_blip",
 )
 LEAVES = sorted(
     path.relative_to(ROOT).as_posix()

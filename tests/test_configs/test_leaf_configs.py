@@ -36,6 +36,7 @@ FULL_SIZE = (
     "ladder",
     "bitfit",
     "st_adapter",
+    "vl_adapter_blip",
 )
 METAFILES = sorted(ROOT.glob("configs/*/metafile.yml"))
 # Of VL-Adapter's many rows some are counted in the core suite.

@@ -376,6 +376,16 @@ METHODS: dict[str, Method] = {
         starts_frozen=False,
         core=(),
     ),
+    "prompt_tuning": Method(
+        {"type": "PromptTuning", "length": 3, "hidden": 5},
+        starts_frozen=False,
+        same_paths=False,
+        refuses=dict.fromkeys(
+            ("vqa", "caption", "t5", "mmpretrain_vit", "hosted_vit"),
+            "PromptTuning fills the site 'text.tokens'",
+        ),
+        core=(),
+    ),
     "mam": Method(
         {"type": "MAM", "prefix": 3, "bottleneck": 4},
         starts_frozen=False,

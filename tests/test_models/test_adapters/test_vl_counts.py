@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from tests.language_helpers import TASKS, bart, method_on, t5
-from uniadapter.models.components import norms_and_biases
+from uniadapter.apis.model import build_model
+from uniadapter.models.components import count_parameters, norms_and_biases
 
 VIDEO = ("tvqa", "how2qa", "tvc", "yc2c")
 IMAGE_WIDTH, VIDEO_WIDTH, WIDTH = 2048, 512, 768
@@ -209,3 +210,48 @@ def test_percentages_are_the_printed_ones():
         assert round(100 * trainable / total, 2) == pytest.approx(printed, abs=0.0051)
     for method, total in _T5_TOTALS.items():
         assert T5_IMAGE[method][3] == total
+
+
+def own_counts(name: str, width: int, tasks: Any, config: Any, also: str) -> tuple[int, int]:
+    """As :func:`counted`, of the package's model."""
+    table = {"bart": ("Bart", 50_265, 200), "t5": ("T5", 32_128, 72)}
+    kind, words, new_words = table[name]
+    text = {"type": kind, "arch": "base", "vocab_size": words, "new_words": new_words}
+    options = {f"train_{also}": True} if also else {}
+    cfg = {"type": "VLSeq2Seq", "text": text, "tasks": list(tasks), "feature_width": width}
+    with torch.device("meta"):
+        model = build_model({**cfg, "adapter": config, **options})
+    counts = count_parameters(model)
+    return counts["trainable"], counts["total"]
+
+
+_OF_CORE = ("bart-image-lora_multiple", "bart-image-half_shared", "t5-image-single_norms_rf4")
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "tasks", "row"),
+    [
+        pytest.param(*p.values, id=p.id, marks=[] if p.id in _OF_CORE else [pytest.mark.deep])
+        for p in ROWS
+    ],
+)
+def test_the_packages_model_counts_the_same(name, width, tasks, row):
+    config, also, trainable, total = row
+    assert own_counts(name, width, tasks, config, also) == (trainable, total)
+
+
+def test_full_fine_tuning_counts_all():
+    """New words as well; the encoder of pictures is no part of the model."""
+    text = {"type": "Bart", "arch": "base", "vocab_size": 50_265, "new_words": 200}
+    with torch.device("meta"):
+        model = build_model(
+            {
+                "type": "VLSeq2Seq",
+                "text": text,
+                "tasks": list(VIDEO),
+                "feature_width": VIDEO_WIDTH,
+                "train_backbone": True,
+            }
+        )
+    counts = count_parameters(model)
+    assert counts["trainable"] == counts["total"] == 139_977_216
