@@ -79,10 +79,10 @@ class World:
 
     def build(self, kind: Any, **options: Any) -> Any:
         shape = (None if "subtitles" in options else CELLS, DIM)
-        features = {"type": "npz", "root": "features", "shape": shape}
-        return kind(
-            features=features, data_root=str(self.root), pipeline=[PackFeatures()], **options
-        )
+        options["features"] = {"type": "npz", "root": "features", "shape": shape}
+        options["pipeline"] = [PackFeatures()]
+        # mmengine collects garbage when it serializes items, which takes most of the time here.
+        return kind(data_root=str(self.root), serialize_data=False, **options)
 
     def check(self, item: dict[str, Any], text: str, names: Sequence[str], **facts: Any) -> None:
         assert set(item) == {"inputs", "data_samples"}

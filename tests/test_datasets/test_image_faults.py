@@ -102,6 +102,22 @@ def test_truncated(tmp_path: Path) -> None:
     assert raised.value.kind == "truncated"
 
 
+def test_a_truncated_picture_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    path, drawn = tmp_path / "a.jpg", np.random.default_rng(0)
+    Image.fromarray(drawn.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(path, quality=95)
+    whole = read_image(str(path))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    found = read_image(str(path), truncated=True)
+    assert np.array_equal(found[:8], whole[:8])
+    assert not np.array_equal(found, whole)
+    # Pillow's switch is as it was.
+    with pytest.raises(MediaError, match="truncated"):
+        read_image(str(path))
+    path.write_bytes(b"<html>" * 50)
+    with pytest.raises(MediaError, match="no picture"):
+        read_image(str(path), truncated=True)
+
+
 @pytest.mark.parametrize(
     ("content", "kind", "reason"),
     [
