@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from .linears import is_norm
+from .linears import is_norm, shifted
 
 
 def set_trainable(model: nn.Module, trainable: Iterable[nn.Parameter]) -> None:
@@ -61,7 +61,7 @@ def norms_and_biases(
         taken (Iterable[nn.Parameter]): Parameters of other components.
 
     Raises:
-        ValueError: If the towers have none of what is wanted.
+        ValueError: If the towers have none of what is wanted, or a method trains differences of it.
     """
     found: dict[str, list[nn.Parameter]] = {}
     seen = {id(parameter) for parameter in taken}
@@ -75,6 +75,11 @@ def norms_and_biases(
                 own = {name: own[name] for name in own if name == "bias"}
             elif not is_norm(module):
                 continue
+            if own.keys() & shifted(module):
+                raise ValueError(
+                    f"model.train_{key}=True trains {key} in place, of which the adapter trains "
+                    "differences already: leave one of both out."
+                )
             found[key] += [p for p in own.values() if id(p) not in seen]
             seen |= {id(parameter) for parameter in own.values()}
         if not found[key]:

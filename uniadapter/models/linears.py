@@ -27,6 +27,11 @@ def adapted(module: nn.Module) -> bool:
     return any(_USES in vars(part) or _SHIFTS in vars(part) for part in module.modules())
 
 
+def shifted(module: nn.Module) -> set[str]:
+    """Names of a module's own parameters whose differences a method trains, see `Shifts`."""
+    return set(vars(module)[_SHIFTS][1]) if _SHIFTS in vars(module) else set()
+
+
 def intact(*modules: nn.Module) -> bool:
     """Whether linear layers compute what their own tensors say and no more.
 

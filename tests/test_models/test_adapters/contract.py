@@ -330,7 +330,7 @@ METHODS: dict[str, Method] = {
         core=("blip_video", "t5"),
     ),
     "vl_adapter-zero_up": Method(
-        {"type": "VLAdapter", "bottleneck": 4, "init": "zero_up", "reads": "input"}, core=ONE
+        {"type": "VLAdapter", "bottleneck": 4, "init": "zero_up", "reads": "input"}, core=()
     ),
     "vl_adapter-across": Method(
         # One down-projection for all runs, one up-projection for all layers of a run and a site.
@@ -340,7 +340,7 @@ METHODS: dict[str, Method] = {
             "share": {"down": ["modality", "site", "layer", "task"], "up": ["layer", "task"]},
         },
         starts_frozen=False,
-        core=("caption",),
+        core=(),
     ),
     "compacter": Method(
         {

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.testing import assert_close
 
 from tests.model_helpers import outputs, randomize, same, sgd_steps, tiny_batch, tiny_model
 from tests.t5_helpers import seq2seq
+from tests.test_models.test_adapters.contract_models import pairs_loss
 from uniadapter.checkpoints.adapter import load_adapter, save_adapter
 from uniadapter.checkpoints.state import backbone_fingerprint, trained_state_dict
 from uniadapter.models.components import count_parameters
@@ -83,3 +85,22 @@ def test_what_would_train_nothing_or_the_same_twice_is_refused(part):
         tiny_model(adapter=None, train_backbone=True, **option)
     with pytest.raises(ValueError, match=f"UniPT reads .* model.train_{part}=True would train"):
         tiny_model(adapter={"type": "UniPT"}, **option)
+    houlsby = {"type": "BottleneckAdapter", "preset": "houlsby"}
+    adapter: Any = houlsby if part == "norms" else {"type": "BitFit"}
+    with pytest.raises(ValueError, match=f"train_{part}=True trains {part} in place, of which the"):
+        tiny_model(adapter=adapter, **option)
+
+
+@pytest.mark.parametrize("options", [{"fast": True}, {"grad_checkpointing": True, "fast": False}])
+def test_gradients_are_those_of_the_plain_way(options):
+    found = []
+    for given in ({"fast": False}, options):
+        model = tiny_model(adapter=ADAPTER, train_norms=True, train_biases=True, **given)
+        pairs_loss(randomize(model, std=0.1).train()).backward()
+        found.append({n: p.grad for n, p in model.named_parameters() if p.requires_grad})
+    for name, want in found[0].items():
+        if want is None:
+            assert found[1][name] is None, name
+            continue
+        scale = float(want.abs().max().clamp(min=1e-3))
+        assert_close(found[1][name] / scale, want / scale, atol=2e-4, rtol=0, msg=name)
