@@ -1,10 +1,12 @@
-"""Write the tokenizers of the small CLIP, BEiT-3 and RoBERTa, of the words of the embedded data.
+"""Write the tokenizers of the small models, of the words of the embedded data.
 
     python tools/dataset_converters/make_toy_tokenizers.py --out configs/tiny
 
 writes ``clip_tokenizer.json`` (byte pairs, as CLIP's), ``beit3_tokenizer.json`` (sentencepiece's
-pieces, as BEiT-3's) and ``roberta_tokenizer.json`` (pairs of bytes, as RoBERTa's). Every word of
-the vocabulary is one piece; any other is spelled. The same words give the same files.
+pieces, as BEiT-3's), ``roberta_tokenizer.json`` (pairs of bytes, as RoBERTa's),
+``t5_tokenizer.json`` (T5's pieces), and ``vl_bart_tokenizer.json`` and ``vl_t5_tokenizer.json``,
+which have the words of VL-Adapter's tasks as well. Every word of the vocabulary is one piece; any
+other is spelled. The same words give the same files.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from string import ascii_letters
 from types import SimpleNamespace
@@ -24,6 +27,7 @@ from tokenizers.trainers import BpeTrainer
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from toy_world.language import vocabulary
+from toy_world.statements import WORDS as STATEMENT_WORDS
 
 from tools.model_converters.convert_sentencepiece import T5, build_tokenizer
 from uniadapter.models.clip_tokenizer import END, START
@@ -32,6 +36,12 @@ from uniadapter.utils.safe_io import atomic_write
 
 _SUFFIX = "</w>"
 _MORE_PIECES = 10_000
+#: What names tasks, parts of a text and choices in VL-Adapter's texts.
+VL_MARKS = (
+    *("vqa:", "gpa:", "nlvr:", "caption:", "tvqa:", "tvc:"),
+    *("[Subs]", "[Q]", "[TS]", "[Choices]", "a0:", "a1:", "a2:", "a3:", "a4:"),
+    *("a0", "a1", "a2", "a3", "a4"),
+)
 
 
 def words() -> list[str]:
@@ -82,13 +92,16 @@ def beit3_tokenizer() -> Tokenizer:
     return build_tokenizer(model)
 
 
-def roberta_tokenizer() -> Tokenizer:
+def roberta_tokenizer(more: Sequence[str] = ()) -> Tokenizer:
     """RoBERTa's ``tokenizer.json``, with a piece a word that follows a blank, and one for "the".
 
     Merges only lengthen what begins with a blank, so that no other word's can break a word; those
     of a word without one come last.
+
+    Args:
+        more (Sequence[str]): Further words.
     """
-    chains = [["\u0120", *word] for word in ("a", *words())] + [list("the")]
+    chains = [["\u0120", *word] for word in ("a", *words(), *more)] + [list("the")]
     merges = list(
         dict.fromkeys(
             ("".join(chain[:end]), chain[end]) for chain in chains for end in range(1, len(chain))
@@ -104,12 +117,17 @@ def roberta_tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def t5_tokenizer() -> Tokenizer:
-    """T5's ``tokenizer.json``, with a piece a word, a field of a task, a digit and a letter."""
+def t5_tokenizer(more: Sequence[str] = (), letters: str = "") -> Tokenizer:
+    """T5's ``tokenizer.json``, with a piece a word, a field of a task, a digit and a letter.
+
+    Args:
+        more (Sequence[str]): Further words.
+        letters (str): Further signs.
+    """
     fields = ("cola", "mrpc", "rte", "sentence:", "sentence1:", "sentence2:", "plain:", "turn:")
     others = [piece for piece in vocabulary() if len(piece) == 1 and not piece.isalpha()]
-    spelled = ["\u2581", *ascii_letters, *others, ":"]
-    rows = [("\u2581" + word, -1.0) for word in ("a", *words(), *fields)]
+    spelled = ["\u2581", *ascii_letters, *others, ":", *letters]
+    rows = [("\u2581" + word, -1.0) for word in ("a", *words(), *fields, *more)]
     rows += [(piece, -20.0) for piece in spelled]
     pieces = [*((token, 0.0) for token in T5.first), *rows]
     model = SimpleNamespace(
@@ -133,6 +151,8 @@ def main(argv: list[str] | None = None) -> None:
         ("beit3", beit3_tokenizer()),
         ("roberta", roberta_tokenizer()),
         ("t5", t5_tokenizer()),
+        ("vl_bart", roberta_tokenizer(STATEMENT_WORDS)),
+        ("vl_t5", t5_tokenizer((*STATEMENT_WORDS, *VL_MARKS), "[]()")),
     ):
         made[name] = json.loads(tokenizer.to_str())
     for name, content in made.items():

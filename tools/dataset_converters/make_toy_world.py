@@ -25,6 +25,7 @@ and with ``--parts`` the twins of the other benchmarks, each in its published fo
         vqa_lxmert/{train,minival}.json, trainval_{label2ans,ans2label}.json    the same questions
         glue/{CoLA,MRPC,RTE}/{train,dev,test}.tsv, pretrain.jsonl       about no pictures
         msrvtt_qa/{train,val,test}_qa.json, answer_list.json            about msrvtt's videos
+        vl/{vqa,GQA,nlvr,COCO,video/ann}/..., pretrain_{bart,t5}.jsonl, {pictures,videos}/
 
 The same options give the same pictures, frames and captions on every machine. A world that is there
 already and complete is left alone.

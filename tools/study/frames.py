@@ -57,6 +57,9 @@ def hold(cfg: Config) -> None:
     """Put :class:`HeldVideo` in the place of decoding, where a pipeline begins with the two."""
     for split in ("train", "val", "test"):
         dataset = cfg[f"{split}_dataloader"].dataset
+        if "pipeline" not in dataset:
+            # Several data sets of features.
+            continue
         load, resize, *rest = dataset.pipeline
         if (load.type, resize.type) != ("LoadVideo", "VideoResize"):
             continue

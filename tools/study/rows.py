@@ -9,9 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-#: Tasks in the order they are run: those of the paper's tables, and one that is run on request.
+from tools.study import vl
+
+#: Tasks in the order they are run: those of the paper's tables, and those that are run on request.
 PAPER_TASKS = ("retrieval", "videoqa")
-TASKS = (*PAPER_TASKS, "easy_vqa")
+TASKS = (*PAPER_TASKS, "easy_vqa", *vl.VL_TASKS)
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ _EASY_VQA = (
     ("uniadapter_r64", "easy_vqa/r64", "uniadapter"),
     ("full_finetune", "easy_vqa/full_finetune", "full_finetune"),
 )
-_LISTED = {"retrieval": _RETRIEVAL, "videoqa": _VIDEOQA, "easy_vqa": _EASY_VQA}
+_LISTED = {"retrieval": _RETRIEVAL, "videoqa": _VIDEOQA, "easy_vqa": _EASY_VQA, **vl.LISTED}
 _CURVES = ("uniadapter_r512", "adapter_r512", "full_finetune")
 
 ROWS = tuple(
@@ -260,6 +262,16 @@ TABLES = (
     ),
     Table("UniPT, retrieval", "UniPT beside others", "retrieval", _BESIDE, paper=False),
     Table("UniPT, VideoQA", "UniPT beside others", "videoqa", _BESIDE, paper=False),
+    *(
+        Table(
+            f"VL-Adapter, {vl.NAMES[task]}",
+            "methods, learned jointly",
+            task,
+            tuple((vl.LABELS[name], name) for name, *_ in listed),
+            paper=False,
+        )
+        for task, listed in vl.LISTED.items()
+    ),
 )
 
 

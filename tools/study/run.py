@@ -7,7 +7,8 @@
     python tools/study/run.py --print retrieval/lora_r512 > lora.py
     python tools/study/run.py list                           # rows, and what is finished
     python tools/study/run.py --rows 'easy_vqa/*'            # docs/easy_vqa.md's, on request
-    python tools/study/run.py tables                         # docs/study.md and docs/easy_vqa.md
+    python tools/study/run.py --rows 'vl_*/*'                # docs/vl_adapter.md's, on request
+    python tools/study/run.py tables                         # the results in these pages
     python tools/study/run.py figures                        # docs/images/study_*.png
 
 A result is a small JSON file in docs/study/results, bound to its config and the data; a trial that

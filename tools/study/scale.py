@@ -17,6 +17,8 @@ _LAYERS = ("layers", "shared_layers")
 #: Layers of the paper's 12, and those of the small tower's 4 that stand for them.
 _THIRDS = (((1, 2, 3, 4), (1,)), ((5, 6, 7, 8), (2, 3)), ((9, 10, 11, 12), (4,)))
 _FLAGS = ("train_backbone", "train_heads", "train_lm_head")
+#: Switches that a small model may have on where the row has them off.
+_OFF = ("train_norms", "train_biases")
 
 
 def small_width(width: int) -> int:
@@ -68,8 +70,9 @@ def apply(model: dict[str, Any], paper: Mapping[str, Any]) -> None:
             where the row has a PFA and a UniAdapter.
         paper: That of the row at the paper's size.
     """
-    own_scale = model["adapter"]["scale"]
+    own_scale = model["adapter"].get("scale", 1.0)
     model["adapter"] = small_adapter(paper.get("adapter"), own_scale)
     if "pfa" in model and paper.get("pfa") is None:
         model["pfa"] = None
     model.update({key: paper[key] for key in _FLAGS if key in paper})
+    model.update({key: paper.get(key, False) for key in _OFF if key in paper or key in model})

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from tools.study import vl
 from tools.study.claims import CLAIMS, differences, half_interval, spread, verdict
 from tools.study.plan import plan
 from tools.study.results import FIRST_SEED, Store, score
@@ -30,11 +31,13 @@ MEASURES = {
         **{kind: f"question_type/{kind}" for kind in ("color", "shape")},
         "yes/no": "question_type/yes_no",
     },
+    **vl.MEASURES,
 }
 MAIN = {"retrieval": "R@Mean", "videoqa": "accuracy", "easy_vqa": "accuracy"}
-NAMES = {"retrieval": "video retrieval", "videoqa": "VideoQA", "easy_vqa": "easy-VQA"}
+MAIN |= dict.fromkeys(vl.VL_TASKS, "average")
+NAMES = {"retrieval": "video retrieval", "videoqa": "VideoQA", "easy_vqa": "easy-VQA", **vl.NAMES}
 #: Pages, and the tasks whose results they show.
-PAGES = {"study.md": PAPER_TASKS, "easy_vqa.md": ("easy_vqa",)}
+PAGES = {"study.md": PAPER_TASKS, "easy_vqa.md": ("easy_vqa",), "vl_adapter.md": vl.VL_TASKS}
 
 
 #: Figures of the paper's tasks (``figures.py``), and what they show.

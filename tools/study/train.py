@@ -20,8 +20,8 @@ from uniadapter.utils.safe_io import to_plain
 
 #: The first steps allocate and compile: they are not timed, and behind them memory is at its peak.
 SETTLED = 5
-#: The measure that a curve shows, of retrieval or of questions.
-MAIN = ("t2v/RMean", "accuracy")
+#: The measure that a curve shows, of retrieval, of questions or of several tasks.
+MAIN = ("t2v/RMean", "accuracy", "average")
 
 
 class Watch(Hook):

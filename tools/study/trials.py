@@ -11,8 +11,9 @@ from typing import Any
 
 from mmengine.config import Config
 
+from tools.study import vl
 from tools.study.rows import Row
-from tools.study.scale import apply
+from tools.study.scale import apply, small_width
 from uniadapter.datasets.easy_vqa import find_easy_vqa
 from uniadapter.utils.config import load_config
 
@@ -30,7 +31,7 @@ class Budget:
             small.
         lengths: Numbers of training steps that are tried.
         batch: Samples a step.
-        frames: Frames of a clip, in training and in tests.
+        frames: Frames of a clip, in training and in tests; None where the data are features.
         measure: The measure on the held-out split that chooses learning rates.
         data: Files that say what the data are, in the world's folder.
     """
@@ -38,7 +39,7 @@ class Budget:
     base: str | None
     lengths: tuple[int, ...]
     batch: int
-    frames: int
+    frames: int | None
     measure: str
     data: tuple[str, ...]
 
@@ -71,6 +72,18 @@ BUDGETS = {
         measure="accuracy",
         data=(),
     ),
+    # Three passes over the tasks of the pictures, five over those of the videos.
+    **{
+        task: Budget(
+            base=f"configs/tiny/{task}_single.py",
+            lengths=(1000,),
+            batch=batch,
+            frames=None,
+            measure="average",
+            data=("vl/part.json", "vl/features.json"),
+        )
+        for task, batch in zip(vl.VL_TASKS, (60, 50, 60), strict=True)
+    },
 }
 #: The share of the steps in which the rate rises linearly; a cosine to 0 follows.
 WARMUP = 0.1
@@ -138,6 +151,11 @@ def config_of(trial: Trial, setting: Setting) -> Config:
     cfg.randomness = dict(seed=trial.seed)
     cfg.default_hooks.checkpoint.update(by_epoch=False, interval=steps)
     cfg.train_dataloader.batch_size = budget.batch
+    if trial.row.task in vl.VL_TASKS:
+        vl.small(cfg.model, small_width)
+        shown = _shown(setting.world)
+        vl.prepare(cfg, trial.row.task, setting.world, shown, steps, WARMUP)
+        return cfg
     for split in ("train", "val", "test"):
         cfg[f"{split}_dataloader"].dataset.pipeline[0].num_frames = budget.frames
     _SPLITS[trial.row.task](cfg, setting.world)
@@ -231,7 +249,8 @@ def read_facts(path: Path) -> Any:
     if not path.is_file():
         raise FileNotFoundError(
             f"{path} does not exist: `python tools/dataset_converters/make_toy_world.py --parts "
-            "msrvtt_qa` draws the embedded data."
+            "msrvtt_qa vl` draws the embedded data, and extract_toy_features.py beside it their "
+            "features."
         )
     return json.loads(path.read_text(encoding="utf-8"))
 

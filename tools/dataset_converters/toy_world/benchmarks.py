@@ -23,6 +23,7 @@ from .photos import SPLITS, Photo, take_photo, write_photos
 from .questions import annotate, ask_photo, ask_video
 from .refcoco import write_refcoco
 from .videos import Script
+from .vl import write_vl
 
 #: Numbers of the worlds, which tell their random streams apart; 0 to 2 are stills and MSR-VTT.
 DIDEMO, COCO, FLICKR, VQA, VIDEO_QA = 3, 4, 5, 6, 7
@@ -247,5 +248,6 @@ WRITERS: dict[str, Callable[[Path, dict[str, Any]], str]] = {
     "refcoco": write_refcoco,
     "vqa_lxmert": write_vqa_lxmert,
     "glue": write_glue,
+    "vl": write_vl,
 }
 PARTS = (*WRITERS, "msrvtt_qa")
