@@ -60,6 +60,13 @@ class BaseFeatureDataset(BaseDataset):
         self.files = [ann_file] if isinstance(ann_file, str) else list(ann_file)
         if not self.files or not all(self.files):
             raise ValueError(f"{name}: ann_file is empty: name at least one file.")
+        for option in ("data_prefix", "filter_cfg"):
+            if kwargs.get(option) is not None:
+                raise ValueError(
+                    f"{name}.{option}={kwargs[option]!r} is read by nothing: features.root names "
+                    "the folder of the features, and no item is left out."
+                )
+            kwargs.pop(option, None)
         indices = kwargs.get("indices")
         if indices is not None and (indices == 0 or (not isinstance(indices, int) and not indices)):
             raise ValueError(f"{name}: indices = {indices!r} leaves no item; use None for all.")

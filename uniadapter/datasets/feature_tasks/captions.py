@@ -24,6 +24,7 @@ class FeatureCaption(BaseFeatureDataset):
         ann_file: The file.
         features: See the base class.
         split: ``'train'``, ``'val'`` or ``'test'``.
+        task: ``'caption'``.
         prefix: See the base class. Defaults to False.
         **kwargs: See the base class.
 
@@ -41,13 +42,14 @@ class FeatureCaption(BaseFeatureDataset):
         ann_file: str | Sequence[str],
         features: dict[str, Any],
         split: str,
+        task: str = "caption",
         prefix: bool | str = False,
         **kwargs: Any,
     ) -> None:
         if split not in SPLITS:
             raise ValueError(f"FeatureCaption: split must be one of {SPLITS}, got {split!r}.")
         self.split = split
-        super().__init__(ann_file, features, "caption", prefix, **kwargs)
+        super().__init__(ann_file, features, task, prefix, **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """Return the items: one a caption in training, one a picture in testing."""

@@ -27,6 +27,7 @@ class FeatureNLVR2(BaseFeatureDataset):
     Args:
         ann_file: File or files of statements.
         features: See the base class.
+        task: ``'nlvr'``.
         prefix: See the base class. Defaults to False.
         **kwargs: See the base class.
 
@@ -42,10 +43,11 @@ class FeatureNLVR2(BaseFeatureDataset):
         self,
         ann_file: str | Sequence[str],
         features: dict[str, Any],
+        task: str = "nlvr",
         prefix: bool | str = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(ann_file, features, "nlvr", prefix, **kwargs)
+        super().__init__(ann_file, features, task, prefix, **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """Return the items, one a statement."""
