@@ -22,6 +22,8 @@ SIZES = {"hidden_size": 16, "num_layers": 2, "num_heads": 2, "intermediate_size"
 WORDS, NEW = 40, 12
 WIDTH = 5
 START = {"Bart": 2, "T5": 0}
+#: Answers to statements: the words' first tokens must differ, which they do not in the small T5's.
+ANSWERS = {"Bart": ["false", "true"], "T5": ["0", "1"]}
 Use = Callable[[Tensor], Tensor]
 
 

@@ -14,6 +14,7 @@ from torch.testing import assert_close
 
 from tests.helpers import draws
 from tests.vl_helpers import (
+    ANSWERS,
     KINDS,
     NEW,
     TASKS,
@@ -83,7 +84,8 @@ def test_losses_are_those_of_the_table(kind, task, picks, seed, tokens):
 @pytest.mark.parametrize("kind", KINDS)
 def test_answers(kind, tokens):
     """Two pictures: the likelier of two words; else what is written, to the task's length."""
-    model = vl(kind, 3, tokens=tokens / kind, rules={"vqa": {"generation": {"max_length": 7}}})
+    rules = {"vqa": {"generation": {"max_length": 7}}, "nlvr": {"answers": ANSWERS[kind]}}
+    model = vl(kind, 3, tokens=tokens / kind, rules=rules)
     texts = ["left of the blue ring", "a red ball moves", "woman"]
     features = torch.randn(3, 2, 9, WIDTH)
     data = model.data_preprocessor(batch("nlvr", texts, features, texts))
@@ -91,11 +93,11 @@ def test_answers(kind, tokens):
     hf, words = original(model), model.tokenizer
     states, mask = model.encode(data["input_ids"], data["attention_mask"], data["features"])
     begin = torch.tensor([[2, 0]] if kind == "Bart" else [[0]]).expand(3, -1)
-    true, false = (words.pieces(word)[0] for word in ("true", "false"))
+    false, true = (words.pieces(word)[0] for word in ANSWERS[kind])
     logits = logits_of(hf, states, mask, begin)[:, -1]
     labels = (logits[:, true] > logits[:, false]).long().tolist()
     assert [sample.pred_label for sample in found] == labels
-    assert [sample.pred_text for sample in found] == [["false", "true"][n] for n in labels]
+    assert [sample.pred_text for sample in found] == [ANSWERS[kind][n] for n in labels]
     for task, beams, length in (("vqa", 1, 7), ("caption", 5, 20)):
         data = model.data_preprocessor(batch(task, texts, features[:, :1], texts))
         found = model(**data, mode="predict")
@@ -258,3 +260,10 @@ def test_features_in_half_precision_are_pooled_too():
     half = {**given, "features": given["features"].half()}
     whole = {**given, "features": half["features"].float()}
     assert torch.equal(model.encode(**half)[0], model.encode(**whole)[0])
+
+
+def test_answers_that_begin_alike_are_refused(tokens):
+    model = vl("T5", tokens=tokens / "T5")
+    data = batch("nlvr", ["a"], torch.zeros(1, 2, 4, WIDTH), [""])
+    with pytest.raises(ValueError, match=r"by their first tokens, and those are \[3, 3\]"):
+        model(**model.data_preprocessor(data), mode="predict")

@@ -266,11 +266,21 @@ class VLSeq2Seq(Seq2SeqModel):
         return written(self.tokenizer, self.role("decoder").write(memory, rule.generation))
 
     def first_logits(self, memory: PairMemory, answers: Sequence[str]) -> torch.Tensor:
-        """Logits (B, A) of the first token of each answer, at an answer's first place."""
+        """Logits (B, A) of the first token of each answer, at an answer's first place.
+
+        Raises:
+            ValueError: If two answers begin with the same token.
+        """
         words, decoder = self.tokenizer, self.role("decoder")
         # Marks in front of a target are given, as training has them.
         begin = [words.decoder_start_id, *words.encode("")[:-1]]
         ids = memory.states.new_tensor(begin, dtype=torch.long).expand(memory.texts, -1)
         logits, _ = decoder.logits(Words(ids), memory)
         first = [words.pieces(answer)[0] for answer in answers]
+        if len(set(first)) < len(first):
+            raise ValueError(
+                f"The answers {list(answers)} are told apart by their first tokens, and those are "
+                f"{first} in this vocabulary: take one that has the words, or other answers in "
+                f"model.rules.{self.tasks.current}.answers."
+            )
         return logits[:, -1, first]
