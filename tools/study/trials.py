@@ -72,17 +72,17 @@ BUDGETS = {
         measure="accuracy",
         data=(),
     ),
-    # Three passes over the tasks of the pictures, five over those of the videos.
+    # Four passes over the tasks of the pictures, 13 over those of the videos.
     **{
         task: Budget(
             base=f"configs/tiny/{task}_single.py",
-            lengths=(1000,),
+            lengths=(steps,),
             batch=batch,
             frames=None,
             measure="average",
             data=("vl/part.json", "vl/features.json"),
         )
-        for task, batch in zip(vl.VL_TASKS, (60, 50, 60), strict=True)
+        for task, batch, steps in zip(vl.VL_TASKS, (60, 50, 60), (2000, 1000, 2000), strict=True)
     },
 }
 #: The share of the steps in which the rate rises linearly; a cosine to 0 follows.
