@@ -59,7 +59,6 @@ def test_a_batch_leaves_what_others_have_alone(kind: str, tokens: Path) -> None:
     [
         ("Bart", {"type": "VLAdapter", "bottleneck": 16, "share": APART}),
         ("T5", {"type": "VLAdapter", "bottleneck": 16}),
-        ("Bart", {"type": "LoRA", "rank": 8}),
     ],
 )
 def test_several_tasks_are_learned_at_once(kind: str, adapter: Any, tokens: Path) -> None:
