@@ -103,7 +103,7 @@ def _train_twice(rank: int, world: int, root: str) -> None:
     ("world_size", "captions"),
     [(2, (2, 1, 3, 1, 1)), pytest.param(4, (3, 2, 3), marks=pytest.mark.deep)],
 )
-def test_processes_keep_and_read_what_one_does(world_size, captions, tmp_path, monkeypatch):
+def test_processes_keep_and_read_what_one_does(world_size, captions, tmp_path):
     """Parts of unequal size, or none: files and losses of one process; each medium runs once."""
     root = write_world(tmp_path / "world", captions)
     one = write_cfg(tmp_path / "one", root, tmp_path / "taps_of_one", 4)
@@ -127,7 +127,10 @@ def test_processes_keep_and_read_what_one_does(world_size, captions, tmp_path, m
     assert len({tuple(state) for state in finals}) == 1
     for name, tensor in finals[1].items():
         torch.testing.assert_close(tensor, finals[0][name], rtol=0, atol=2e-5, msg=name)
-        assert torch.equal(finals[2][name], tensor), name
+        # A sum of two is the same in any order; of more it hangs on DDP's buckets, which it lays
+        # anew behind the first step of a run.
+        near = 0 if world_size == 2 else 1e-6
+        torch.testing.assert_close(finals[2][name], tensor, rtol=0, atol=near, msg=name)
 
 
 def test_a_folder_that_others_do_not_see(tmp_path, monkeypatch):
