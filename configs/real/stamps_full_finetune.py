@@ -5,5 +5,5 @@ _base_ = [
     '../_base_/schedules/adamw_cosine.py', '../_base_/dual_encoder_runtime.py',
 ]
 model = dict(adapter=None, train_backbone=True)
-optim_wrapper = dict(optimizer=dict(lr=3e-5))
+optim_wrapper = dict(optimizer=dict(lr=1e-4))
 train_cfg = dict(max_epochs=4)
