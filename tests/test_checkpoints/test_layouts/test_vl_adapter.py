@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from mmengine.config import Config
 from safetensors.torch import load_file
 from torch.testing import assert_close
 
-from tests.vl_helpers import KINDS, encode, inputs, logits_of, visual, vl_cfg
+from tests.vl_helpers import KINDS, encode, inputs, logits_of, visual, vl, vl_cfg
 from tests.vl_released import METHODS, Released
 from uniadapter.apis import convert_checkpoint, init_model
 from uniadapter.models.execution import Words
@@ -123,6 +124,69 @@ def test_another_method_is_refused(method: str, adapter: Any, said: str, tmp_pat
         convert_checkpoint(
             saved(released, tmp_path), tmp_path / "own.safetensors", config, source="vl-adapter"
         )
+
+
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [
+        ("single", "model.decoder.layers.1.enc_attn_adapter.adapters.*.up_sampler.bias"),
+        ("half", "model.encoder.layers.1.ff_adapter.adapters.*.up_sampler.weight"),
+        ("lora", "model.encoder.layers.0.self_attn.v_proj.lora_Bs.*"),
+        ("prompt", "model.encoder.prompt_modules.prompts.*.prefix_embedding.3.bias"),
+    ],
+)
+def test_what_tasks_share_must_agree(method: str, name: str, tmp_path: Path) -> None:
+    """One tensor of one task that differs is named."""
+    released, (one, two) = Released("Bart", method, TASKS), (name.replace("*", t) for t in TASKS)
+    released.state[two].view(-1)[-1] += 1
+    with pytest.raises(ValueError, match=f"{re.escape(one)} and {re.escape(two)} differ"):
+        convert_checkpoint(
+            saved(released, tmp_path),
+            tmp_path / "own.safetensors",
+            config_of(released),
+            source="vl-adapter",
+        )
+
+
+def exported(adapter: Any, tasks: list[str], folder: Path) -> tuple[Path, Config, Any]:
+    """A released file of a model of ours, its config, and the model."""
+    model = vl("Bart", 3, tasks=tasks, adapter=adapter)
+    config = Config({"model": vl_cfg("Bart", tasks=tasks, adapter=adapter)})
+    torch.save(model.state_dict(), folder / "own.pth")
+    convert_checkpoint(folder / "own.pth", folder / "back.pth", config, target="vl-adapter")
+    return folder / "back.pth", config, model
+
+
+@pytest.mark.parametrize(
+    ("adapter", "tasks"),
+    [
+        # Whose a PHM's rules are shows where tasks could have their own, and else not.
+        ({**METHODS["phm_position"], "share": METHODS["single"].get("share")}, TASKS),
+        (METHODS["phm_position"], TASKS[:1]),
+        ({**METHODS["phm_position"], "share": METHODS["half"]["share"]}, TASKS),
+    ],
+)
+def test_what_we_write_we_read(adapter: Any, tasks: list[str], tmp_path: Path) -> None:
+    path, config, model = exported(adapter, tasks, tmp_path)
+    convert_checkpoint(path, tmp_path / "own.safetensors", config, source="vl-adapter")
+    found = load_file(tmp_path / "own.safetensors")
+    assert found.keys() == model.state_dict().keys()
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(found[name], tensor), name
+
+
+@pytest.mark.parametrize(
+    ("adapter", "left"),
+    [
+        ({**METHODS["single"], "share": {"down": ["task"], "up": ["layer", "task"]}}, "adapter.up"),
+        ({**METHODS["lora"], "targets": ["q", "k"]}, "adapter.layers.0_decoder_cross_k"),
+        ({"type": "BitFit"}, "adapter.shifts"),
+    ],
+)
+def test_half_an_adapter_is_not_written(adapter: Any, left: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"--to vl-adapter: .* has no place for .*{left}"):
+        exported(adapter, TASKS, tmp_path)
+    assert not (tmp_path / "back.pth").exists()
 
 
 def test_other_files_and_configs_are_refused(tmp_path: Path) -> None:

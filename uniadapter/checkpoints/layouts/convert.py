@@ -82,6 +82,16 @@ SAFETENSORS_TARGETS = ("clip-hf",)
 FLAT_TARGETS = ("clip4clip", "clip-vil", "vl-adapter")
 #: What a target's file holds in the place of one state dict.
 ARRANGED: dict[str, Callable[[State], Any]] = {"vse": in_two}
+# What a layout of adapters holds; others would be half a file.
+_HOLDS = {
+    "uniadapter": (
+        "adapters of variant='released', sharing='down', query_residual='shared' with kv_rank > 0"
+    ),
+    "vl-adapter": (
+        "VLAdapter of the sites attn, cross and ffn that shares over tasks alone, Hyperformer, "
+        "LoRA of q and v, and one PromptTuning"
+    ),
+}
 # Whose tensors no export leaves out; an adapter's and heads' are said in the report.
 _TOWERS = ("visual.", "text.", "decoder.", "detr.")
 
@@ -242,10 +252,10 @@ def export_state(
             f"--to {layout!r} has no names for {len(unnamed)} tensors of the towers, such as "
             f"{unnamed[:3]}: they are another family's, choose its layout from {list(TARGETS)}."
         )
-    if layout == "uniadapter" and report.left:
+    if layout in _HOLDS and report.left:
         raise ValueError(
-            f"The released layout has no place for {sorted(report.left)[:3]}: it holds adapters "
-            "of variant='released', sharing='down', query_residual='shared' with kv_rank > 0."
+            f"--to {layout}: the released layout has no place for {sorted(report.left)[:3]}: it "
+            f"holds {_HOLDS[layout]}."
         )
     if training and "vision_proj.weight" in state:
         report.used.update(

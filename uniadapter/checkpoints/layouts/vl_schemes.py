@@ -81,6 +81,18 @@ def _same(tensors: Iterable[torch.Tensor]) -> bool:
     return all(x.shape == first.shape and torch.equal(x, first) for x in others)
 
 
+def _apart(source: State, part: str) -> str:
+    """Names of two tasks' tensors that differ, of the first such pair; empty where all agree."""
+    first: dict[tuple[str, str], str] = {}
+    for name, tensor in source.items():
+        match = re.fullmatch(_BY_TASK[part], name)
+        if match is not None and match["leaf"] != _RULE:
+            one = first.setdefault((match["group"], match["leaf"]), name)
+            if not _same((source[one], tensor)):
+                return f"{one} and {name}"
+    return ""
+
+
 def find_scheme(source: State, model: Any, path: object) -> Scheme:
     """The scheme of a file; the model's method must be that of the file.
 
@@ -95,16 +107,14 @@ def find_scheme(source: State, model: Any, path: object) -> Scheme:
     values = {part: _values(source, part) for part in _BY_TASK}
     tasks = list(dict.fromkeys(t for part in values.values() for one in part.values() for t in one))
     own = _methods(model.adapter)
-    shared: set[str] = set()
+    apart: dict[str, str] = {}
     if len(tasks) == 1:
         # One task shares all with itself: the config says how it is called.
         shared = {part for name in own for part in _own_shared(name, own[name][1])}
     else:
-        for part, found in values.items():
-            whole = [by_task for (_, leaf), by_task in found.items() if leaf != _RULE]
-            if found and all(_same(by_task.values()) for by_task in whole):
-                shared.add(part)
-    rule = _rule_of(source, values, shared)
+        apart = {part: _apart(source, part) for part in _BY_TASK}
+        shared = {part for part, names in apart.items() if values[part] and not names}
+    rule = _rule_of(source, values, shared, model.adapter)
     said = {
         name: _describe(name, parts, values, shared, rule, len(tasks))
         for name, parts in _PARTS.items()
@@ -113,28 +123,34 @@ def find_scheme(source: State, model: Any, path: object) -> Scheme:
     ours = {name: _own_options(name, part, len(tasks)) for name, (_, part) in own.items()}
     if said != ours:
         need = [dict(type=name, **options) for name, options in said.items()]
+        wanted = {part for name in own for part in _own_shared(name, own[name][1])}
+        unlike = [f"{names} differ" for part, names in apart.items() if part in wanted and names]
         raise ValueError(
             f"{path} holds {need or 'no method'}, and the config's model has "
             f"{[dict(type=name, **options) for name, options in ours.items()] or 'none'}: set "
-            "model.adapter (several methods are type='Stack')."
+            f"model.adapter (several methods are type='Stack').{' '.join(['', *unlike])}"
         )
     # The tasks of a file without a method: none of its names depends on them.
     begin = {name: own[name][0] for name in said}
     return Scheme(tuple(tasks), begin, frozenset(shared), rule)
 
 
-def _rule_of(source: State, values: Mapping[str, Any], shared: set[str]) -> str:
+def _rule_of(source: State, values: Mapping[str, Any], shared: set[str], adapter: Any) -> str:
+    """Whose a PHM's matrices are; where no two tasks could differ, the config says it."""
     if _RULE in source:
         return "model"
-    rules = [
-        (part, by_task)
+    apart = [
+        by_task.values()
         for part in ("down", "up")
         for (_, leaf), by_task in values[part].items()
-        if leaf == _RULE
+        if leaf == _RULE and part not in shared and len(by_task) > 1
     ]
-    apart = [by_task.values() for part, by_task in rules if part not in shared]
-    several = apart and all(len(tensors) > 1 and _same(tensors) for tensors in apart)
-    return "position" if several else "own"
+    if apart:
+        return "position" if all(map(_same, apart)) else "own"
+    for name, (_, method) in _methods(adapter).items():
+        if name == "VLAdapter" and method.options["projection"].get("rule") == "position":
+            return "position"
+    return "own"
 
 
 def _share(axes: bool) -> list[str]:
