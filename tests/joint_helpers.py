@@ -106,14 +106,16 @@ def joint_loader(
     workers: int = 0,
     noisy: bool = False,
     train: bool = True,
+    seed: int | None = None,
     **options: Any,
 ) -> dict[str, Any]:
-    """Config of a data loader of several tasks."""
+    """Config of a data loader of several tasks; ``seed`` is the sampler's own."""
+    sampler = {"type": "DefaultSampler", "shuffle": train, "round_up": train}
     return {
         "batch_size": batch,
         "num_workers": workers,
         "dataset": JointDataset({name: TaskData(name, n, noisy) for name, n in sizes.items()}),
-        "sampler": {"type": "DefaultSampler", "shuffle": train, "round_up": train},
+        "sampler": sampler if seed is None else {**sampler, "seed": seed},
         "batch_sampler": {"type": "JointBatchSampler", **options},
         "collate_fn": {"type": "pseudo_collate"},
         "worker_init_fn": {"type": "uniadapter.seed_worker"},
@@ -152,6 +154,6 @@ def joint_runner(
             },
         },
         custom_hooks=hooks or [],
-        randomness={"seed": 3},
+        randomness=cfg.pop("randomness", {"seed": 3}),
         **cfg,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,7 @@ OTHER = {**IMAGE, "cocoid": 2}
         (qa, [{**VIDEO_QUESTION, "vid_name": "c"}], "vid_name 'c' has no line in .*subtitles"),
         (clips, [{**CLIP, "ts": "0-1"}], "'ts' must be two numbers of seconds"),
         (clips, [{**CLIP, "ts": [1]}], "'ts' must be two numbers"),
+        (clips, [{**CLIP, "ts": [1, math.nan]}], r"numbers of seconds, got \[1, nan\]"),
         (clips, [without(CLIP, "ts")], "'ts' must be two numbers of seconds, got None"),
         (clips, [{**CLIP, "descs": []}], "'descs' must be a list of at least one description"),
         (clips, [{**CLIP, "descs": [{}]}], r"descs\[0\]: key 'desc' is missing"),

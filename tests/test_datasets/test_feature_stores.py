@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from tests.helpers import draws
 from uniadapter.datasets.feature_stores import STORES, FeatureStore, open_features
+from uniadapter.datasets.feature_stores.writing import parquet_bytes
 
 Arrays = dict[str, np.ndarray]
 
@@ -215,6 +216,19 @@ def test_shards_of_another_form(tmp_path: Path) -> None:
         parquet.write_table(table, tmp_path / "a.parquet")
         with pytest.raises(ValueError, match=words):
             open_features(config).read("a")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"a": np.zeros(6, np.float16)}, r"of 'a' have shape \(6,\), expected \(N, D\)"),
+        ({"a": np.zeros((2, 3)), "b": np.zeros((2, 4))}, "of 'b' are 4 numbers wide, .*'a' 3"),
+    ],
+)
+def test_a_shard_is_of_matrices_of_one_width(arrays: Arrays, words: str) -> None:
+    pytest.importorskip("pyarrow")
+    with pytest.raises(ValueError, match=words):
+        parquet_bytes(arrays)
 
 
 def test_no_code_is_run(tmp_path: Path) -> None:

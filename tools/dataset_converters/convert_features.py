@@ -1,7 +1,7 @@
 """Store features in another way: HDF5 or NPZ files, or Parquet shards of small row groups.
 
-    python tools/dataset_converters/convert_features.py parquet data/vl_adapter/features/COCO npz data/vl_adapter/COCO
-    python tools/dataset_converters/convert_features.py parquet data/vl_adapter/features/COCO parquet data/fast
+    python tools/dataset_converters/convert_features.py parquet data/vl_adapter/features/COCO/data_clip_RN101_att npz data/fast/COCO
+    python tools/dataset_converters/convert_features.py parquet data/vl_adapter/features/COCO/data_clip_RN101_att parquet data/fast/COCO
 
 Numbers are copied as they are. What is there already is left alone, so a run that was interrupted
 can be repeated.

@@ -105,16 +105,29 @@ def test_epochs_that_differ_in_length_go_on_between_two_of_them(tmp_path: Path):
     assert again == len(whole.steps)
 
 
-def test_another_share_inside_an_epoch_is_refused(tmp_path: Path):
+def test_the_last_step_is_saved_wherever_the_epochs_end(tmp_path: Path):
+    options = {"loader": EARLY, "checkpoint": {"by_epoch": False, "interval": 1000}}
+    seen, _ = train(tmp_path, **options)
+    assert [path.name for path in tmp_path.glob("*.pth")] == [f"iter_{len(seen.steps)}.pth"]
+
+
+def test_a_sampler_with_a_seed_of_its_own_keeps_it(tmp_path: Path):
+    """Even where it is that of the run that goes on, which gives way to the checkpoint's."""
+    common: dict[str, Any] = {"loader": {"seed": 0}, "checkpoint": {"interval": 1}}
+    whole, _ = train(tmp_path / "whole", **common)
+    options = {**common, "randomness": {"seed": 0}}
+    resumed, _ = train(tmp_path / "resumed", tmp_path / "whole/epoch_1.pth", **options)
+    assert resumed.steps == whole.steps[len(whole.steps) // 2 :]
+
+
+@pytest.mark.parametrize(
+    ("loader", "key"), [({"shares": {"gqa": (2, 3)}}, "batch_sampler"), ({"seed": 1}, "sampler")]
+)
+def test_another_order_inside_an_epoch_is_refused(tmp_path: Path, loader: dict, key: str):
     common: dict[str, Any] = {"checkpoint": {"by_epoch": False, "interval": 1}}
     train(tmp_path / "whole", **common)
-    with pytest.raises(ValueError, match=r"inside an epoch.*batch_sampler was"):
-        train(
-            tmp_path / "resumed",
-            tmp_path / "whole/iter_2.pth",
-            loader={"shares": {"gqa": (2, 3)}},
-            **common,
-        )
+    with pytest.raises(ValueError, match=rf"inside an epoch.*train_dataloader.{key} was"):
+        train(tmp_path / "resumed", tmp_path / "whole/iter_2.pth", loader=loader, **common)
 
 
 def test_tasks_that_are_not_active_are_left_alone() -> None:

@@ -48,13 +48,15 @@ def parquet_bytes(features: Mapping[str, np.ndarray]) -> bytes:
     """Return the content of a Parquet shard, in row groups of :data:`GROUP_ROWS`.
 
     Args:
-        features: (N, D) by identifier, all of one type; N may differ where D is the same.
+        features: (N, D) by identifier; N may differ where D is the same.
 
     Raises:
         ImportError: If pyarrow is not installed.
+        ValueError: If they are no matrices, or of different widths.
     """
     arrow = import_library("pyarrow", "Parquet shards")
     parquet = import_library("pyarrow.parquet", "Parquet shards")
+    _refuse_unlike(features)
     arrays = list(features.values()) or [np.zeros((0, 1), np.float16)]
     lengths = [len(array) for array in features.values()]
     numbers = arrow.array(np.concatenate(arrays).ravel())
@@ -69,6 +71,24 @@ def parquet_bytes(features: Mapping[str, np.ndarray]) -> bytes:
     options = {"compression": "zstd", "use_dictionary": False, "row_group_size": GROUP_ROWS}
     parquet.write_table(table, content, **options)
     return content.getvalue()
+
+
+def _refuse_unlike(features: Mapping[str, np.ndarray]) -> None:
+    """See that one column can hold them."""
+    first = ""
+    for name, array in features.items():
+        if array.ndim != 2:
+            raise ValueError(
+                f"features of {name!r} have shape {array.shape}, expected (N, D): extract them "
+                "anew."
+            )
+        first = first or name
+        widths = (array.shape[1], features[first].shape[1])
+        if widths[0] != widths[1]:
+            raise ValueError(
+                f"features of {name!r} are {widths[0]} numbers wide, those of {first!r} "
+                f"{widths[1]}: a shard has one width, extract them alike."
+            )
 
 
 class FeatureWriter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -266,9 +267,15 @@ class FeatureVideoCaption(VideoDataset):
 def _seconds(entry: dict[str, Any], where: str) -> list[float]:
     times = entry.get("ts")
     good = isinstance(times, list) and len(times) == 2
-    if not good or any(isinstance(t, bool) or not isinstance(t, int | float) for t in times or ()):
+    if not good or not all(_is_time(time) for time in times or ()):
         raise ValueError(f"{where}: 'ts' must be two numbers of seconds, got {times!r}.")
     return list(times or ())
+
+
+def _is_time(value: Any) -> bool:
+    """Whether it is a number; Python reads NaN and Infinity in JSON too."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and abs(value) < math.inf
 
 
 def _descriptions(entry: dict[str, Any], where: str) -> list[str]:

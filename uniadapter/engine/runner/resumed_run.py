@@ -11,6 +11,7 @@ import difflib
 import logging
 import re
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 from mmengine.dist import get_world_size
@@ -28,6 +29,7 @@ _COUNTED = (
     "train_dataloader.batch_size",
     "the number of processes",
     "the length of the data set",
+    "train_dataloader.sampler",
     "train_dataloader.batch_sampler",
     "optim_wrapper.accumulative_counts",
 )
@@ -49,6 +51,7 @@ def describe_run(runner: Runner) -> dict[str, Any]:
         "train_dataloader.batch_size": _batch_size(loader),
         "the number of processes": get_world_size(),
         "the length of the data set": len(loader.dataset),
+        "train_dataloader.sampler": _order_of_items(runner),
         "train_dataloader.batch_sampler": _order(loader),
         "train_dataloader.num_workers": loader.num_workers,
         "optim_wrapper.accumulative_counts": [w._accumulative_counts for w in wrappers.values()],
@@ -167,7 +170,7 @@ class ResumedRun:
             self.notes.append(f"randomness.seed: the file's {seed} is used, {own} is not.")
         sampler = _sampler(self.loop.dataloader)
         # One that the config gives a seed of its own keeps it.
-        if getattr(sampler, "seed", None) == own:
+        if _given_seed(self.runner) is None and getattr(sampler, "seed", None) == own:
             sampler.seed = seed
 
     def _adapt_schedule(self) -> None:
@@ -291,6 +294,23 @@ def _by_name(schedulers: Any, single: bool) -> dict[str, list[Any]]:
 def _sampler(loader: DataLoader) -> Any:
     own = loader.sampler
     return own if hasattr(own, "seed") else getattr(loader.batch_sampler, "sampler", None)
+
+
+def _given_seed(runner: Runner) -> int | None:
+    """The seed that the config gives to the sampler of training; None where it is the run's."""
+    loader = runner._train_dataloader
+    sampler = loader.get("sampler") if isinstance(loader, Mapping) else None
+    return sampler.get("seed") if isinstance(sampler, Mapping) else None
+
+
+def _order_of_items(runner: Runner) -> dict[str, Any]:
+    """What decides the order of items, beside the run's seed, which is the checkpoint's."""
+    sampler = _sampler(runner.train_dataloader)
+    return {
+        "type": type(sampler).__name__,
+        "shuffle": getattr(sampler, "shuffle", None),
+        "seed": _given_seed(runner),
+    }
 
 
 def _batch_size(loader: DataLoader) -> int | None:

@@ -25,7 +25,7 @@ from uniadapter.utils.generators import (
     set_generator_states,
 )
 
-from .epoch_lengths import place_of, steps_of
+from .epoch_lengths import place_of, steps_before, steps_of
 
 
 class _GoesOn:
@@ -69,6 +69,11 @@ class EpochBasedTrainLoop(_GoesOn, PlainEpochLoop):
     """
 
     epoch_start = 0
+
+    def run(self) -> Any:
+        """Train; the last iteration is that of the last epoch, whatever the length of epochs."""
+        self._max_iters = steps_before(self.dataloader, self._max_epochs)
+        return super().run()
 
     def run_epoch(self) -> None:
         """Iterate over the rest of an epoch, which is all of it but after resuming."""
