@@ -228,6 +228,7 @@ READ = {
     "--rows": [],
     "--methods": ["--tasks", "--img-size"],
     "--unipt": [],
+    "--vl-adapter": [],
 }
 
 

@@ -9,6 +9,8 @@
                                                   # every method beside full fine-tuning
     python tools/analysis_tools/benchmark_train.py --unipt --threads 2
                                                   # memory and time of UniPT beside others
+    python tools/analysis_tools/benchmark_train.py --vl-adapter --threads 2
+                                                  # VL-Adapter's methods in VL-BART
 
 A step is all that training does: losses, backward pass, optimizer, averages and queue. With
 ``--mode predict`` forward passes of the test are timed instead.
@@ -40,6 +42,10 @@ from train_bench.switches import measure_switches
 from train_bench.unipt import CASES, measure_unipt
 from train_bench.unipt import as_table as unipt_as_table
 from train_bench.variant import MODES, Variant
+from train_bench.vl_adapter import DEFAULT as VL_DEFAULT
+from train_bench.vl_adapter import METHODS as VL_METHODS
+from train_bench.vl_adapter import as_table as vl_as_table
+from train_bench.vl_adapter import measure_vl_adapter
 
 from uniadapter.engine.launch import return_freed_memory
 from uniadapter.utils.cfg_options import CfgOptions
@@ -58,6 +64,7 @@ READ = {
     "rows": {"rows", "profile", "cfg_options"},
     "methods": {"methods", "tasks", "img_size", "cfg_options"},
     "unipt": {"unipt", "cfg_options"},
+    "vl_adapter": {"vl_adapter", "cfg_options"},
     "variant": {"variant", "shares"},
 }
 
@@ -81,6 +88,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         nargs="*",
         choices=list(CASES),
         help="UniPT beside UniAdapter, LoRA and full fine-tuning (default: on all models)",
+    )
+    parser.add_argument(
+        "--vl-adapter",
+        nargs="*",
+        choices=list(VL_METHODS),
+        help="joint steps of VL-BART beside full fine-tuning (default: some methods)",
     )
     parser.add_argument(
         "--tasks", nargs="+", choices=list(TASKS), default=list(TASKS), help="of --methods"
@@ -125,9 +138,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="override config values, e.g. model.adapter.bottleneck=128",
     )
     args, given = parse_given(parser, argv)
-    choices = (args.config, args.rows, args.methods, args.unipt, args.variant)
+    choices = (args.config, *(getattr(args, name) for name in READ))
     if sum(choice is not None for choice in choices) != 1:
-        parser.error("name either a config or --rows or --methods or --unipt")
+        parser.error("name either a config or --rows or --methods or --unipt or --vl-adapter")
     if args.switches and args.config is None:
         parser.error("--switches needs a config")
     if args.device != "cpu" and args.config is None and args.variant is None:
@@ -138,7 +151,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error("--compile needs a config: rows and methods are not compiled")
     chosen = next((name for name in READ if getattr(args, name) is not None), None)
     read = OF_CONFIG if chosen is None else READ[chosen]
-    what = "a config" if chosen is None else f"--{chosen}"
+    what = "a config" if chosen is None else f"--{chosen.replace('_', '-')}"
     refuse_unread(parser, given, COMMON | read, what)
     for name in ("batch_size", "frames", "text_length", "steps", "img_size", "threads"):
         value = getattr(args, name)
@@ -219,6 +232,14 @@ def print_unipt(args: argparse.Namespace) -> None:
     print(json.dumps(results) if args.json else unipt_as_table(results))
 
 
+def print_vl_adapter(args: argparse.Namespace) -> None:
+    """Measure VL-Adapter's methods and print the table."""
+    steps = (args.steps, args.warmup, args.threads)
+    names = args.vl_adapter or VL_DEFAULT
+    results = measure_vl_adapter(names, dict(args.cfg_options or {}), steps)
+    print(json.dumps(results) if args.json else vl_as_table(results))
+
+
 def print_switches(args: argparse.Namespace) -> None:
     """Measure a config with and without each fast path and print the table."""
     precisions = PRECISIONS if args.precision == "both" else (args.precision,)
@@ -265,6 +286,9 @@ def main(argv: list[str] | None = None) -> None:
             return
         if args.unipt is not None:
             print_unipt(args)
+            return
+        if args.vl_adapter is not None:
+            print_vl_adapter(args)
             return
         if args.switches:
             print_switches(args)

@@ -122,7 +122,8 @@ def measure_alone(
         of the whole process; ``start_gib`` before and ``built_gib`` after the model is built),
         ``loss`` of the last step, ``synchronisations`` with a GPU in a step (None on a CPU),
         ``share_of_matmul_rate``, that the counted operations reach of the device's own matrix
-        product (None unless ``shares``, and of a compiled model), and what was run.
+        product (None unless ``shares``, and of a compiled model), ``features`` of a picture, their
+        number and width (None of a model that reads pixels), and what was run.
     """
     device = variant.device
     check_device(device)
@@ -141,6 +142,7 @@ def measure_alone(
         print(f"{variant.precision}: step {step + 1}/{warmup + steps}", file=sys.stderr)
     peak, waits = peak_bytes(device), synchronisations(stepper)
     seconds_per_step = statistics.median(seconds)
+    features = stepper.batch.get("features")
     share = None
     if shares and not variant.compiled:
         rate = device_rate(variant.precision, device=device)
@@ -161,6 +163,8 @@ def measure_alone(
         "frames": variant.frames,
         "img_size": stepper.img_size,
         "text_length": variant.text_length or "as MSR-VTT",
+        "target_length": variant.target_length,
+        "features": list(features.shape[2:]) if features is not None else None,
         "grad_checkpointing": bool(variant.options.get("model.grad_checkpointing", False)),
         "trainable": stepper.trainable,
         "threads": torch.get_num_threads(),

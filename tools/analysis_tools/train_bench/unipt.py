@@ -16,6 +16,7 @@ from uniadapter.engine.hooks.tap_store import layers_of, want_of
 from uniadapter.models.execution import Words
 from uniadapter.structures import KeptStates
 
+from .beside_full import TITLES, as_lines, cells, relate
 from .measure import measure_apart
 from .tap_reader import DTYPE
 from .variant import Stepper, Variant
@@ -136,9 +137,8 @@ def measure_unipt(
         steps (tuple): Measured steps, steps before them, threads.
 
     Returns:
-        dict: By case and method what :func:`measure_apart` gives, and ``above_gib``, above the
-        built model, ``time`` and ``memory`` (of that above the built model) relative to full
-        fine-tuning, and ``tap_mib`` of a medium and its text where taps are on disk.
+        dict: By case and method what :func:`measure_apart` gives, what :func:`relate` adds, and
+        ``tap_mib`` of a medium and its text where taps are on disk.
     """
     results: dict[str, Any] = {}
     for key in cases:
@@ -154,12 +154,7 @@ def measure_unipt(
                 runs[name] = {**measure_apart(variant, *steps), "tap_mib": size}
             # A long run shows what it has, should it be stopped.
             print(f"{name}: {runs[name]}", file=sys.stderr)
-        full = next(iter(runs.values()))
-        for result in runs.values():
-            result["above_gib"] = round(result["peak_gib"] - result["built_gib"], 3)
-        for result in runs.values():
-            result["time"] = result["cpu_seconds_per_step"] / full["cpu_seconds_per_step"]
-            result["memory"] = result["above_gib"] / max(full["above_gib"], 1e-3)
+        relate(runs)
         results[key] = runs
     return results
 
@@ -180,27 +175,15 @@ def as_table(results: dict[str, Any]) -> str:
     parts = []
     for key, runs in results.items():
         case, first = CASES[key], next(iter(runs.values()))
+        rows = []
+        for name, result in runs.items():
+            size = "" if result["tap_mib"] is None else f" ({result['tap_mib']:.1f} MiB a pair)"
+            rows.append([*cells(name + size, result), aims(name, result)])
         lines = [
             f"{case.title}: {first['batch_size']} media x {first['frames']} frames x "
             f"{first['img_size']}, {first['threads']} thread(s), torch {first['torch']}",
             "",
-            "| method | trained | s/step | CPU s/step | to full | peak GiB | above the built model "
-            "| to full | aims |",
-            "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
+            *as_lines((*TITLES, "aims"), rows, text=1),
         ]
-        for name, result in runs.items():
-            size = "" if result["tap_mib"] is None else f" ({result['tap_mib']:.1f} MiB a pair)"
-            cells = [
-                name + size,
-                f"{result['trainable']:,}",
-                f"{result['seconds_per_step']:.2f}",
-                f"{result['cpu_seconds_per_step']:.2f}",
-                f"{result['time']:.2f}",
-                f"{result['peak_gib']:.2f}",
-                f"{result['above_gib']:.2f}",
-                f"{result['memory']:.2f}",
-                aims(name, result),
-            ]
-            lines.append("| " + " | ".join(cells) + " |")
         parts.append("\n".join(lines))
     return "\n\n".join(parts)

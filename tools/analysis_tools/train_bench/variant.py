@@ -20,6 +20,7 @@ from uniadapter.registry import SCOPE
 from uniadapter.structures import MultimodalSample
 from uniadapter.utils.config import load_config
 
+from .features import READER, Turns, feature_batch, without_files
 from .tap_reader import TapReader
 
 MODES = ("loss", "predict")
@@ -47,6 +48,8 @@ class Variant:
         img_size (int, optional): Side in pixels. None: the config's.
         text_length (int, optional): Tokens of every text. None: lengths that resemble MSR-VTT's,
             12 on average.
+        target_length (int, optional): Tokens of every target, of a model that reads features of
+            pictures; such a model needs it and the length of texts.
         answers (int): Answers of a question.
         device (str): ``'cpu'``, ``'cuda'`` or ``'cuda:1'``.
         taps (str, optional): Folder of kept taps, from which every step reads its batch.
@@ -64,6 +67,7 @@ class Variant:
     frames: int = 8
     img_size: int | None = None
     text_length: int | None = None
+    target_length: int | None = None
     answers: int = ANSWERS
     device: str = "cpu"
     taps: str | None = None
@@ -77,7 +81,8 @@ class Variant:
         """Read the config with the variant's changes.
 
         Raises:
-            ValueError: If it has no model or, for training steps, no optimizer.
+            ValueError: If it has no model or, for training steps, no optimizer, or the model has no
+                visual tower and is none that reads features.
         """
         options = copy.deepcopy(self.options)
         if self.img_size is not None:
@@ -86,6 +91,13 @@ class Variant:
         for key in ("model", "optim_wrapper")[: 2 if self.mode == "loss" else 1]:
             if key not in cfg:
                 raise ValueError(f"{self.config} has no key {key!r}: name a training config.")
+        if cfg.model.type == READER and self.target_length is not None:
+            without_files(cfg)
+        elif "visual" not in cfg.model:
+            raise ValueError(
+                f"{self.config}: key 'model.visual' is not set, and what is measured reads pixels: "
+                "name another config. --vl-adapter measures VL-BART."
+            )
         if isinstance(cfg.model.get("answer_list"), str) or (
             cfg.model.type == "VQAModel" and not cfg.model.get("answer_list")
         ):
@@ -102,6 +114,8 @@ def _lengths(variant: Variant) -> list[int]:
 
 def random_batch(cfg: Config, variant: Variant, model: Any) -> dict[str, Any]:
     """Inputs as the data preprocessor returns them."""
+    if cfg.model.type == READER:
+        return feature_batch(cfg, variant, model)
     torch.manual_seed(variant.seed)
     size, count = cfg.model.visual.get("img_size", 224), variant.batch_size
     batch: dict[str, Any] = {"pixels": torch.randn(count, variant.frames, 3, size, size)}
@@ -171,7 +185,8 @@ class Stepper:
         torch.manual_seed(variant.seed)
         self.model: Any = build_model(cfg.model.to_dict()).to(variant.device)
         self.model.train(variant.mode == "loss")
-        self.img_size = cfg.model.visual.get("img_size", 224)
+        self.img_size = cfg.model.visual.get("img_size", 224) if "visual" in cfg.model else None
+        self.turns = Turns(self.model.tasks.names) if cfg.model.type == READER else None
         self.trainable = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
         batch = random_batch(cfg, variant, self.model)
         self.batch = {key: _moved(value, variant.device) for key, value in batch.items()}
@@ -227,6 +242,8 @@ class Stepper:
             return self.model.step(self.batch)
         if self.reader is not None:
             self.batch["pixels"] = self.reader.read(self.batch)
+        if self.turns is not None:
+            self.turns.take(self.batch)
         with self._autocast():
             loss, _ = self.model.parse_losses(self.model(**self.batch, mode="loss"))
         self.wrapper.update_params(loss)
