@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import io
 import json
 import sys
 from collections.abc import Iterator
@@ -29,6 +28,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from uniadapter.apis.model import init_model
+from uniadapter.datasets.feature_stores.writing import npz_bytes
 from uniadapter.utils.safe_io import atomic_write
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,9 +77,7 @@ class Tower:
 def save(path: Path, features: np.ndarray) -> None:
     """Write a file, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    buffer = io.BytesIO()
-    np.savez(buffer, features=features)
-    atomic_write(path, buffer.getvalue(), sync=False)
+    atomic_write(path, npz_bytes(features), sync=False)
 
 
 def read_picture(path: Path) -> np.ndarray:

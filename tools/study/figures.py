@@ -7,8 +7,18 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from tools.study.rows import ROWS, Row, find
-from tools.study.tables import COST_ROWS, MAIN, MEASURES, NAMES, PICTURES, Report, relative
+from tools.study import vl
+from tools.study.rows import PAPER_TASKS, ROWS, Row, find
+from tools.study.tables import (
+    COST_ROWS,
+    MAIN,
+    MEASURES,
+    NAMES,
+    PICTURES,
+    VL_PICTURES,
+    Report,
+    relative,
+)
 from uniadapter.visualization.plots import load_matplotlib
 
 _SWEEP = tuple(f"uniadapter_r{r}" for r in (64, 128, 256, 512, 768))
@@ -60,16 +70,49 @@ def parameters(report: Report, path: Path) -> None:
         for number, (name, label) in enumerate(_LABELS.items()):
             style = {"fmt": _MARKERS[number], "color": _COLORS[(number + 2) % len(_COLORS)]}
             _draw(axis, _points(report, _rows(task, [name])), label=label, **style)
-        axis.set_xscale("log")
-        axis.set_xlabel("trained parameters, heads included")
-        axis.set_ylabel(f"{MAIN[task]}, %")
-        axis.set_title(NAMES[task], fontsize=11)
-        axis.grid(alpha=0.3)
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    if handles:
-        figure.legend(handles, labels, loc="lower center", ncols=5, frameon=False)
-    figure.tight_layout(rect=(0, 0.12, 1, 1))
+        _label_parameters(axis, task, f"{MAIN[task]}, %")
+    _finish_parameters(figure, 0.12)
     _save(figure, canvas, path)
+
+
+def vl_parameters(report: Report, path: Path) -> None:
+    """The average of VL-Adapter's tasks against trained parameters, of each language model."""
+    new, canvas = load_matplotlib()
+    figure = new(figsize=(13, 5))
+    for axis, task in zip(figure.subplots(1, len(vl.VL_TASKS)), vl.VL_TASKS, strict=True):
+        for number, (name, label) in enumerate(vl.LABELS.items()):
+            form = _MARKERS[number % len(_MARKERS)]
+            # More methods than markers: those of the second round are hollow.
+            fill = "none" if number >= len(_MARKERS) else "full"
+            style = {"fmt": form, "fillstyle": fill, "color": _COLORS[number % len(_COLORS)]}
+            _draw(axis, _points(report, _rows(task, [name])), label=label, **style)
+        _label_parameters(axis, task, "average of the tasks' measures")
+    _finish_parameters(figure, 0.2)
+    _save(figure, canvas, path)
+
+
+def _label_parameters(axis: Any, task: str, measure: str) -> None:
+    axis.set_xscale("log")
+    axis.set_xlabel("trained parameters, heads included")
+    axis.set_ylabel(measure)
+    axis.set_title(NAMES[task], fontsize=11)
+    axis.grid(alpha=0.3)
+
+
+def _finish_parameters(figure: Any, below: float) -> None:
+    """Name all points below the axes, each name once.
+
+    Args:
+        figure: The figure.
+        below: The share of its height that the names take.
+    """
+    named = {}
+    for axis in figure.axes:
+        handles, labels = axis.get_legend_handles_labels()
+        named.update(dict(zip(labels, handles, strict=True)))
+    if named:
+        figure.legend([*named.values()], [*named], loc="lower center", ncols=5, frameon=False)
+    figure.tight_layout(rect=(0, below, 1, 1))
 
 
 def steps(report: Report, path: Path) -> None:
@@ -135,12 +178,19 @@ def _save(figure: Any, canvas: Any, path: Path) -> None:
 
 
 def write_figures(report: Report, folder: Path) -> list[Path]:
-    """Draw all figures; return their paths.
+    """Draw all figures of the report's tasks; return their paths.
+
+    Those of VL-Adapter's tasks are drawn when a row of them has a result.
 
     Raises:
         ValueError: If matplotlib isn't installed.
     """
-    paths = [folder / name for name in PICTURES]
-    for draw, path in zip((parameters, steps, costs), paths, strict=True):
-        draw(report, path)
+    paths = []
+    for name, draw in zip(PICTURES, (parameters, steps, costs), strict=True):
+        if set(PAPER_TASKS) <= set(report.tasks):
+            paths.append(folder / name)
+            draw(report, paths[-1])
+    if any(report.results(row) for row in report.rows if row.task in vl.VL_TASKS):
+        paths += [folder / name for name in VL_PICTURES]
+        vl_parameters(report, paths[-1])
     return paths

@@ -9,7 +9,7 @@
     python tools/study/run.py --rows 'easy_vqa/*'            # docs/easy_vqa.md's, on request
     python tools/study/run.py --rows 'vl_*/*'                # docs/vl_adapter.md's, on request
     python tools/study/run.py tables                         # the results in these pages
-    python tools/study/run.py figures                        # docs/images/study_*.png
+    python tools/study/run.py figures                        # docs/images/{study,vl_adapter}_*.png
 
 A result is a small JSON file in docs/study/results, bound to its config and the data; a trial that
 has a valid one is not run again. Each trial is a process with one thread. A row that fails is
@@ -36,6 +36,7 @@ from tools.study.rows import PAPER_TASKS, ROWS, Row, find, matching
 from tools.study.tables import PAGES, Report, write_page
 from tools.study.train import train_and_test
 from tools.study.trials import RATES, ROOT, Setting, Trial, config_of, read_facts
+from tools.study.vl import VL_TASKS
 
 ACTIONS = ("run", "list", "tables", "figures")
 
@@ -150,7 +151,7 @@ def main(argv: list[str] | None = None) -> None:
             for name, tasks in PAGES.items():
                 write_page(Report(store, args.seeds, tasks), ROOT / args.docs / name)
         elif args.action == "figures":
-            report = Report(store, args.seeds, PAPER_TASKS)
+            report = Report(store, args.seeds, (*PAPER_TASKS, *VL_TASKS))
             paths = write_figures(report, ROOT / args.docs / "images")
             print("\n".join(map(str, paths)))
         else:

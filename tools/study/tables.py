@@ -11,11 +11,12 @@ from typing import Any
 import yaml
 
 from tools.study import vl
-from tools.study.claims import CLAIMS, differences, half_interval, spread, verdict
+from tools.study.blind import blind
+from tools.study.claims import CLAIMS, FAR, LEVEL, differences, half_interval, spread, verdict
 from tools.study.plan import plan
 from tools.study.results import FIRST_SEED, Store, score
 from tools.study.rows import PAPER_TASKS, ROWS, TABLES, Row, Table, chooser_of, find
-from tools.study.trials import RATES, ROOT
+from tools.study.trials import RATES, ROOT, Setting, Trial, config_of
 from uniadapter.utils.safe_io import atomic_write
 
 BEGIN = "<!-- results: written by tools/study/run.py tables -->"
@@ -34,18 +35,26 @@ MEASURES = {
     **vl.MEASURES,
 }
 MAIN = {"retrieval": "R@Mean", "videoqa": "accuracy", "easy_vqa": "accuracy"}
-MAIN |= dict.fromkeys(vl.VL_TASKS, "average")
+MAIN |= dict.fromkeys(vl.VL_TASKS, "Average")
 NAMES = {"retrieval": "video retrieval", "videoqa": "VideoQA", "easy_vqa": "easy-VQA", **vl.NAMES}
 #: Pages, and the tasks whose results they show.
 PAGES = {"study.md": PAPER_TASKS, "easy_vqa.md": ("easy_vqa",), "vl_adapter.md": vl.VL_TASKS}
 
 
-#: Figures of the paper's tasks (``figures.py``), and what they show.
+#: Figures of the paper's tasks and of VL-Adapter's (``figures.py``), and what they show.
 PICTURES = {
     "study_parameters.png": "R@Mean and accuracy against trained parameters",
     "study_steps.png": "R@Mean on the held-out videos against training steps",
     "study_cost.png": "Time and memory of a step relative to full fine-tuning",
 }
+VL_PICTURES = {"vl_adapter_parameters.png": "Average of the tasks against trained parameters"}
+#: What a claim on VL-Adapter's rows is held against.
+RULE = (
+    f'"Level" is that the averages differ by less than {LEVEL:g} points, "far behind" by more than '
+    f"{FAR:g}, anything else is a difference above 0. A claim holds where the whole 95 % interval "
+    "of the paired difference is in there, does not hold where none of it is, and cannot be told "
+    "otherwise."
+)
 
 
 class Report:
@@ -97,6 +106,15 @@ def published(row: Row, measure: str) -> float | None:
     return _published().get(f"configs/{row.leaf}.py", {}).get(measure)
 
 
+@cache
+def _blind(row: Row, setting: Setting) -> dict[str, float] | None:
+    """What answers reach without a picture; None where the data are not there."""
+    try:
+        return blind(config_of(Trial(row, FIRST_SEED, RATES[0], 1), setting))
+    except FileNotFoundError:
+        return None
+
+
 def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
@@ -108,11 +126,13 @@ def _head(names: Sequence[str], left: int) -> list[str]:
 def table(report: Report, one: Table) -> str:
     """One of the tables, with a line for each of its rows."""
     measures = MEASURES[one.task]
-    paper = [name for name in ("R@1", "R@Mean", "accuracy") if name in measures]
-    paper = paper if one.task in PAPER_TASKS else []
+    paper = [name for name in ("R@1", "R@Mean", "accuracy", "Average") if name in measures]
+    paper = paper if one.task in (*PAPER_TASKS, *vl.VL_TASKS) else []
     several = len(report.store.setting.lengths(one.task)) > 1
     names = ["row", *(f"{name} (paper)" for name in paper), *measures, "trained", "rate"]
     lines = _head([*names, *(["steps"] if several else []), "seeds"], 1)
+    if one.task in vl.VL_TASKS:
+        lines.append(_line(_blind_cells(report, one.task)))
     for label, name in one.rows:
         row = find(f"{one.task}/{name}")
         quoted = [published(row, measure) for measure in paper]
@@ -126,6 +146,14 @@ def table(report: Report, one: Table) -> str:
         lines.append(_line([*cells, str(len(values[0]))]))
     what = "" if one.paper else " (not in the paper)"
     return f"### {one.name[0].upper()}{one.name[1:]}: {one.title}{what}\n\n" + "\n".join(lines)
+
+
+def _blind_cells(report: Report, task: str) -> list[str]:
+    """The line of answers that are given without a picture."""
+    found = _blind(find(f"{task}/single"), report.store.setting) or {}
+    values = (found.get(key) for key in MEASURES[task].values())
+    said = ["-" if value is None else f"{value:.1f}" for value in values]
+    return ["no picture, constants of training", "-", *said, "0", "-", "-"]
 
 
 def rates(report: Report) -> str:
@@ -159,7 +187,7 @@ def _cell(result: dict[str, Any] | None, task: str) -> str:
 def claims(report: Report) -> str:
     """The paper's order of rows, and what is seen of it here."""
     lines = _head(["table", "the paper's order", "paper", "here", "seeds", "here it"], 2)
-    for claim in CLAIMS:
+    for claim in (claim for claim in CLAIMS if claim.task in report.tasks):
         better, worse = (find(f"{claim.task}/{name}") for name in (claim.better, claim.worse))
         measure = MAIN[claim.task]
         key = MEASURES[claim.task][measure]
@@ -171,8 +199,9 @@ def claims(report: Report) -> str:
         figures = published(better, measure), published(worse, measure)
         printed = "-" if None in figures else f"{figures[0] - figures[1]:+.1f}"
         seeds = f"{sum(gap > 0 for gap in gaps)} of {len(gaps)}"
-        cells = [f"{claim.table}, {NAMES[claim.task]}", claim.text, printed, here]
-        lines.append(_line([*cells, seeds if gaps else "-", verdict(gaps)]))
+        place = ", ".join(part for part in (claim.table, NAMES[claim.task]) if part)
+        said = verdict(gaps, claim.above, claim.below)
+        lines.append(_line([place, claim.text, printed, here, seeds if gaps else "-", said]))
     return "\n".join(lines)
 
 
@@ -247,10 +276,11 @@ def page_text(report: Report, images: Path) -> str:
         images: Folder of figures beside the page; those that are drawn are shown.
     """
     parts = [state(report), "### Learning rates", rates(report)]
-    whole = set(PAPER_TASKS) <= set(report.tasks)
-    if whole:
-        parts += ["### The paper's order, here", claims(report)]
-        drawn = {name: text for name, text in PICTURES.items() if (images / name).is_file()}
+    whole, several = set(PAPER_TASKS) <= set(report.tasks), set(vl.VL_TASKS) <= set(report.tasks)
+    if whole or several:
+        parts += ["### The paper's order, here", *([RULE] if several else []), claims(report)]
+        pictures = {**(PICTURES if whole else {}), **(VL_PICTURES if several else {})}
+        drawn = {name: text for name, text in pictures.items() if (images / name).is_file()}
         parts += [f"![{text}]({images.name}/{name})" for name, text in drawn.items()]
     parts += [table(report, one) for one in TABLES if one.task in report.tasks]
     if whole:

@@ -56,13 +56,13 @@ NAMES = {
     "vl_t5_image": "VL-T5, image tasks",
 }
 _IMAGE = {
-    "average": "average",
+    "Average": "average",
     "VQA": "vqa/accuracy",
     "GQA": "gqa/accuracy",
     "NLVR2": "nlvr/accuracy",
     "CIDEr": "caption/CIDEr",
 }
-_VIDEO = {"average": "average", "TVQA": "tvqa/accuracy", "TVC": "tvc/CIDEr"}
+_VIDEO = {"Average": "average", "TVQA": "tvqa/accuracy", "TVC": "tvc/CIDEr"}
 #: Measures of the tables by task, the one that chooses rates first.
 MEASURES = {"vl_bart_image": _IMAGE, "vl_bart_video": _VIDEO, "vl_t5_image": _IMAGE}
 #: The share of val's videos that choose rates; the others are tested.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -19,6 +20,7 @@ from tools.study.rows import PAPER_TASKS, TABLES, Row, find
 from tools.study.tables import (
     BEGIN,
     END,
+    MEASURES,
     Report,
     claims,
     costs,
@@ -29,6 +31,7 @@ from tools.study.tables import (
     write_page,
 )
 from tools.study.trials import RATES, Setting, Trial
+from tools.study.vl import VL_TASKS
 from uniadapter.utils.safe_io import atomic_write
 
 UNIADAPTER, UNIPT = find("retrieval/uniadapter_r512"), find("retrieval/unipt")
@@ -89,6 +92,28 @@ def test_differences_are_of_common_seeds(pairs: list[tuple[float, float]], extra
     else:
         assert said == "cannot be told"
         assert abs(gaps.mean()) <= half + 1e-9
+
+
+@settings(max_examples=draws(25), deadline=None)
+@given(
+    st.lists(st.floats(-20, 20, allow_nan=False), min_size=2, max_size=5),
+    st.sampled_from([(-claims_of.LEVEL, claims_of.LEVEL), (claims_of.FAR, np.inf), (0.0, np.inf)]),
+)
+def test_a_claim_holds_where_the_whole_interval_is_in_its_bounds(gaps, bounds):
+    half = claims_of.T_95[len(gaps) - 1] * np.std(gaps, ddof=1) / np.sqrt(len(gaps))
+    low, high = np.mean(gaps) - half, np.mean(gaps) + half
+    if min(abs(end - bound) for end in (low, high) for bound in bounds) < 1e-9:
+        return
+    # Points of the interval, its ends among them, and of those the ones that the claim allows.
+    inside = [bounds[0] < x < bounds[1] for x in np.linspace(low, high, 1001)]
+    said = claims_of.verdict(gaps, *bounds)
+    if said == "holds":
+        assert all(inside)
+    elif said == "does not hold":
+        assert not any(inside)
+    else:
+        assert said == "cannot be told"
+        assert not all(inside)
 
 
 def test_the_intervals_are_those_of_students_t():
@@ -247,3 +272,67 @@ def test_easy_vqa_has_its_lengths(store: Store, tmp_path: Path, monkeypatch: pyt
     line = cells(table(report, named("easy-VQA")), "linear probe")
     assert line[1:] == ["21.0", "7.0", "7.0", "7.0", "1,234", f"{TAKEN:g}", f"{second:,}", "1"]
     assert "Time and memory" not in page_text(report, tmp_path)
+
+
+def test_vl_adapters_page_has_its_claims_and_its_picture(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(
+        "tools.study.results.Store.fingerprints", lambda self, trial: {"config": "0"}
+    )
+    known = {"Average": 30.0, "VQA": 10.0, "GQA": 20.0, "NLVR2": 50.0, "CIDEr": 40.0}
+    keys = MEASURES["vl_bart_image"]
+    blind = {keys[name]: value for name, value in known.items()}
+    monkeypatch.setattr("tools.study.tables.blind", lambda cfg: blind)
+    monkeypatch.setattr("tools.study.tables.config_of", lambda trial, setting: None)
+    empty = page_text(Report(store, [0, 1, 2], VL_TASKS), tmp_path)
+    assert f"less than {claims_of.LEVEL:g} points" in empty
+    orders = [line for line in empty.splitlines() if line.endswith("| not run |")]
+    assert len(orders) == sum(claim.task in VL_TASKS for claim in claims_of.CLAIMS)
+    assert all("| - | - | not run |" in line for line in orders)
+
+    def run(name: str, values: tuple[float, ...]) -> None:
+        row = find(f"vl_bart_image/{name}")
+        for rate in RATES:
+            one = {**result(0.0), "val": {"average": 0.0}}
+            store.write(Trial(row, 0, rate, 4), {**one, "test": dict.fromkeys(blind, 0.0)})
+        for seed, value in enumerate(values):
+            one = {**result(0.0), "val": {"average": 1.0}, "test": dict.fromkeys(blind, value)}
+            store.write(Trial(row, seed, TAKEN, 4), one)
+
+    for name, values in (
+        ("full", (60.0, 61.0, 62.0)),
+        ("single", (59.0, 60.1, 61.0)),
+        ("prompt_single", (58.0, 59.1, 60.0)),
+        ("visual_only", (40.0, 41.1, 42.0)),
+    ):
+        run(name, values)
+    report = Report(store, [0, 1, 2], VL_TASKS)
+    text = page_text(report, tmp_path)
+    said = {
+        cells[1]: (cells[2], cells[-1])
+        for cells in (
+            [cell.strip() for cell in line.strip("|").split("|")]
+            for line in claims(report).splitlines()
+        )
+        if cells[0].endswith("VL-BART, image tasks")
+    }
+    assert said["single adapter level with full"] == ("+0.2", "holds")
+    assert said["prompt far behind single adapter"] == ("+18.4", "does not hold")
+    assert said["visual only far behind single adapter"] == ("+30.3", "holds")
+    assert said["single adapter beats single LoRA"] == ("+0.9", "not run")
+    shown = table(report, named("VL-Adapter, VL-BART, image tasks"))
+    assert cells(shown, "no picture, constants of training")[1:7] == [
+        "-",
+        *(f"{known[name]:.1f}" for name in keys),
+    ]
+    assert cells(shown, "single adapter")[1:3] == ["77.4", "60.0 ± 1.0"]
+    assert "![" not in text
+    if find_spec("matplotlib") is None:
+        return
+    from tools.study.figures import write_figures
+
+    assert write_figures(Report(store, [0], ["vl_t5_image"]), tmp_path) == []
+    (picture,) = write_figures(report, tmp_path)
+    assert np.asarray(Image.open(picture).convert("L")).std() > 1
+    assert f"]({tmp_path.name}/{picture.name})" in page_text(report, tmp_path)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -12,6 +13,10 @@ from .photos import Scene, write_scene
 
 #: Words of these questions and statements that the world's vocabulary has not.
 WORDS = ("both", "pictures", "more", "than", "are", "walls", "all", "other", "true", "false")
+
+#: What the left and the right photo show.
+Pair = tuple[Scene, Scene]
+SIDES = ("left", "right")
 
 
 def related_scene(rng: np.random.Generator) -> Scene:
@@ -53,43 +58,62 @@ def ask_relations(scene: Scene, rng: np.random.Generator, count: int) -> list[tu
     return [asked[i] for i in rng.permutation(len(asked))[:count]]
 
 
-def _claims(left: Scene, right: Scene, rng: np.random.Generator) -> list[tuple[str, bool]]:
-    """Statements of every kind about two photos, and whether they are true."""
-    sides = (("left", left), ("right", right))
-    claims = []
+def _seen(scene: Scene, attribute: str) -> set[str]:
+    return {getattr(thing, attribute) for thing in scene.things}
+
+
+def _shows(side: int, attribute: str, word: str, pair: Pair) -> bool:
+    return word in _seen(pair[side], attribute)
+
+
+def _claims(pair: Pair, rng: np.random.Generator) -> list[tuple[str, Callable[[Pair], bool]]]:
+    """Statements of every kind that may be true of two photos, and what says whether they are."""
+    claims: list[tuple[str, Callable[[Pair], bool]]] = []
     for attribute, options in (("color", tuple(COLORS)), ("shape", SHAPES)):
-        seen = [{getattr(thing, attribute) for thing in scene.things} for _, scene in sides]
+        seen = [_seen(scene, attribute) for scene in pair]
         word = choose(rng, sorted(seen[0] & seen[1]) or options)
-        named = f"{word} object" if attribute == "color" else word
-        claims.append((f"there is a {named} in both pictures", word in seen[0] & seen[1]))
-        for side, own in zip(("left", "right"), seen, strict=True):
-            word = choose(rng, sorted(own)) if rng.random() < 0.5 else choose(rng, options)
-            named = f"{word} object" if attribute == "color" else word
-            claims.append((f"the {side} picture shows a {named}", word in own))
-    wall = choose(rng, (left.wall, *WALLS))
-    claims.append((f"both walls are {wall}", left.wall == right.wall == wall))
-    counts = [len(scene.things) for _, scene in sides]
-    number = int(rng.integers(2, 7))
-    claims.append((f"there are {number} objects in all", sum(counts) == number))
-    for i, side in enumerate(("left", "right")):
-        text = f"the {side} picture shows more objects than the other"
-        claims.append((text, counts[i] > counts[1 - i]))
+        both = partial(_shows, 0, attribute, word), partial(_shows, 1, attribute, word)
+        text = f"there is a {_named(attribute, word)} in both pictures"
+        claims.append((text, lambda pair, both=both: all(shows(pair) for shows in both)))
+        for side, own in enumerate(seen):
+            word = choose(rng, sorted(own))
+            text = f"the {SIDES[side]} picture shows a {_named(attribute, word)}"
+            claims.append((text, partial(_shows, side, attribute, word)))
+    wall = choose(rng, sorted({scene.wall for scene in pair}))
+    claims.append((f"both walls are {wall}", lambda pair: all(s.wall == wall for s in pair)))
+    number = sum(len(scene.things) for scene in pair)
+    text = f"there are {number} objects in all"
+    claims.append((text, lambda pair: sum(len(s.things) for s in pair) == number))
+    for side, name in enumerate(SIDES):
+        text = f"the {name} picture shows more objects than the other"
+        claims.append((text, partial(_more, side)))
     return claims
 
 
-def state(left: Scene, right: Scene, rng: np.random.Generator, true: bool) -> str:
-    """A statement about two photos that is true, or one that is false.
+def _named(attribute: str, word: str) -> str:
+    return f"{word} object" if attribute == "color" else word
+
+
+def _more(side: int, pair: Pair) -> bool:
+    return len(pair[side].things) > len(pair[1 - side].things)
+
+
+def state(true: Pair, false: Pair, rng: np.random.Generator) -> str | None:
+    """A statement that is true of two photos and false of two others.
+
+    As NLVR2's statements are said of several pairs, the words alone do not tell whether it is true.
 
     Args:
-        left: What the left photo shows.
-        right: What the right one shows.
+        true: What the left and the right photo show that it is true of.
+        false: The same, that it is false of.
         rng: The only source of randomness.
-        true: Which of both.
+
+    Returns:
+        The statement; None if none was found.
     """
-    while True:
-        found = [text for text, holds in _claims(left, right, rng) if holds == true]
-        if found:
-            return write_articles(choose(rng, found))
+    claims = [(text, holds) for text, holds in _claims(true, rng) if holds(true)]
+    found = [text for text, holds in claims if not holds(false)]
+    return write_articles(choose(rng, found)) if found else None
 
 
 def pick_pair(rng: np.random.Generator, scenes: Sequence[Scene]) -> tuple[int, int]:

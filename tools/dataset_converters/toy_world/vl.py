@@ -164,7 +164,7 @@ def _write_gqa(writer: _Writer, options: dict[str, Any]) -> None:
 
 
 def _write_nlvr(writer: _Writer, options: dict[str, Any]) -> None:
-    """Sets of two pairs of photos with two statements each."""
+    """Sets of two pairs of photos with the same two statements."""
     number = 0
     splits = zip(
         ("train", "valid", "test"),
@@ -183,11 +183,9 @@ def _write_nlvr(writer: _Writer, options: dict[str, Any]) -> None:
             number += 1
         rng = _generator(options, NLVR, 1, number)
         for group in range(sets):
-            for pair in range(2):
-                first, second = pick_pair(rng, scenes)
-                for index in range(2):
-                    true = bool(rng.integers(2))
-                    text = state(scenes[first], scenes[second], rng, true)
+            for index, (text, pairs, labels) in enumerate(_state_twice(scenes, rng)):
+                sent = shift_language(text, rng, options["new_words"])
+                for pair, ((first, second), true) in enumerate(zip(pairs, labels, strict=True)):
                     rows.append(
                         {
                             "uid": f"nlvr2_{split}_{len(rows)}",
@@ -195,10 +193,27 @@ def _write_nlvr(writer: _Writer, options: dict[str, Any]) -> None:
                             "img0": names[first],
                             "img1": names[second],
                             "label": int(true),
-                            "sent": shift_language(text, rng, options["new_words"]),
+                            "sent": sent,
                         }
                     )
         writer.json(f"nlvr/{split}.json", rows)
+
+
+def _state_twice(
+    scenes: list[Scene], rng: np.random.Generator
+) -> list[tuple[str, list[tuple[int, int]], tuple[bool, bool]]]:
+    """Two statements about the same two pairs of photos, each true of one pair and false of one."""
+    while True:
+        pairs = [pick_pair(rng, scenes), pick_pair(rng, scenes)]
+        told = [(scenes[first], scenes[second]) for first, second in pairs]
+        stated = []
+        for _ in range(2):
+            true = int(rng.integers(2))
+            text = state(told[true], told[1 - true], rng)
+            stated.append((text, pairs, (true == 0, true == 1)))
+        # Pairs that show too much alike are drawn anew.
+        if all(text is not None for text, *_ in stated):
+            return [(str(text), pairs, labels) for text, pairs, labels in stated]
 
 
 def _write_tv(writer: _Writer, options: dict[str, Any]) -> None:
