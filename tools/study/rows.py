@@ -268,7 +268,6 @@ TABLES = (
             "methods, learned jointly",
             task,
             tuple((vl.LABELS[name], name) for name, *_ in listed),
-            paper=False,
         )
         for task, listed in vl.LISTED.items()
     ),

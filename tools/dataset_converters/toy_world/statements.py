@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from .drawing import Thing
-from .language import COLORS, OPPOSITES, RELATIONS, SHAPES, WALLS, choose, write_articles
+from .language import COLORS, OPPOSITES, RELATIONS, SHAPES, choose, write_articles
 from .photos import Scene, write_scene
 
 #: Words of these questions and statements that the world's vocabulary has not.
