@@ -42,9 +42,7 @@ def config_of(row: str, world: Path, work_dir: Path, **options: Any) -> Config:
             "train_dataloader.batch_sampler.drop_last": False,
             "train_cfg.max_epochs": 2,
             "train_cfg.val_interval": 2,
-            "param_scheduler.0.end": 0.5,
-            "param_scheduler.1.begin": 0.5,
-            "param_scheduler.1.end": 2,
+            "param_scheduler.0.warmup": 0.25,
             **data,
             **options,
         }
