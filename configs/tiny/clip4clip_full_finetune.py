@@ -4,3 +4,5 @@ _base_ = './clip4clip_unipt.py'
 model = dict(adapter=None, train_backbone=True, contrast=dict(train_temperature=True))
 custom_hooks = []
 optim_wrapper = dict(optimizer=dict(lr=3e-4))
+# The towers run in every epoch.
+train_cfg = dict(max_epochs=5)
