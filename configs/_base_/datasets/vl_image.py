@@ -41,12 +41,14 @@ train_dataloader = dict(
 # GQA is validated and tested on test-dev, as the published figures are.
 _gqa_test = dict(
     **_test, type='FeatureVQA', task='gqa', ann_file='GQA/testdev.json', features=_gqa)
-val_dataloader = dict(
+_in_order = dict(
     batch_size=100,
     num_workers=4,
     sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
     batch_sampler=dict(type='JointBatchSampler'),
-    collate_fn=dict(type='pseudo_collate'),
+    collate_fn=dict(type='pseudo_collate'))
+val_dataloader = dict(
+    **_in_order,
     dataset=dict(
         type='JointDataset',
         datasets=dict(
@@ -66,11 +68,7 @@ val_dataloader = dict(
                 split='val',
                 features=_coco))))
 test_dataloader = dict(
-    batch_size=100,
-    num_workers=4,
-    sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
-    batch_sampler=dict(type='JointBatchSampler'),
-    collate_fn=dict(type='pseudo_collate'),
+    **_in_order,
     dataset=dict(
         type='JointDataset',
         datasets=dict(

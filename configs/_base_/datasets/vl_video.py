@@ -34,13 +34,15 @@ train_dataloader = dict(
             how2qa=dict(**_how2qa, ann_file='ann/how2qa/how2qa_train_release.jsonl'),
             tvc=dict(**_tvc, ann_file='ann/tvc/tvc_train_release.jsonl'),
             yc2c=dict(**_yc2c, ann_file='ann/yc2c/yc2c_train_release.jsonl'))))
-# Every description is compared with itself alone, so that these are not the figures of VALUE's server.
-val_dataloader = dict(
+_in_order = dict(
     batch_size=50,
     num_workers=4,
     sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
     batch_sampler=dict(type='JointBatchSampler'),
-    collate_fn=dict(type='pseudo_collate'),
+    collate_fn=dict(type='pseudo_collate'))
+# Every description is compared with itself alone, so that these are not the figures of VALUE's server.
+val_dataloader = dict(
+    **_in_order,
     dataset=dict(
         type='JointDataset',
         datasets=dict(
@@ -58,11 +60,7 @@ val_evaluator = dict(
     average=dict(tvqa='accuracy', how2qa='accuracy', tvc='CIDEr', yc2c='CIDEr'))
 # The test files have no truths: predictions are written as VALUE's server takes them.
 test_dataloader = dict(
-    batch_size=50,
-    num_workers=4,
-    sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
-    batch_sampler=dict(type='JointBatchSampler'),
-    collate_fn=dict(type='pseudo_collate'),
+    **_in_order,
     dataset=dict(
         type='JointDataset',
         datasets=dict(
