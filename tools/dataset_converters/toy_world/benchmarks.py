@@ -20,7 +20,7 @@ from .language import shift_language
 from .lxmert import lxmert_row, write_tables
 from .moments import MOMENTS, SEGMENTS, film, write_moments
 from .photos import SPLITS, Photo, take_photo, write_photos
-from .questions import annotate, ask_photo, ask_video
+from .questions import annotate, annotation_of, ask_photo, ask_video
 from .refcoco import write_refcoco
 from .videos import Script
 from .vl import write_vl
@@ -163,17 +163,7 @@ def vqav2_questions(options: dict[str, Any]) -> Iterator[tuple[str, dict, dict]]
             ids = {"image_id": photo.number, "question_id": 1000 * photo.number + index}
             text = shift_language(asked.text, rng, options["new_words"])
             said = annotate(asked.answer, rng)
-            annotation = {
-                **ids,
-                "question_type": asked.question_type,
-                "answer_type": asked.answer_type,
-                "multiple_choice_answer": max(said, key=said.count),
-                "answers": [
-                    {"answer": word, "answer_confidence": "yes", "answer_id": number}
-                    for number, word in enumerate(said, start=1)
-                ],
-            }
-            yield subset, {**ids, "question": text}, annotation
+            yield subset, {**ids, "question": text}, annotation_of(asked, ids, said)
 
 
 def write_vqav2(out: Path, options: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -129,3 +130,23 @@ def annotate(answer: str, rng: np.random.Generator, synonyms: float = 0.2) -> li
         else:
             said.append(answer)
     return said
+
+
+def annotation_of(asked: Asked, ids: dict[str, int], said: list[str]) -> dict[str, Any]:
+    """An entry of VQAv2's official annotation files.
+
+    Args:
+        asked: The question.
+        ids: ``image_id`` and ``question_id``.
+        said: What the annotators say.
+    """
+    return {
+        **ids,
+        "question_type": asked.question_type,
+        "answer_type": asked.answer_type,
+        "multiple_choice_answer": max(said, key=said.count),
+        "answers": [
+            {"answer": word, "answer_confidence": "yes", "answer_id": number}
+            for number, word in enumerate(said, start=1)
+        ],
+    }

@@ -21,7 +21,7 @@ from .files import FPS, write_jpg, write_json, write_mp4
 from .language import choose, shift_language, write_articles
 from .lxmert import lxmert_row, write_tables
 from .photos import Photo, Scene, take_photo, write_photos, write_scene
-from .questions import KINDS, annotate, ask_photo, ask_video
+from .questions import KINDS, annotate, annotation_of, ask_photo, ask_video
 from .statements import ask_relations, pick_pair, related_scene, state
 from .videos import Script, render, write_script
 
@@ -124,16 +124,7 @@ def _vqa_questions(photo: Photo, options: dict[str, Any]) -> Iterator[tuple[dict
     for index, asked in enumerate(ask_photo(photo.scene, rng, QUESTIONS)):
         ids = {"image_id": photo.number, "question_id": 1000 * photo.number + index}
         said = annotate(asked.answer, rng)
-        annotation = {
-            **ids,
-            "question_type": asked.question_type,
-            "answer_type": asked.answer_type,
-            "multiple_choice_answer": max(said, key=said.count),
-            "answers": [
-                {"answer": word, "answer_confidence": "yes", "answer_id": number}
-                for number, word in enumerate(said, start=1)
-            ],
-        }
+        annotation = annotation_of(asked, ids, said)
         yield {**ids, "question": shift_language(asked.text, rng, options["new_words"])}, annotation
 
 
