@@ -1,0 +1,78 @@
+"""Where the project's own files lie: configs, tools and the model index.
+
+In a checkout they lie in the root of the repository, in an installation in ``uniadapter/.mim``,
+the folder that MMEngine's hub and mim look in. Configs name such a file from that root
+(``configs/tiny/vocab.txt``), so what reads one asks ``find_file`` and doesn't depend on the
+current folder.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+_INDEX = "model-index.yml"
+
+
+def resources_root() -> Path:
+    """Folder that holds ``configs/``, ``tools/`` and ``model-index.yml``.
+
+    Returns:
+        The root of the repository in a checkout, ``uniadapter/.mim`` in an installation.
+
+    Raises:
+        FileNotFoundError: If the package is neither: its files were copied without the others.
+    """
+    checkout = _PACKAGE.parent
+    if all((checkout / name).is_file() for name in ("setup.py", _INDEX)):
+        return checkout
+    installed = _PACKAGE / ".mim"
+    if (installed / _INDEX).is_file():
+        return installed
+    raise FileNotFoundError(
+        f"{_PACKAGE} comes without configs and model index: there is neither {installed / _INDEX} "
+        f"nor {checkout / _INDEX}. Install the project with `pip install .` or use its checkout."
+    )
+
+
+def resource(relative: str | os.PathLike[str]) -> Path:
+    """Path of a file or folder of the project, whatever the current folder is.
+
+    Args:
+        relative: Its path from the root, e.g. ``'configs/tiny/vocab.txt'``.
+
+    Returns:
+        The absolute path.
+
+    Raises:
+        ValueError: If the path is absolute or leads out of the project.
+        FileNotFoundError: If the project has no such file.
+    """
+    given = Path(relative)
+    if given.is_absolute() or ".." in given.parts:
+        raise ValueError(f"{relative}: name a project file by its path from the project's root.")
+    path = resources_root() / given
+    if not path.exists():
+        raise FileNotFoundError(f"The project has no file {relative} (looked for {path}).")
+    return path
+
+
+def find_file(path: str | os.PathLike[str]) -> Path:
+    """Resolve a path of a config: a file of the user's, or else one of the project's ``configs/``.
+
+    Args:
+        path: Absolute, or relative to the current folder or to the project's root.
+
+    Returns:
+        The path as it was given where it exists, the project's file where it is relative, begins
+        with ``configs/`` and only the project has it. A path that leads nowhere comes back
+        unchanged, for the reader's own error.
+    """
+    given = Path(path)
+    if given.is_absolute() or given.parts[:1] != ("configs",) or given.exists():
+        return given
+    try:
+        return resource(given)
+    except (FileNotFoundError, ValueError):
+        return given
