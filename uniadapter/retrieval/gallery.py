@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from uniadapter.evaluation.functional import Distinct
 from uniadapter.utils.dist import gather_ragged, own_rows
-from uniadapter.utils.tensors import as_bytes, at_least_float32
+from uniadapter.utils.tensors import as_bytes
 
+from .texts import Texts, encode_parts, kept
 from .token_store import DiskTokens, select, trim_freed_memory
 
 
@@ -87,6 +88,24 @@ class Gallery:
         for text, medium in enumerate(self.text_media.tolist()):
             texts[medium].append(text)
         return texts
+
+    def against(self, texts: Texts) -> Gallery:
+        """The same media with other texts, of which nobody knows what they describe.
+
+        Args:
+            texts: T texts.
+
+        Returns:
+            A gallery whose ``text_media`` is -1, which no score reads.
+        """
+        return replace(
+            self,
+            text_media=torch.full((len(texts),), -1),
+            text_features=texts.features,
+            text_cls=texts.cls,
+            input_ids=texts.input_ids,
+            attention_mask=texts.attention_mask,
+        )
 
     def folds(self, count: int) -> list[Gallery]:
         """Cut the split, in order, into galleries of their own with the texts of their media.
@@ -174,6 +193,7 @@ class GalleryEncoder:
         text_batch: Texts encoded at once.
         keep_tokens: Keep the visual tokens; similarity alone doesn't need them.
         tokens: Where they are kept.
+        captioned: Encode the media's captions, which all must have; without, none are read.
     """
 
     model: Any
@@ -181,6 +201,7 @@ class GalleryEncoder:
     text_batch: int
     keep_tokens: bool = True
     tokens: list[Tensor] | DiskTokens = field(default_factory=list)
+    captioned: bool = True
     samples: list[Any] = field(default_factory=list)
     contents: list[bytes] = field(default_factory=list)
     visual: dict[str, list[Tensor]] = field(default_factory=dict)
@@ -200,7 +221,9 @@ class GalleryEncoder:
         """
         samples = list(data_batch["data_samples"])
         for sample in samples:
-            if not sample.get("texts"):
+            if not self.captioned:
+                sample.set_metainfo({"texts": []})
+            elif not sample.get("texts"):
                 raise ValueError(
                     f"{sample.get('media_path')}: the sample has no 'texts'; retrieval tests need "
                     "a dataset with test_mode=True in val_dataloader/test_dataloader"
@@ -230,18 +253,13 @@ class GalleryEncoder:
             self.tokens.extend(tokens.to("cpu", self.dtype, copy=True).unbind(0))
             trim_freed_memory()
         self._keep(self.visual, feature=feature, frames=frame_features, cls=tokens[:, :, 0])
-        for part in range(0, len(ids), self.text_batch):
-            rows = slice(part, part + self.text_batch)
-            # Nothing but the first token is read of a text here.
-            states, feature = self.model.encode_text(ids[rows], mask[rows], class_only=True)
-            self._keep(self.text, feature=feature, cls=states[:, 0], ids=ids[rows], mask=mask[rows])
+        for part in encode_parts(self.model, ids, mask, self.text_batch):
+            self._keep(self.text, **part)
 
     @staticmethod
     def _keep(store: dict[str, list[Tensor]], **tensors: Tensor) -> None:
         for name, t in tensors.items():
-            if t.is_floating_point():
-                t = at_least_float32(t)
-            store.setdefault(name, []).append(t.cpu().clone())
+            store.setdefault(name, []).append(kept(t))
 
     def finish(self, dataset_size: int) -> Gallery:
         """Put the ranks' parts together; a collective.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 from mmengine.logging import MMLogger
@@ -13,7 +14,7 @@ class Progress:
     Args:
         stage: Its name.
         total: Steps it has.
-        interval: Seconds between two lines.
+        interval: Seconds between two lines; infinite for none at all.
     """
 
     def __init__(self, stage: str, total: int, interval: float) -> None:
@@ -23,7 +24,7 @@ class Progress:
     def update(self, done: int) -> None:
         """Tell how many steps are done."""
         now = time.monotonic()
-        if now - self.last < self.interval and done < self.total:
+        if now - self.last < self.interval and (done < self.total or self.interval == math.inf):
             return
         self.last = now
         spent = now - self.start

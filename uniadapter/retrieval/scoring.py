@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from copy import copy
 from typing import Any
 
 from torch import Tensor
@@ -40,6 +41,16 @@ class GalleryScorer:
         self.scorer = self.model.scorer(gallery.input_ids, gallery.attention_mask)
         with autocast():
             self.scorer.prepare(text_batch)
+
+    def facing(self, gallery: Gallery) -> GalleryScorer:
+        """The same texts, which stay prepared, and another gallery's media.
+
+        Args:
+            gallery: A gallery with these very texts.
+        """
+        other = copy(self)
+        other.gallery = gallery
+        return other
 
     def score(self, row: int, texts: Tensor) -> Tensor:
         """Matching logits of one own medium with texts.

@@ -54,6 +54,37 @@ def reranked(
     )
 
 
+def reranked_media(
+    gallery: Gallery, length: int, score: Callable[[Tensor, Tensor], PairTable]
+) -> RowsOf:
+    """Scores of texts with media as :func:`reranked` has them, without the other direction's pairs.
+
+    Args:
+        gallery: A gallery without copies, of one process.
+        length: Of the shortlists; no longer than there are media.
+        score: As for :func:`reranked`.
+
+    Returns:
+        Rows of texts to media.
+    """
+    texts, media = gallery.text_features, gallery.media_features
+    chosen, lengths = shortlist(texts, media, min(length, len(media)))
+    pairs = score(chosen, chosen.new_empty(len(media), 0))
+    scores = pairs.lookup(torch.arange(len(texts))[:, None], chosen)
+    return partial(reranked_rows, chosen, lengths, scores, len(media))
+
+
+def reranked_texts(
+    gallery: Gallery, length: int, score: Callable[[Tensor, Tensor], PairTable]
+) -> RowsOf:
+    """As :func:`reranked_media`: rows of media to texts."""
+    texts, media = gallery.text_features, gallery.media_features
+    chosen, lengths = shortlist(media, texts, min(length, len(texts)), turned=True)
+    pairs = score(chosen.new_empty(len(texts), 0), chosen)
+    scores = pairs.lookup(chosen, torch.arange(len(media))[:, None])
+    return partial(reranked_rows, chosen, lengths, scores, len(texts))
+
+
 def score_pairs(
     scorer: GalleryScorer,
     of_texts: Tensor,
@@ -76,6 +107,8 @@ def score_pairs(
     texts, media, scores = [], [], []
     for row, medium in enumerate(gallery.own_media.tolist()):
         chosen = torch.cat([listing[medium], of_media[medium]]).unique()
+        if not len(chosen):
+            continue
         texts.append(chosen)
         media.append(torch.full_like(chosen, medium))
         similar = gallery.text_features[chosen] @ gallery.media_features[medium]
