@@ -2,12 +2,12 @@
 
 from .augment import VideoRandAugment
 from .backends import BACKENDS, open_media
-from .base_backend import InexactError, VideoBackend
+from .base_backend import ArrayBackend, InexactError, VideoBackend
 from .boxes import BoxCrop, BoxResize, CheckPicture
 from .fit import FitAndPad
 from .formatting import PackFeatures, PackInputs, PackTexts
 from .loading import LoadSeconds, LoadVideo
-from .pictures import FramesBackend, ImageBackend
+from .pictures import FramesBackend, ImageBackend, picture_of
 from .pyav import AvBackend
 from .sampling import sample_frames, sample_seconds
 from .text import CleanCaption, CleanQuestion, HideWord
@@ -22,6 +22,7 @@ from .video_files import DecordBackend
 
 __all__ = [
     "BACKENDS",
+    "ArrayBackend",
     "AvBackend",
     "BoxCrop",
     "BoxResize",
@@ -47,6 +48,7 @@ __all__ = [
     "VideoRatioCrop",
     "VideoResize",
     "open_media",
+    "picture_of",
     "sample_frames",
     "sample_seconds",
 ]

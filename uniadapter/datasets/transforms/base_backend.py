@@ -66,6 +66,31 @@ class VideoBackend(ABC):
         return numbers
 
 
+class ArrayBackend(VideoBackend):
+    """Frames that are decoded already.
+
+    Args:
+        frames: (N, H, W, 3) uint8 RGB, N at least 1.
+        name: What to call them in errors.
+        rate: Frames a second; None where nobody knows.
+    """
+
+    def __init__(self, frames: np.ndarray, name: str, rate: float | None = None) -> None:
+        self.path, self._frames, self._rate = name, frames, rate
+
+    @property
+    def rate(self) -> float | None:
+        """See :attr:`VideoBackend.rate`."""
+        return self._rate
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def get_frames(self, indices: Sequence[int]) -> np.ndarray:
+        """See :meth:`VideoBackend.get_frames`."""
+        return self._frames[self.check_indices(indices)]
+
+
 class InexactError(MediaError):
     """A reader can't promise that frame i of this file is the i-th shown; another one may."""
 

@@ -9,6 +9,7 @@ from mmcv.transforms import BaseTransform
 from ...registry import TRANSFORMS
 from ..media import MediaError
 from .backends import BACKENDS, open_media
+from .base_backend import VideoBackend
 from .sampling import SAMPLING_MODES, sample_frames, sample_seconds
 
 
@@ -56,7 +57,10 @@ class LoadVideo(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Add ``frames`` and ``frame_indices``."""
-        reader = open_media(results["media_path"], self.backend)
+        return self.load(open_media(results["media_path"], self.backend), results)
+
+    def load(self, reader: VideoBackend, results: dict) -> dict:
+        """As :meth:`transform`, from a medium that is open already."""
         indices = sample_frames(len(reader), self.num_frames, self.sampling)
         results["frames"] = reader.get_frames(indices.tolist())
         results["frame_indices"] = indices
@@ -102,12 +106,14 @@ class LoadSeconds(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Add ``frames`` and ``frame_indices``."""
-        path = results["media_path"]
-        reader = open_media(path, self.backend)
+        return self.load(open_media(results["media_path"], self.backend), results)
+
+    def load(self, reader: VideoBackend, results: dict) -> dict:
+        """As :meth:`transform`, from a medium that is open already."""
         rate = 1.0 if len(reader) == 1 else reader.rate or self.rate
         if rate is None:
             raise MediaError(
-                path,
+                reader.path,
                 "says nothing of its frames a second: set LoadSeconds.rate, such as the --fps that "
                 "frames were extracted with",
             )

@@ -147,7 +147,7 @@ def read_image(path: str, truncated: bool = False) -> np.ndarray:
     ImageFile.LOAD_TRUNCATED_IMAGES = truncated or before
     try:
         with Image.open(path) as image:
-            return _as_rgb(_upright(image))
+            return picture_of(image)
     except UnidentifiedImageError as error:
         raise MediaError(path, "is no picture in a known format", "undecodable") from error
     # Pillow reports broken pictures as OSError, SyntaxError, ValueError or struct.error.
@@ -157,6 +157,15 @@ def read_image(path: str, truncated: bool = False) -> np.ndarray:
     finally:
         # Pillow has one switch for the whole process.
         ImageFile.LOAD_TRUNCATED_IMAGES = before
+
+
+def picture_of(image: Image.Image) -> np.ndarray:
+    """Pixels of Pillow's picture, (H, W, 3) uint8 RGB, as :func:`read_image` gives those of a file.
+
+    Raises:
+        ValueError: When its pixels have no known range.
+    """
+    return _as_rgb(_upright(image))
 
 
 def picture_size(path: str) -> tuple[int, int] | None:

@@ -113,9 +113,14 @@ class CleanQuestion(BaseTransform):
         max_words: Words kept; BLIP keeps 30.
         style: ``'blip'`` or ``'albef'``.
 
+    Attributes:
+        of_text: Whether it changes texts alone.
+
     Raises:
         ValueError: If ``max_words`` is below 1 or there is no such style.
     """
+
+    of_text = True
 
     def __init__(self, max_words: int = 30, style: str = "blip") -> None:
         _check("CleanQuestion", max_words, style)
