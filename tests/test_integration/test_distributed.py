@@ -85,10 +85,14 @@ def test_metrics_are_equal(one: Path, two: Path):
     assert expected == found
 
 
-def test_resuming_two_processes_inside_an_epoch(tiny_world: Path, tmp_path: Path):
+@pytest.mark.parametrize(
+    "resumed_by", ["FlexibleRunner", pytest.param("Runner", marks=pytest.mark.deep)]
+)
+def test_resuming_two_processes_inside_an_epoch(tiny_world: Path, tmp_path: Path, resumed_by: str):
     """Between two updates each process has its own gradients and its own random numbers.
 
-    The file that was written last is damaged: both processes fall back to the one before it.
+    The file that was written last is damaged: both processes fall back to the one before it. What
+    one runner wrote the other goes on with, bit for bit.
     """
     finals = []
     for name in ("whole", "parts"):
@@ -99,6 +103,8 @@ def test_resuming_two_processes_inside_an_epoch(tiny_world: Path, tmp_path: Path
         cfg["optim_wrapper"]["accumulative_counts"] = 2
         cfg["default_hooks"]["checkpoint"] = {"by_epoch": False, "max_keep_ckpts": -1}
         cfg["val_cfg"] = cfg["val_dataloader"] = cfg["val_evaluator"] = None
+        if name == "parts" and resumed_by == "FlexibleRunner":
+            cfg["runner_type"], cfg["strategy"] = resumed_by, {"type": "DDPStrategy"}
         arguments = [write_run_cfg(folder / "cfg.py", cfg), "2", "--work-dir", folder]
         if name == "parts":
             (folder / "iter_3.pth").write_bytes((tmp_path / "whole/iter_3.pth").read_bytes())

@@ -76,7 +76,6 @@ def test_auto_scale_lr(cfg_file: Path):
         ("modle.adapter.bottleneck=8", "the config has no key `modle`"),
         ("val_cfg.type=ValLop", r"val_cfg\.type='ValLop' is not registered"),
         ("model.type=Retrieval", r"model\.type='Retrieval' is not registered"),
-        ("runner_type=FlexibleRunner", "FlexibleRunner loads checkpoints before the hooks"),
         ("runner_type=Runer", r"runner_type='Runer' is not registered\. Did you mean 'Runner'"),
         ("model.adapter.scale=nan", r"model\.adapter\.scale is NaN"),
         ("model.embed_dim=0", "embed_dim=0 of a MomentumContrastHead must be at least 1"),

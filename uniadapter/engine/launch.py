@@ -11,11 +11,15 @@ import sys
 import torch
 import torch.distributed as torch_dist
 from mmengine.config import Config
+from mmengine.runner import FlexibleRunner
+
+from uniadapter.engine.runner.check_strategy import runner_class, strategy_name
 
 LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
 # malloc.h's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD.
 _TRIM, _MMAP = -1, -3
 _BLOCK_BYTES = 1 << 20
+_WRAPPER = {"type": "MMDistributedDataParallel"}
 
 
 def setup_distributed(cfg: Config, launcher: str = "none", local_rank: int = 0) -> None:
@@ -27,7 +31,8 @@ def setup_distributed(cfg: Config, launcher: str = "none", local_rank: int = 0) 
 
     Args:
         cfg: The config of the run; ``launcher``, ``env_cfg.dist_cfg.backend`` and
-            ``model_wrapper_cfg`` are set in place.
+            ``model_wrapper_cfg`` (``strategy.model_wrapper`` of a ``FlexibleRunner``) are set in
+            place.
         launcher: ``'none'``, ``'pytorch'`` (torchrun), ``'slurm'`` or ``'mpi'``.
         local_rank: Index of this process on its machine, where the launcher does not say so in
             the environment.
@@ -43,13 +48,25 @@ def setup_distributed(cfg: Config, launcher: str = "none", local_rank: int = 0) 
     if launcher == "none" or torch.cuda.is_available():
         return
     cfg.merge_from_dict({"env_cfg": {"dist_cfg": {"backend": "gloo"}}})
-    wrapper = cfg.get("model_wrapper_cfg")
-    if wrapper is None:
-        unused = cfg.get("find_unused_parameters", False)
-        wrapper = {"broadcast_buffers": False, "find_unused_parameters": unused}
-    cfg.model_wrapper_cfg = {"type": "MMDistributedDataParallel", **wrapper, "device_ids": None}
+    if issubclass(runner_class(cfg), FlexibleRunner):
+        _keep_strategy_off_devices(cfg)
+    else:
+        wrapper = cfg.get("model_wrapper_cfg")
+        if wrapper is None:
+            unused = cfg.get("find_unused_parameters", False)
+            wrapper = {"broadcast_buffers": False, "find_unused_parameters": unused}
+        cfg.model_wrapper_cfg = {**_WRAPPER, **wrapper, "device_ids": None}
     if not torch_dist.is_initialized():
         _init_gloo(launcher, cfg.env_cfg.dist_cfg.get("timeout"))
+
+
+def _keep_strategy_off_devices(cfg: Config) -> None:
+    """Give the wrapper of a strategy no device ids; other strategies than DDP have none."""
+    if strategy_name(cfg) != "DDPStrategy":
+        return
+    strategy = cfg.get("strategy") or {"type": "DDPStrategy"}
+    wrapper = strategy.get("model_wrapper") or {"broadcast_buffers": False}
+    cfg.strategy = {**strategy, "model_wrapper": {**_WRAPPER, **wrapper, "device_ids": None}}
 
 
 def return_freed_memory() -> bool:

@@ -21,7 +21,7 @@ from mmengine.runner import Runner
 
 from .options import near_name
 
-# Keys that MMEngine's runner reads from the config without being arguments of its constructor,
+# Keys that MMEngine's runners read from the config without being arguments of its constructor,
 # and `custom_imports` and `runner_type`, which are read before it.
 RUNNER_KEYS = (frozenset(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"}) | {
     "activation_checkpointing",
@@ -29,8 +29,10 @@ RUNNER_KEYS = (frozenset(inspect.signature(Runner.__init__).parameters) - {"self
     "custom_imports",
     "efficient_conv_bn_eval",
     "find_unused_parameters",
+    "init_weights_for_test_or_val",
     "model_wrapper_cfg",
     "runner_type",
+    "strategy",
     "sync_bn",
 }
 # Keys that other versions of the OpenMMLab packages read, and what stands in their place.

@@ -10,13 +10,13 @@ from uniadapter import registry
 from uniadapter.models.build import check_model_cfg
 from uniadapter.utils.config_variables import check_runner_keys
 from uniadapter.utils.errors import options_named
-from uniadapter.utils.options import near_name
 
 from .check_options import check_options
+from .check_strategy import check_strategy, runner_class
 from .check_values import check_values
 
 
-def build_runner(cfg: Config) -> Runner:
+def build_runner(cfg: Config) -> Runner | FlexibleRunner:
     """Build the runner of a config.
 
     Args:
@@ -42,9 +42,10 @@ def build_runner(cfg: Config) -> Runner:
         _check_scope(cfg, name)
         check_options(cfg)
         check_values(cfg)
-        runner = _runner_class(cfg, name)
+        kind = runner_class(cfg)
+        check_strategy(cfg, kind)
     with options_named():
-        return runner.from_cfg(cfg)
+        return kind.from_cfg(cfg)
 
 
 def _check_scope(cfg: Config, name: str) -> None:
@@ -56,21 +57,3 @@ def _check_scope(cfg: Config, name: str) -> None:
                 f"default_scope={registry.SCOPE!r}, or write model.type="
                 f"'{registry.SCOPE}.{cfg.model.type}'."
             )
-
-
-def _runner_class(cfg: Config, name: str) -> type[Runner]:
-    kind = cfg.get("runner_type", "Runner")
-    found = registry.RUNNERS.get(kind) if isinstance(kind, str) else kind
-    if found is None:
-        raise ValueError(
-            f"{name}: runner_type={kind!r} is not registered."
-            f"{near_name(str(kind), registry.RUNNERS.module_dict)} A class of your own needs "
-            "custom_imports and @RUNNERS.register_module()."
-        )
-    if isinstance(found, type) and issubclass(found, FlexibleRunner):
-        raise ValueError(
-            f"{name}: runner_type={kind!r}: FlexibleRunner loads checkpoints before the hooks that "
-            "choose and check them, so resuming and the frozen backbone would go unchecked. Leave "
-            "runner_type out."
-        )
-    return found

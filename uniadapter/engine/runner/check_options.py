@@ -10,7 +10,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import init_dist
 from mmengine.hooks import CheckpointHook
-from mmengine.registry import Registry
+from mmengine.registry import STRATEGIES, Registry
 from mmengine.runner import Runner
 from mmengine.utils.dl_utils import set_multi_processing
 from torch.utils.data import DataLoader
@@ -48,6 +48,8 @@ _PLACES: dict[str, Registry] = {
     "param_scheduler.*": registry.PARAM_SCHEDULERS,
     "log_processor": registry.LOG_PROCESSORS,
     "model_wrapper_cfg": registry.MODEL_WRAPPERS,
+    "strategy": STRATEGIES,
+    "strategy.model_wrapper": registry.MODEL_WRAPPERS,
     "visualizer": registry.VISUALIZERS,
     "visualizer.vis_backends.*": registry.VISBACKENDS,
 }

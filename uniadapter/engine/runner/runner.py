@@ -1,4 +1,4 @@
-"""MMEngine's runner, with a look at every data loader before the first step."""
+"""MMEngine's runners, with a look at every data loader before the first step."""
 
 from __future__ import annotations
 
@@ -16,12 +16,10 @@ from uniadapter.utils.safe_io import load_torch_file
 _SCHEDULE = "RankScheduleHook"
 
 
-@RUNNERS.register_module(name="Runner")
-class CheckedRunner(Runner):
-    """MMEngine's ``Runner``; a data loader without a single batch is an error.
+class RunnerChecks:
+    """What both of MMEngine's runners get in front of them."""
 
-    MMEngine trains zero steps on it and saves checkpoints, or fails an assertion of the schedule.
-    """
+    model: Any
 
     def register_hooks(self, *args: Any, **kwargs: Any) -> None:
         """Register hooks, and the one that an adapter with a schedule needs.
@@ -30,12 +28,13 @@ class CheckedRunner(Runner):
             *args: As MMEngine's.
             **kwargs: As MMEngine's.
         """
-        super().register_hooks(*args, **kwargs)
+        super().register_hooks(*args, **kwargs)  # type: ignore[misc]
         model = self.model.module if is_model_wrapper(self.model) else self.model
         scheduled = getattr(getattr(model, "adapter", None), "schedule", None) is not None
         # By name: the room of the hooks imports this one.
-        if scheduled and not any(type(hook).__name__ == _SCHEDULE for hook in self.hooks):
-            self.register_hook({"type": f"uniadapter.{_SCHEDULE}"})
+        hooks = [type(hook).__name__ for hook in self.hooks]  # type: ignore[attr-defined]
+        if scheduled and _SCHEDULE not in hooks:
+            self.register_hook({"type": f"uniadapter.{_SCHEDULE}"})  # type: ignore[attr-defined]
 
     def build_train_loop(self, loop: BaseLoop | dict[str, Any]) -> BaseLoop:
         """Build the training loop; ``by_epoch`` stands for a loop of this package.
@@ -50,7 +49,7 @@ class CheckedRunner(Runner):
             by_epoch = loop.get("by_epoch", True)
             rest = {key: value for key, value in loop.items() if key != "by_epoch"}
             loop = {"type": "EpochBasedTrainLoop" if by_epoch else "IterBasedTrainLoop", **rest}
-        return super().build_train_loop(loop)
+        return super().build_train_loop(loop)  # type: ignore[misc]
 
     @staticmethod
     def build_dataloader(
@@ -92,12 +91,20 @@ class CheckedRunner(Runner):
             ValueError: If the file is damaged or of another kind.
         """
         try:
-            return super().load_checkpoint(filename, *args, **kwargs)
+            return super().load_checkpoint(filename, *args, **kwargs)  # type: ignore[misc]
         except Exception:
             # Our reader says what is wrong, if it is the file that is at fault.
             if "://" not in str(filename):
                 load_torch_file(filename)
             raise
+
+
+@RUNNERS.register_module(name="Runner")
+class CheckedRunner(RunnerChecks, Runner):
+    """MMEngine's ``Runner``; a data loader without a single batch is an error.
+
+    MMEngine trains zero steps on it and saves checkpoints, or fails an assertion of the schedule.
+    """
 
 
 def _no_batch(loader: Any) -> str:
