@@ -75,6 +75,12 @@ class InputReader:
         self._texts = [step for step in self.transforms if getattr(step, "of_text", False)]
         self._media = [step for step in self.transforms if not getattr(step, "of_text", False)]
 
+    @property
+    def num_frames(self) -> int | None:
+        """Frames taken of a medium, 1 where the test is on pictures; None where that varies."""
+        loader = next(step for step in self.transforms if isinstance(step, _LOADERS))
+        return loader.num_frames if isinstance(loader, LoadVideo) else None
+
     def read_image(self, image: Medium) -> Any:
         """Prepare a picture, or many.
 
@@ -90,10 +96,10 @@ class InputReader:
             MediaError: If it can't be read.
             ValueError: If it is none of the kinds above.
         """
-        many = _parts(image, 3)
+        many = parts_of(image, 3)
         if many is not None:
             return [self.read_image(part) for part in many]
-        reader = ArrayBackend(_picture(image)[None], _name_of(image))
+        reader = ArrayBackend(_picture(image)[None], name_of(image))
         return self._run(reader, reader.path)
 
     def read_video(self, video: Medium, fps: float | None = None) -> Any:
@@ -112,7 +118,7 @@ class InputReader:
             MediaError: If it can't be read.
             ValueError: If it is none of the kinds above.
         """
-        many = _parts(video, 4)
+        many = parts_of(video, 4)
         if many is not None:
             return [self._frames(part, fps) for part in many]
         return self._frames(video, fps)
@@ -138,10 +144,10 @@ class InputReader:
         """One video."""
         if isinstance(video, (str, Path)):
             return self._run(None, _local(video))
-        content = _content(video)
+        content = content_of(video)
         if content is not None:
             # Readers of videos go to and fro in a file; a reader of one kind has one truth.
-            return _from_file(content, _name_of(video), lambda path: self._run(None, path))
+            return _from_file(content, name_of(video), lambda path: self._run(None, path))
         if isinstance(video, (list, tuple)):
             frames = _same_size([_picture(frame) for frame in video])
         else:
@@ -149,8 +155,8 @@ class InputReader:
             if array is None or array.ndim < 4:
                 frames = _picture(video)[None]
             else:
-                frames = _colours(array, _name_of(video))
-        reader = ArrayBackend(frames, _name_of(video), fps)
+                frames = _colours(array, name_of(video))
+        reader = ArrayBackend(frames, name_of(video), fps)
         return self._run(reader, reader.path)
 
     def _run(self, reader: VideoBackend | None, name: str) -> Tensor:
@@ -264,7 +270,7 @@ def _still_transforms(cfg: Config, name: str) -> list[Callable]:
     return [LoadVideo(num_frames=1), VideoResize(size)]
 
 
-def _parts(medium: Medium, dims: int) -> list[Any] | None:
+def parts_of(medium: Medium, dims: int) -> list[Any] | None:
     """What many media consist of; None of one of ``dims`` dimensions."""
     if isinstance(medium, (list, tuple)):
         return list(medium)
@@ -277,8 +283,8 @@ def _picture(image: Medium) -> np.ndarray:
     """(H, W, 3) uint8 of one picture."""
     if isinstance(image, (str, Path)):
         return ImageBackend(_local(image)).get_frames([0])[0]
-    content = _content(image)
-    name = _name_of(image)
+    content = content_of(image)
+    name = name_of(image)
     if content is not None:
         return _from_file(content, name, lambda path: ImageBackend(path).get_frames([0])[0])
     if isinstance(image, Image.Image):
@@ -343,7 +349,7 @@ def _local(path: str | Path) -> str:
     return str(path)
 
 
-def _content(medium: Medium) -> bytes | memoryview | None:
+def content_of(medium: Medium) -> bytes | memoryview | None:
     """The content of a file that was handed over; None of anything else.
 
     Raises:
@@ -355,10 +361,10 @@ def _content(medium: Medium) -> bytes | memoryview | None:
         return None
     content = medium.read()
     if isinstance(content, str):
-        raise ValueError(f"{_name_of(medium)} was opened as a text: open it with 'rb'.")
+        raise ValueError(f"{name_of(medium)} was opened as a text: open it with 'rb'.")
     if not content:
         remedy = "the file is empty, or was read before: seek(0)"
-        raise MediaError(_name_of(medium), remedy, "empty")
+        raise MediaError(name_of(medium), remedy, "empty")
     return content
 
 
@@ -373,7 +379,7 @@ def _from_file(content: bytes | memoryview, name: str, read: Callable[[str], Any
             raise MediaError(name, error.reason, error.kind) from error
 
 
-def _name_of(medium: Medium) -> str:
+def name_of(medium: Medium) -> str:
     """What to call a medium in errors."""
     if isinstance(medium, (str, Path)):
         return str(medium)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -225,7 +226,12 @@ def _own_memory(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return separate
 
 
-def write(path: str | Path, state: Any, under: str | None = None) -> None:
+def write(
+    path: str | Path,
+    state: Any,
+    under: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
     """Write a file of weights, whole or not at all.
 
     Args:
@@ -233,6 +239,7 @@ def write(path: str | Path, state: Any, under: str | None = None) -> None:
         state (dict[str, Tensor]): Tensors by name; of ``torch.save`` a list of such as well.
         under (str, optional): Write a file of ``torch.save`` with the tensors under this key, or,
             for ``''``, under none. None writes safetensors.
+        metadata (Mapping, optional): Strings to keep in the head of a safetensors file.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -244,7 +251,7 @@ def write(path: str | Path, state: Any, under: str | None = None) -> None:
             # safetensors makes files that only their owner can read, whatever the umask says.
             temporary.touch()
             mode = temporary.stat().st_mode
-            save_file(_own_memory(state), temporary, metadata={"format": "pt"})
+            save_file(_own_memory(state), temporary, metadata={"format": "pt", **(metadata or {})})
             temporary.chmod(mode)
         os.replace(temporary, path)
     finally:

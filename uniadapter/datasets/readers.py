@@ -6,6 +6,7 @@ import csv
 import json
 import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 _LAYOUT = "docs/dataset_preparation.md shows the expected files."
@@ -66,6 +67,22 @@ def read_json_lines(path: str) -> Iterator[tuple[int, Any]]:
                 f"{path}: line {number}: not valid JSON ({error.msg}); one object a line is "
                 'expected, e.g. {"media": "a.mp4", "text": "a dog runs"}.'
             ) from error
+
+
+def read_text_lines(path: str | Path) -> list[str]:
+    """Return the lines of a text file that are not blank, without the blanks at their ends.
+
+    Raises:
+        FileNotFoundError: When there is no such file.
+        ValueError: When it is not UTF-8.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"{path} does not exist, or is no file of texts.")
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            return [line.strip() for line in file if line.strip()]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 text ({error}); save it as UTF-8.") from error
 
 
 def read_csv(path: str, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:

@@ -115,12 +115,7 @@ class MultimodalDataPreprocessor(BaseDataPreprocessor):
                     "numbers its media from 0."
                 )
         texts = [text for _, sample in kept for text in sample.captions()]
-        changed = (self.change_words,) if training and self.change_words else ()
-        input_ids, attention_mask = self.tokenizer(texts, self.max_text_len, *changed)
-        if self.pad_texts:
-            more = (0, self.max_text_len - input_ids.shape[1])
-            input_ids = F.pad(input_ids, more, value=self.tokenizer.pad_token_id)
-            attention_mask = F.pad(attention_mask, more)
+        input_ids, attention_mask = self.tokenize(texts, training)
         batch = {
             "input_ids": input_ids,
             "attention_mask": attention_mask,
@@ -139,6 +134,21 @@ class MultimodalDataPreprocessor(BaseDataPreprocessor):
             batch["pixels"] = batch["pixels"] * batch["frame_mask"][:, :, None, None, None]
         batch["data_samples"] = samples
         return batch
+
+    def tokenize(self, texts: Sequence[str], training: bool = False) -> tuple[Tensor, Tensor]:
+        """Ids and mask (T, L) long, on the CPU, of T texts.
+
+        Args:
+            texts: The texts, cleaned.
+            training: Whether words are changed, with ``word_masking``.
+        """
+        changed = (self.change_words,) if training and self.change_words else ()
+        input_ids, attention_mask = self.tokenizer(list(texts), self.max_text_len, *changed)
+        if self.pad_texts:
+            more = (0, self.max_text_len - input_ids.shape[1])
+            input_ids = F.pad(input_ids, more, value=self.tokenizer.pad_token_id)
+            attention_mask = F.pad(attention_mask, more)
+        return input_ids, attention_mask
 
     def _kept(self, kept: list, batch: dict[str, Any]) -> dict[str, Any]:
         """States in place of pixels, and the mask of the frames."""

@@ -147,9 +147,8 @@ class Gallery:
         Returns:
             A gallery without copies, and which of it every text and every medium of this one is.
         """
-        # What stands under the mask plays no part.
-        words = torch.cat((self.input_ids * self.attention_mask, self.attention_mask), dim=1)
-        texts = Distinct.of(row.numpy().tobytes() for row in words)
+        words = self.input_ids, self.attention_mask
+        texts = Texts(self.text_features, self.text_cls, *words).distinct()
         media = Distinct.of(medium.content or index for index, medium in enumerate(self.media))
         if len(texts.first) == len(texts.kind) and len(media.first) == len(media.kind):
             return self, texts, media

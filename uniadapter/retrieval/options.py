@@ -51,7 +51,16 @@ class RetrievalOptions:
         Raises:
             ValueError: If one is; the error names key and remedy.
         """
-        k_test, folds = self.k_test, self.folds
+        self.check_values(cfg, matches)
+        folds = self.folds
+        if not 1 <= folds <= size:
+            raise ValueError(f"{cfg}.folds must be in [1, {size}], the split's media; got {folds}")
+        of_a_fold = " in a fold" if folds > 1 else ""
+        self.check_gallery(cfg, size // folds, f"{size // folds} media{of_a_fold}")
+
+    def check_values(self, cfg: str, matches: bool = True) -> None:
+        """As :meth:`check`, of what is wrong whatever the split."""
+        k_test = self.k_test
         if k_test is not None and (isinstance(k_test, bool) or k_test != int(k_test) or k_test < 0):
             raise ValueError(
                 f"{cfg}.k_test is the length of the shortlists, a whole number (0 or None: no "
@@ -74,10 +83,6 @@ class RetrievalOptions:
             raise ValueError(
                 f"{cfg}.text_batch is the number of texts at once, got {self.text_batch}"
             )
-        if not 1 <= folds <= size:
-            raise ValueError(f"{cfg}.folds must be in [1, {size}], the split's media; got {folds}")
-        of_a_fold = " in a fold" if folds > 1 else ""
-        self.check_gallery(cfg, size // folds, f"{size // folds} media{of_a_fold}")
 
     def check_gallery(self, cfg: str, limit: int, sizes: str) -> None:
         """Refuse shortlists that are longer than the gallery.

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from uniadapter.evaluation.functional import Distinct
 from uniadapter.utils.tensors import at_least_float32
 
 
@@ -30,6 +31,18 @@ class Texts:
 
     def __len__(self) -> int:
         return len(self.features)
+
+    def distinct(self) -> Distinct:
+        """Which of the texts are equal."""
+        # What stands under the mask plays no part.
+        words = torch.cat((self.input_ids * self.attention_mask, self.attention_mask), dim=1)
+        return Distinct.of(row.numpy().tobytes() for row in words)
+
+    def select(self, rows: Tensor) -> Texts:
+        """Some of the texts, by their rows (t,) long."""
+        return Texts(
+            self.features[rows], self.cls[rows], self.input_ids[rows], self.attention_mask[rows]
+        )
 
     @classmethod
     def encode(cls, model: Any, ids: Tensor, mask: Tensor, batch: int) -> Texts:

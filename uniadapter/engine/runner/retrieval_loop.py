@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from uniadapter.retrieval import (
     GalleryScorer,
     RetrievalOptions,
     RetrievalTestOptions,
+    autocast_of,
     reranked,
     score_pairs,
 )
@@ -96,14 +97,7 @@ class _RetrievalLoop:
         return {key: sum(m[key] for m in measured) / len(measured) for key in measured[0]}
 
     def _autocast(self) -> AbstractContextManager:
-        if self.options.amp_dtype is None:
-            # Frozen weights stored in half precision bring their own.
-            own = getattr(self.model, "frozen_autocast", nullcontext)
-            return own()
-        return torch.autocast(self._device().type, DTYPES[self.options.amp_dtype])
-
-    def _device(self) -> torch.device:
-        return next(self.model.parameters()).device
+        return autocast_of(self.model, self.options.amp_dtype)
 
     def _encode(self, tokens: list[Tensor] | DiskTokens) -> Gallery:
         """Stage one, with the hooks of an iteration around every batch."""

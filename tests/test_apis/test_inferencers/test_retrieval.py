@@ -1,0 +1,241 @@
+"""Rankings for queries are those of the test loop on the same data."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from tests.helpers import COLORS, SHAPES, draws, tiny_run_cfg
+from tests.test_engine.test_runner.retrieval_stubs import FakeRunner, Recorder
+from uniadapter.apis import init_model
+from uniadapter.apis.inferencers import (
+    ImageToTextRetrievalInferencer,
+    TextToImageRetrievalInferencer,
+    TextToVideoRetrievalInferencer,
+    VideoToTextRetrievalInferencer,
+)
+from uniadapter.datasets import MediaError
+from uniadapter.engine.runner import RetrievalTestLoop
+from uniadapter.registry import DATASETS
+
+OUTSIDE = -100
+
+
+@pytest.fixture(scope="module")
+def world(tiny_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Some clips, one of them twice."""
+    root = tmp_path_factory.mktemp("inference")
+    for name in CLIPS[:7]:
+        shutil.copytree(tiny_world / "clips" / name, root / "clips" / name)
+    shutil.copytree(tiny_world / "clips" / CLIPS[0], root / "clips" / CLIPS[7])
+    shutil.copy(tiny_world / "vocab.txt", root)
+    return root
+
+
+CLIPS = [f"{color}_{shape}" for color in COLORS for shape in SHAPES][:8]
+
+
+@pytest.fixture(scope="module")
+def model(world: Path):
+    torch.manual_seed(0)
+    cfg = tiny_run_cfg(world)
+    cfg["model"]["adapter"] = {"type": "UniAdapter", "bottleneck": 8}
+    made = init_model(Config(cfg))
+    # An adapter that acts, and features that differ.
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter, std=0.3) if parameter.dim() > 1 else None
+    return made
+
+
+def dataset_of(world: Path, model, captions: dict[str, list[str]]) -> dict:
+    """Config of a data set of captions by clip."""
+    lines = [json.dumps({"media": name, "texts": texts}) for name, texts in captions.items()]
+    (world / "drawn.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    cfg = model.cfg.test_dataloader.dataset.to_dict()
+    return {**cfg, "ann_file": "drawn.jsonl", "data_root": str(world)}
+
+
+def by_the_loop(model, dataset: dict, batch: int, **options) -> list[torch.Tensor]:
+    """Scores of the test loop: texts to media, media to texts."""
+    data = DataLoader(DATASETS.build(dataset), batch_size=batch, collate_fn=pseudo_collate)
+    loop = RetrievalTestLoop(FakeRunner(model), data, Recorder(), **options)
+    loop.run()
+    return [torch.cat(rows) for rows in loop.evaluator.rows]
+
+
+def same(ours: torch.Tensor, theirs: torch.Tensor) -> None:
+    """Equal within rounding, near the end of a shortlist too, where rounding decides."""
+    assert ours.shape == theirs.shape
+    differ = (ours == OUTSIDE) != (theirs == OUTSIDE)
+    # Of two candidates that rounding can't tell apart either may be on the list.
+    assert int(differ.sum()) <= 0.05 * differ.numel()
+    both = ~differ
+    torch.testing.assert_close(ours[both], theirs[both], rtol=1e-4, atol=1e-4)
+
+
+texts = st.lists(st.sampled_from([*COLORS, *SHAPES, "A", "moves!"]), min_size=1, max_size=5)
+captions = st.lists(
+    st.lists(texts.map(" ".join), min_size=1, max_size=3), min_size=2, max_size=len(CLIPS)
+).map(lambda lists: dict(zip(CLIPS[::-1], lists, strict=False)))
+
+
+@given(captions, st.integers(0, 4), st.sampled_from([0.0, 1.0]), st.integers(1, 5), st.data())
+@settings(max_examples=draws(6), deadline=None)
+def test_scores_equal_the_test_loop(world, model, found, k_test, weight, batch, data):
+    count = sum(map(len, found.values()))
+    options = {"k_test": min(k_test, len(found)), "itc_weight": weight}
+    dataset = dataset_of(world, model, found)
+    t2v, v2t = by_the_loop(model, dataset, batch, **options)
+    sizes = {"prepare_batch_size": data.draw(st.integers(1, 9)), "show_progress": False}
+    queries = [text for lists in found.values() for text in lists]
+    paths = [str(world / "clips" / name) for name in found]
+    prototype = data.draw(st.sampled_from([dataset, paths, DATASETS.build(dataset)]))
+    ours = TextToVideoRetrievalInferencer(model, prototype, **options, **sizes)
+    run = {"return_datasamples": True, "batch_size": data.draw(st.integers(1, 9))}
+    same(torch.stack([s.pred_score for s in ours(queries, **run)]), t2v)
+    prototype = data.draw(st.sampled_from([dataset, queries]))
+    ours = VideoToTextRetrievalInferencer(model, prototype, **options, **sizes)
+    same(torch.stack([s.pred_score for s in ours(paths, **run)]), v2t)
+    plain = ours(paths, topk=count)
+    for row, matches in zip(v2t, plain, strict=True):
+        listed = [match["match_score"] for match in matches]
+        assert listed == sorted(listed, reverse=True)
+        assert listed == pytest.approx(
+            row[row > OUTSIDE].sort(descending=True).values.tolist(), abs=1e-3
+        )
+        assert all(match["sample"]["text"] == queries[match["sample_idx"]] for match in matches)
+
+
+def test_without_re_ranking_the_cosine_ranks(world, model):
+    clips = str(world / "clips")
+    finder = TextToVideoRetrievalInferencer(model, clips, fast_match=True, show_progress=False)
+    [matches] = finder("A red square moves!", topk=3)
+    assert len(matches) == 3
+    assert all(m["match_score"] == pytest.approx(m["similarity"], abs=1e-5) for m in matches)
+    assert not finder.gallery.own_tokens
+    assert matches[0]["sample"]["media_path"].startswith(clips)
+    with pytest.raises(ValueError, match="re-ranks nothing"):
+        TextToVideoRetrievalInferencer(model, clips, fast_match=True, k_test=3)
+
+
+def test_media_from_memory_rank_as_their_files(world, model, tmp_path):
+    files = sorted((world / "clips" / CLIPS[0]).glob("*.png"))
+    arrays = [np.asarray(Image.open(file)) for file in files]
+    quiet = {"show_progress": False, "k_test": 4}
+    finders = [
+        TextToImageRetrievalInferencer(model, media, **quiet)
+        for media in (str(files[0].parent), arrays, [file.read_bytes() for file in files])
+    ]
+    found = [finder(["a red square", "a blue dot"], topk=9) for finder in finders]
+    for other in found[1:]:
+        for theirs, ours in zip(found[0], other, strict=True):
+            assert [m["sample_idx"] for m in theirs] == [m["sample_idx"] for m in ours]
+    [first], [same_one] = (
+        ImageToTextRetrievalInferencer(model, ["a red bar", "dot"], **quiet)(picture)
+        for picture in (arrays[0], str(files[0]))
+    )
+    assert first == same_one
+    assert finders[0]("dot", show_dir=tmp_path / "show", out_file=tmp_path / "out" / "found.json")
+    assert Image.open(tmp_path / "show" / "0.png").width > 50
+    assert json.loads((tmp_path / "out" / "found.json").read_text())[0][0].keys() == {
+        "match_score",
+        "similarity",
+        "sample_idx",
+        "sample",
+    }
+
+
+def test_a_cache_gives_the_same_scores_and_belongs_to_what_made_it(world, model, tmp_path):
+    folder, cache = tmp_path / "clips", tmp_path / "cache.safetensors"
+    shutil.copytree(world / "clips", folder)
+    options = {"prototype_cache": cache, "show_progress": False, "k_test": 3}
+
+    def scores(**more):
+        finder = TextToVideoRetrievalInferencer(model, str(folder), **{**options, **more})
+        return finder(["red", "a blue dot"], return_datasamples=True)
+
+    fresh, written = scores(), cache.stat().st_mtime_ns
+    again = scores(gallery_dir=str(tmp_path / "tokens"))
+    assert cache.stat().st_mtime_ns == written
+    for ours, theirs in zip(fresh, again, strict=True):
+        assert torch.equal(ours.pred_score, theirs.pred_score)
+    names = [name for name, _ in model.named_parameters()]
+    changed = {"adapter": "adapter.", "visual": "the backbone", "vision_proj": "adapter"}
+    for start, said in changed.items():
+        name = next(name for name in names if name.startswith(start))
+        with torch.no_grad():
+            dict(model.named_parameters())[name].add_(1)
+            with pytest.raises(ValueError, match="was made with another state of: .*" + said[:7]):
+                scores()
+            dict(model.named_parameters())[name].sub_(1)
+    (folder / CLIPS[1] / "000.png").write_bytes((folder / CLIPS[2] / "001.png").read_bytes())
+    with pytest.raises(ValueError, match="what is in the prototype.*rebuild_cache=True"):
+        scores()
+    scores(rebuild_cache=True)
+    assert cache.stat().st_mtime_ns > written
+    texts = {**options, "prototype_cache": tmp_path / "texts.safetensors"}
+    finders = [VideoToTextRetrievalInferencer(model, ["red", "blue dot"], **texts) for _ in "12"]
+    clip = str(folder / CLIPS[3])
+    assert finders[0](clip) == finders[1](clip)
+    cache.write_bytes(cache.read_bytes()[:99])
+    with pytest.raises(ValueError, match=r"cache\.safetensors' is damaged"):
+        scores()
+
+
+def test_a_model_that_changed_is_noticed(world, model):
+    finder = VideoToTextRetrievalInferencer(model, ["red"], show_progress=False)
+    clip = str(world / "clips" / CLIPS[0])
+    before = finder(clip)
+    with (
+        model.adapter_disabled(),
+        pytest.raises(ValueError, match=r"call prepare_prototype\(\)"),
+    ):
+        finder(clip)
+    with model.adapter_disabled():
+        finder.prepare_prototype()
+        assert finder(clip) != before
+
+
+def test_each_fault_has_one_clear_error(world, model, tmp_path):
+    quiet = {"show_progress": False}
+    clips = str(world / "clips")
+
+    def refused(kind, words, *args, error=ValueError, **more):
+        with pytest.raises(error, match=words):
+            kind(model, *args, **{**quiet, **more})
+
+    videos, texts = TextToVideoRetrievalInferencer, VideoToTextRetrievalInferencer
+    refused(videos, "prototype is empty", [])
+    refused(videos, "holds no videos", str(tmp_path))
+    refused(videos, "does not exist", str(tmp_path / "none"), error=FileNotFoundError)
+    refused(videos, "6 pictures", str(world / "clips" / CLIPS[0]))
+    refused(videos, "none.mp4.*does not exist", [str(tmp_path / "none.mp4")], error=MediaError)
+    refused(videos, "a folder, a list", 3)
+    refused(videos, "on_error", [clips], on_error="ignore")
+    refused(texts, "prototype is empty", [])
+    refused(texts, "blank", ["  "])
+    refused(texts, "does not exist", "none.txt", error=FileNotFoundError)
+    refused(texts, "k_test", ["red"], k_test=-1)
+    (tmp_path / "broken.mp4").write_bytes(b"\0" * 99)
+    broken = [str(tmp_path / "broken.mp4"), str(world / "clips" / CLIPS[0])]
+    refused(videos, "broken.mp4", broken, error=MediaError)
+    finder = videos(model, broken, on_error="skip", **quiet)
+    assert [m["sample_idx"] for m in finder("red")[0]] == [1]
+    assert [medium.name for medium in finder.gallery.skipped] == ["broken"]
+    refused(videos, "no medium", broken[:1], on_error="skip")
+    for inputs, options in (([], {}), (" ", {}), ([3], {}), ("red", {"topk": 0})):
+        with pytest.raises(ValueError, match="."):
+            finder(inputs, **options)
+    with pytest.raises(ValueError, match="unknown argument"):
+        finder("red", nothing=3)

@@ -1,0 +1,263 @@
+"""What all inferencers share: the model, inputs read as its test reads them, batches, results."""
+
+from __future__ import annotations
+
+import io
+import json
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from math import ceil
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.device import get_device
+from mmengine.infer import BaseInferencer as EngineInferencer
+from PIL import Image
+from rich.progress import track
+from torch import nn
+
+from uniadapter.checkpoints import load_weights
+from uniadapter.structures import MultimodalSample
+from uniadapter.utils.safe_io import atomic_write
+from uniadapter.visualization.report import Entry, Panel, Report
+from uniadapter.visualization.strips import sized, strip
+
+from ..inputs import InputReader, config_of, content_of, name_of, parts_of
+from ..model import init_model
+
+#: Height of frames in pictures of results, and how many of a video are shown.
+_HEIGHT, _SHOWN = 96, 8
+
+
+class BaseInferencer(EngineInferencer):
+    """Base class of inferencers, MMEngine's with mmpretrain's arguments.
+
+    A call reads inputs, runs the model on batches of them and returns one plain result an input,
+    in their order.
+
+    Args:
+        model (str | Path | Config | nn.Module): A config or its file, or a model that
+            :func:`uniadapter.apis.init_model` built.
+        pretrained (bool | str | Path): A checkpoint, see :func:`uniadapter.apis.load_weights`. True
+            loads the backbone of the config's ``model.pretrained``; of a model that is built
+            already nothing is loaded then. Defaults to True.
+        device (str | torch.device, optional): Where the model runs. None: a built model stays
+            where it is, others go to a GPU if there is one.
+        show_progress (bool): Show a progress bar. Defaults to True.
+        cfg_options (dict, optional): Overrides of the config.
+
+    Raises:
+        FileNotFoundError: If config or checkpoint do not exist.
+        ValueError: If the model is of another task, or an option is wrong.
+    """
+
+    visualize_kwargs: ClassVar[set] = {"show_dir"}
+    postprocess_kwargs: ClassVar[set] = {"out_file"}
+
+    #: Tasks whose models it runs, as they are said in errors.
+    needs: str
+
+    def __init__(
+        self,
+        model: str | Path | Config | nn.Module,
+        pretrained: bool | str | Path = True,
+        device: str | torch.device | None = None,
+        show_progress: bool = True,
+        cfg_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        # MMEngine's own constructor knows no checkpoint of ours and drops model.pretrained.
+        self.model: Any = _model_of(model, pretrained, device, cfg_options)
+        self.cfg = config_of(self.model)
+        self._check_task()
+        self.scope, self.show_progress = "uniadapter", show_progress
+        self.pipeline = self._init_pipeline(self.cfg)
+        self.collate_fn = pseudo_collate
+        self.visualizer = None
+
+    def _check_task(self) -> None:
+        if not self.runs(self.model):
+            raise ValueError(
+                f"{type(self).__name__} needs {self.needs}; {self.cfg.filename or 'the config'} "
+                f"builds a {type(self.model).__name__}. docs/inference.md says which inferencer "
+                "runs which model."
+            )
+
+    @classmethod
+    @abstractmethod
+    def runs(cls, model: nn.Module) -> bool:
+        """Whether it runs a model."""
+
+    def _init_pipeline(self, cfg: Config) -> InputReader:
+        """What reads inputs as the config's test does."""
+        return InputReader(cfg)
+
+    def __call__(
+        self, inputs: Any, return_datasamples: bool = False, batch_size: int = 8, **kwargs: Any
+    ) -> list:
+        """Run the model on inputs.
+
+        Args:
+            inputs (Any): One input or a list of them.
+            return_datasamples (bool): Return :class:`MultimodalSample` s rather than plain
+                results. Defaults to False.
+            batch_size (int): Inputs run at once. Defaults to 8.
+            **kwargs: ``show_dir``: a folder for a picture of each result; ``out_file``: a JSON
+                file of all plain results; and what the class says.
+
+        Returns:
+            list: A result for each input.
+
+        Raises:
+            MediaError: If an input can't be read.
+            ValueError: If there is none, or an argument is wrong.
+        """
+        read, run, draw, finish = self._dispatch_kwargs(**kwargs)
+        if batch_size < 1:
+            raise ValueError(f"batch_size is the number of inputs at once, got {batch_size}.")
+        given = self._inputs_to_list(inputs)
+        if not given:
+            raise ValueError(f"{type(self).__name__} was given no inputs: an empty list.")
+        self.model.eval()
+        predictions: list[MultimodalSample] = []
+        batches = self.preprocess(given, batch_size=batch_size, **read)
+        for batch in self._tracked(batches, ceil(len(given) / batch_size), "Inference"):
+            predictions.extend(self.forward(batch, **run))
+        pictures = self.visualize(given, predictions, **draw)
+        return self.postprocess(predictions, pictures, return_datasamples, **finish)
+
+    def _tracked(self, steps: Iterable, total: int, description: str) -> Iterable:
+        if not self.show_progress:
+            return steps
+        return track(steps, description=description, total=total)
+
+    def _inputs_to_list(self, inputs: Any) -> list:
+        """One input as a list of one; a list as it is.
+
+        What is read from a file object is kept, for it can be read once.
+        """
+        parts = parts_of(inputs, 3 if self.of_pictures else 4)
+        return [held(part) for part in ([inputs] if parts is None else parts)]
+
+    @property
+    def of_pictures(self) -> bool:
+        """Whether arrays of four dimensions are pictures rather than the frames of a video."""
+        return self.pipeline.num_frames == 1
+
+    def read(self, medium: Any) -> torch.Tensor:
+        """Frames (N, 3, H, W) uint8 of a medium, as the config's test prepares them."""
+        read = self.pipeline.read_image if self.of_pictures else self.pipeline.read_video
+        frames: torch.Tensor = read(medium)
+        return frames
+
+    def preprocess(self, inputs: list, batch_size: int = 1, **kwargs: Any) -> Iterator[dict]:
+        """Batches as the data loader of the test gives them."""
+        items = (self.item(medium, index) for index, medium in enumerate(inputs))
+        for chunk in self._get_chunk_data(items, batch_size):
+            yield self.collate_fn(chunk)
+
+    def item(self, medium: Any, index: int, **facts: Any) -> dict[str, Any]:
+        """What the pipeline of a data set gives of a medium.
+
+        Args:
+            medium (Any): See :mod:`uniadapter.apis.inputs`.
+            index (int): Its number.
+            **facts: What else its sample has.
+        """
+        return packed(self.read(medium), media_facts(medium, index), **facts)
+
+    @torch.no_grad()
+    def forward(self, inputs: dict, **kwargs: Any) -> list[MultimodalSample]:
+        """Samples of a batch with what the model says of them."""
+        samples: list[MultimodalSample] = self.model.test_step(inputs)
+        return samples
+
+    def visualize(
+        self, inputs: list, preds: list, show_dir: str | Path | None = None
+    ) -> list[Image.Image] | None:
+        """A picture of each result in a folder, ``0.png``, ``1.png`` and so on; None without."""
+        if show_dir is None:
+            return None
+        pictures = []
+        for index, (given, sample) in enumerate(zip(inputs, preds, strict=True)):
+            picture = Report(type(self).__name__, [], [self.entry(given, sample)]).sheet()
+            buffer = io.BytesIO()
+            picture.save(buffer, "png", optimize=True)
+            atomic_write(Path(show_dir) / f"{index}.png", buffer.getvalue(), sync=False)
+            pictures.append(picture)
+        return pictures
+
+    @abstractmethod
+    def entry(self, given: Any, sample: MultimodalSample) -> Entry:
+        """What is drawn of an input and its result."""
+
+    def panel(self, medium: Any, title: str = "") -> Panel:
+        """Frames of a medium, as the model sees them."""
+        return frames_panel(self.read(medium), title)
+
+    @abstractmethod
+    def result(self, sample: MultimodalSample) -> Any:
+        """The plain result of a sample."""
+
+    def postprocess(
+        self,
+        preds: list[MultimodalSample],
+        visualization: list | None,
+        return_datasamples: bool = False,
+        out_file: str | Path | None = None,
+    ) -> list:
+        """Plain results, or the samples; both leave the plain ones in ``out_file``."""
+        results = [self.result(sample) for sample in preds]
+        if out_file is not None:
+            self.save(results, Path(out_file))
+        return list(preds) if return_datasamples else results
+
+    def save(self, results: list, path: Path) -> None:
+        """Write the plain results as JSON."""
+        if path.suffix != ".json":
+            raise ValueError(f"out_file={str(path)!r}: name a file that ends in .json.")
+        atomic_write(path, json.dumps(results, ensure_ascii=False, indent=1).encode())
+
+
+def _model_of(
+    model: Any, pretrained: Any, device: Any, cfg_options: Mapping[str, Any] | None
+) -> nn.Module:
+    """The model that an inferencer is given in one way or another."""
+    checkpoint = None if isinstance(pretrained, bool) else pretrained
+    if not isinstance(model, nn.Module):
+        where = get_device() if device is None else device
+        return init_model(model, checkpoint, where, dict(cfg_options or {}))
+    if cfg_options:
+        raise ValueError("cfg_options change how a model is built, and this one is built already.")
+    if checkpoint is not None:
+        load_weights(model, checkpoint)
+    return (model if device is None else model.to(device)).eval()
+
+
+def held(medium: Any) -> Any:
+    """The medium; of a file object its content, which it gives once only."""
+    if isinstance(medium, Image.Image) or not hasattr(medium, "read"):
+        return medium
+    return bytes(content_of(medium) or b"")
+
+
+def packed(frames: torch.Tensor | None, known: Mapping[str, Any], **facts: Any) -> dict[str, Any]:
+    """Frames with what is known of them, as ``PackInputs`` packs both."""
+    metainfo = {**known, **facts, "replaced": [], "skipped": False}
+    return {"inputs": frames, "data_samples": MultimodalSample(metainfo=metainfo)}
+
+
+def media_facts(medium: Any, index: int) -> dict[str, Any]:
+    """Number, name and, of a file, path of a medium."""
+    if isinstance(medium, str | Path):
+        return {"media_id": index, "video_id": Path(medium).stem, "media_path": str(medium)}
+    return {"media_id": index, "video_id": str(index), "media_path": name_of(medium)}
+
+
+def frames_panel(frames: torch.Tensor, title: str = "") -> Panel:
+    """Some of the frames (N, 3, H, W) uint8 side by side."""
+    step = max(1, ceil(len(frames) / _SHOWN))
+    shown = [sized(frame.permute(1, 2, 0).numpy(), _HEIGHT) for frame in frames[::step]]
+    return Panel(strip(shown), title)
