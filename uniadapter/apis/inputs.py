@@ -98,9 +98,8 @@ class InputReader:
         """
         many = parts_of(image, 3)
         if many is not None:
-            return [self.read_image(part) for part in many]
-        reader = ArrayBackend(_picture(image)[None], name_of(image))
-        return self._run(reader, reader.path)
+            return [self.image_frames(part) for part in many]
+        return self.image_frames(image)
 
     def read_video(self, video: Medium, fps: float | None = None) -> Any:
         """Prepare a video, or many.
@@ -120,8 +119,8 @@ class InputReader:
         """
         many = parts_of(video, 4)
         if many is not None:
-            return [self._frames(part, fps) for part in many]
-        return self._frames(video, fps)
+            return [self.video_frames(part, fps) for part in many]
+        return self.video_frames(video, fps)
 
     def read_text(self, text: str | Sequence[str]) -> Any:
         """Clean a text, or a list of texts, as the config's test does.
@@ -140,8 +139,15 @@ class InputReader:
             raise ValueError(f"A text or a list of texts is expected, got {type(text).__name__}.")
         return [self.read_text(part) for part in text]
 
-    def _frames(self, video: Medium, fps: float | None) -> Tensor:
-        """One video."""
+    def image_frames(self, image: Medium) -> Tensor:
+        """One picture, as :meth:`read_image`; many are an error."""
+        if parts_of(image, 3) is not None:
+            raise ValueError(f"{name_of(image)}: one picture is expected here, not many.")
+        reader = ArrayBackend(_picture(image)[None], name_of(image))
+        return self._run(reader, reader.path)
+
+    def video_frames(self, video: Medium, fps: float | None = None) -> Tensor:
+        """One video, as :meth:`read_video`; a list are its frames."""
         if isinstance(video, (str, Path)):
             return self._run(None, _local(video))
         content = content_of(video)

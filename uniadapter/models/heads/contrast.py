@@ -43,6 +43,8 @@ class ContrastHead(Head):
 
     # Least norm that an embedding is divided by.
     eps = 1e-12
+    #: Whether embeddings are brought to length 1; see ``embeddings_as_they_are`` of a model.
+    unit = True
 
     def __init__(self, visual_dim: int, text_dim: int, embed_dim: int, bias: bool = True) -> None:
         super().__init__()
@@ -64,7 +66,8 @@ class ContrastHead(Head):
 
     def _feature(self, embedding: torch.Tensor, term: torch.Tensor | None) -> torch.Tensor:
         embedding = at_least_float32(embedding)
-        return F.normalize(embedding if term is None else embedding + term, dim=-1, eps=self.eps)
+        total = embedding if term is None else embedding + term
+        return F.normalize(total, dim=-1, eps=self.eps) if self.unit else total
 
     def forward(self, visual: torch.Tensor, text: torch.Tensor) -> Features:
         """Features (B, E) of media (B, Dv) and of texts (B, Dt)."""

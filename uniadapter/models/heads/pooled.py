@@ -97,8 +97,7 @@ class PooledHingeHead(HingeContrastHead):
         tokens = at_least_float32(self.text_proj(states))
         return self._feature(self.text_pool(tokens, lengths), term)
 
-    @staticmethod
-    def _feature(embedding: torch.Tensor, term: torch.Tensor | None) -> torch.Tensor:
+    def _feature(self, embedding: torch.Tensor, term: torch.Tensor | None) -> torch.Tensor:
         embedding = at_least_float32(embedding)
         total = embedding if term is None else embedding + term
-        return total / (total.norm(dim=-1, keepdim=True) + _EPS)
+        return total / (total.norm(dim=-1, keepdim=True) + _EPS) if self.unit else total

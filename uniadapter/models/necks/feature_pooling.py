@@ -21,6 +21,8 @@ class FeaturePooling(nn.Module):
     """
 
     of_features = True
+    #: Whether the mean is brought to length 1; see ``embeddings_as_they_are`` of a model.
+    unit = True
 
     def __init__(self, eps: float = 1e-6) -> None:
         super().__init__()
@@ -43,7 +45,7 @@ class FeaturePooling(nn.Module):
             ValueError: If the mask has another shape.
         """
         if mask is None:
-            return F.normalize(features.mean(1), dim=-1, eps=self.eps)
+            return self._scaled(features.mean(1))
         if mask.shape != features.shape[:2]:
             raise ValueError(
                 f"frame_mask {tuple(mask.shape)} must be {tuple(features.shape[:2])}, one entry a "
@@ -52,4 +54,7 @@ class FeaturePooling(nn.Module):
         weights = mask.to(features.dtype).unsqueeze(-1)
         # What stands at padding is cut off, not multiplied: it may be no number.
         total = features.masked_fill(weights == 0, 0.0).sum(1)
-        return F.normalize(total / weights.sum(1).clamp(min=1.0), dim=-1, eps=self.eps)
+        return self._scaled(total / weights.sum(1).clamp(min=1.0))
+
+    def _scaled(self, mean: torch.Tensor) -> torch.Tensor:
+        return F.normalize(mean, dim=-1, eps=self.eps) if self.unit else mean

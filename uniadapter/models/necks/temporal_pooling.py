@@ -63,6 +63,8 @@ class TemporalPooling(nn.Module):
     """
 
     of_features = True
+    #: Whether the mean is brought to length 1; see ``embeddings_as_they_are`` of a model.
+    unit = True
 
     def __init__(
         self, width: int = 512, num_layers: int = 2, num_heads: int = 8, max_frames: int = 16
@@ -108,4 +110,5 @@ class TemporalPooling(nn.Module):
         for layer in self.layers:
             x = layer(x, padding)
         weights = real[..., None].to(x.dtype)
-        return F.normalize((x * weights).sum(1) / weights.sum(1).clamp(min=1), dim=-1)
+        mean = (x * weights).sum(1) / weights.sum(1).clamp(min=1)
+        return F.normalize(mean, dim=-1) if self.unit else mean
