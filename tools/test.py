@@ -5,17 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import torch
 from mmengine.config import Config
-from mmengine.dist import is_main_process
-from mmengine.fileio import dump
 
 from uniadapter.apis import load_weights
+from uniadapter.apis.testing import OUT_ITEMS, Kept, run_test, set_test_amp
 from uniadapter.engine.launch import LAUNCHERS, finish_distributed, setup_distributed
 from uniadapter.engine.runner import build_runner
 from uniadapter.utils.cfg_options import CfgOptions
 from uniadapter.utils.config import load_config
 from uniadapter.utils.errors import one_message
-from uniadapter.utils.safe_io import to_plain
 
 CONFIG_WARNING = "A config file is a program that runs when it is read: open only trusted ones."
 
@@ -29,6 +28,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--work-dir", help="where the log goes (work_dirs/CONFIG)")
     parser.add_argument("--out", metavar="FILE.json", help="also write the metrics to a file")
+    parser.add_argument(
+        "--out-item", choices=OUT_ITEMS, help="what --out gets: metrics (default) or predictions"
+    )
+    parser.add_argument("--show-dir", metavar="FOLDER", help="draw predictions there")
+    parser.add_argument("--show-num", type=int, metavar="N", help="items that are drawn (16)")
+    parser.add_argument("--amp", action="store_true", help="automatic mixed precision (GPU)")
     parser.add_argument(
         "--cfg-options",
         nargs="+",
@@ -46,8 +51,6 @@ def build_config(args: argparse.Namespace) -> Config:
     cfg = load_config(args.config, args.cfg_options)
     if not Path(args.checkpoint).exists():
         raise FileNotFoundError(f"Checkpoint {args.checkpoint} does not exist.")
-    if args.out is not None and not args.out.endswith(".json"):
-        raise ValueError(f"--out {args.out}: metrics are written as JSON, name a .json file.")
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get("work_dir") is None:
@@ -62,16 +65,16 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     with one_message(any_origin=True):
         cfg = build_config(args)
+        kept = Kept(args.out, args.out_item, args.show_dir, args.show_num)
         if cfg.get("test_cfg") is None:
             raise ValueError(f"{args.config} has no test_cfg, test_dataloader and test_evaluator.")
+        if args.amp:
+            set_test_amp(cfg, torch.cuda.is_available())
         setup_distributed(cfg, args.launcher, args.local_rank)
         runner = build_runner(cfg)
         load_weights(getattr(runner.model, "module", runner.model), args.checkpoint)
     with one_message():
-        metrics = runner.test()
-    if args.out is not None and is_main_process():
-        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-        dump(to_plain(dict(metrics)), args.out, indent=2)
+        run_test(runner, kept)
     finish_distributed()
 
 

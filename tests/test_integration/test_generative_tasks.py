@@ -23,6 +23,7 @@ from tests.helpers import (
     write_run_cfg,
 )
 from uniadapter.apis.model import build_model
+from uniadapter.apis.testing import Kept, run_test
 from uniadapter.engine.runner.build import build_runner
 from uniadapter.structures import MultimodalSample
 
@@ -241,7 +242,17 @@ def in_process(cfg: dict[str, Any], folder: Path) -> dict[str, float]:
     config.work_dir, config.launcher = str(folder), "none"
     runner = build_runner(config)
     runner.train()
-    return runner.test()
+    return run_test(runner, Kept(str(folder / "pred.json"), "pred", str(folder / "shown"), 2))
+
+
+def predictions(folder: Path) -> list[dict[str, Any]]:
+    """Rows of the test, two of which were drawn."""
+    page = (folder / "shown/predictions.html").read_text(encoding="utf-8")
+    assert page.count("<h2>") == page.count("<img") == 2
+    assert (folder / "shown/predictions.png").is_file()
+    rows: list[dict[str, Any]] = json.loads((folder / "pred.json").read_text(encoding="utf-8"))
+    assert all(Path(row["media_path"]).exists() for row in rows)
+    return rows
 
 
 @pytest.mark.parametrize("inference", ["rank", "generate"])
@@ -252,6 +263,10 @@ def test_video_questions(world: Path, tmp_path: Path, inference: str) -> None:
     metrics = in_process(run_cfg(world, model, dataset, metric, 2, "CleanQuestion"), tmp_path)
     assert 0 <= metrics["accuracy"] <= 100
     assert "question_type/what" in metrics
+    rows = predictions(tmp_path)
+    right = [row["pred_answer"] == row["gt_answers"][0] for row in rows]
+    assert 100 * sum(right) / len(right) == pytest.approx(metrics["accuracy"])
+    assert len({row["question_id"] for row in rows}) == len(rows)
     found = losses(tmp_path)
     assert sum(found[-3:]) < 0.7 * sum(found[:3])
 
@@ -265,6 +280,8 @@ def test_captions(world: Path, tmp_path: Path) -> None:
     assert metrics
     rows = json.loads((tmp_path / "captions.json").read_text())
     assert [row["image_id"] for row in rows] == list(range(6))
+    kept = [(row["image_id"], row["pred_caption"]) for row in predictions(tmp_path)]
+    assert kept == [(row["image_id"], row["caption"]) for row in rows]
     found = losses(tmp_path)
     assert sum(found[-3:]) < 0.8 * sum(found[:3])
 

@@ -19,6 +19,7 @@ from tests.spawn import spawn
 from tests.test_datasets.test_grounding import write
 from tests.test_models.test_tasks.test_grounding import converted, draw_batch
 from uniadapter.apis.model import init_model
+from uniadapter.apis.pictures import FOUND, TARGET
 from uniadapter.utils.dist import weigh_mean
 
 train, evaluate = load_tool("train.py"), load_tool("test.py")
@@ -177,9 +178,13 @@ def test_both_splits_are_tested_and_written(whole: Path, tmp_path: Path):
     evaluate.main(
         [
             *(str(whole / "cfg.py"), str(whole / "epoch_3_adapter"), "--work-dir", str(tmp_path)),
-            *("--out", str(metrics), "--cfg-options", f"test_evaluator.result_file={boxes}"),
+            *("--out", str(metrics), "--show-dir", str(tmp_path), "--show-num", "3"),
+            *("--cfg-options", f"test_evaluator.result_file={boxes}"),
         ]
     )
+    with Image.open(tmp_path / "predictions.png") as picture:
+        colors = {color for _, color in picture.convert("RGB").getcolors(1 << 24)}
+    assert {TARGET, FOUND} <= colors
     found = json.loads(metrics.read_text())
     wanted = {f"{split}/P@{k}" for split in ("testA", "testB") for k in (1, 5, 10)}
     assert wanted <= set(found)
@@ -197,7 +202,7 @@ def test_boxes_are_drawn(whole: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert "3 expressions" in capsys.readouterr().out
     with Image.open(out) as picture:
         colors = {color for _, color in picture.convert("RGB").getcolors(1 << 24)}
-    assert {drawing.TARGET, drawing.FOUND} <= colors
+    assert {TARGET, FOUND} <= colors
     page = (tmp_path / "boxes.html").read_text(encoding="utf-8")
     assert "woman in white" in page
     assert "GIoU" in page

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
 from tests.helpers import load_tool, run, tiny_run_cfg, write_run_cfg
 from tests.test_integration.test_distributed import free_port
@@ -43,6 +44,49 @@ def test_two_processes_give_the_metrics_of_one(trained: Path, tmp_path: Path):
     done = run("bash", *command, *options, PORT=free_port())
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "two.json").read_text()) == expected
+
+
+def test_rankings_are_written_and_drawn(trained: Path, tmp_path: Path):
+    command = [trained / "run.py", trained / "epoch_1.pth", "--work-dir", tmp_path]
+    options = ["--out", tmp_path / "pred.json", "--out-item", "pred", "--show-dir", tmp_path]
+    dumped = f"test_cfg.dump={tmp_path / 'own.json'}"
+    arguments = [*command, *options, "--show-num", "3", "--cfg-options", dumped]
+    test_tool.main([str(argument) for argument in arguments])
+    ranking = json.loads((tmp_path / "pred.json").read_text())
+    # The loop's own file is the same and is kept where the config says.
+    assert ranking == json.loads((tmp_path / "own.json").read_text())
+    assert len(ranking["texts"]) == len(ranking["ranks"]) == 7
+    assert all(len(listed) == 4 for listed in ranking["top"])
+    page = (tmp_path / "predictions.html").read_text(encoding="utf-8")
+    assert page.count("<h2>") == 3
+    assert ranking["texts"][0] in page
+    assert (tmp_path / "predictions.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--out-item", "pred"], "--out-item pred needs --out"),
+        (["--show-num", "2"], "--show-num 2 needs --show-dir"),
+        (["--show-dir", "x", "--show-num", "0"], "--show-num 0: at least one"),
+        (["--out", "a.pkl", "--out-item", "pred"], r"a\.pkl: predictions are written as JSON"),
+        (["--amp"], "--amp needs a GPU"),
+    ],
+)
+def test_options_that_nothing_would_read(trained: Path, monkeypatch, options, message):
+    monkeypatch.setattr(test_tool.torch.cuda, "is_available", lambda: False)
+    command = [str(trained / "run.py"), str(trained / "epoch_1.pth")]
+    with pytest.raises(SystemExit, match=f"error: .*{message}"):
+        test_tool.main([*command, *options])
+
+
+def test_amp_is_the_loop_s_half_precision():
+    cfg = Config({"test_cfg": {"type": "RetrievalTestLoop", "k_test": 4}})
+    test_tool.set_test_amp(cfg, gpu=True)
+    assert cfg.test_cfg.fp16 is True
+    cfg.test_cfg.amp_dtype = "bfloat16"
+    with pytest.raises(ValueError, match="leave one of them out"):
+        test_tool.set_test_amp(cfg, gpu=True)
 
 
 def test_options_reach_the_loop(trained: Path, tmp_path: Path):

@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections import Counter
 
 import torch
 
-from uniadapter.apis.examples import Example, Examples, open_examples
-from uniadapter.evaluation.functional import exact_match
+from uniadapter.apis.examples import Examples, open_examples
+from uniadapter.apis.pictures import answer_entry
 from uniadapter.models.tasks import VQAModel
 from uniadapter.utils.cfg_options import CfgOptions
 from uniadapter.utils.errors import one_message
-from uniadapter.visualization.report import Entry, Panel, Report, png_path
-from uniadapter.visualization.strips import sized, strip
+from uniadapter.visualization.report import Report, png_path
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -34,25 +32,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", default="cpu", help="where the model runs")
     parser.add_argument("--cfg-options", nargs="+", action=CfgOptions, help="key=value overrides")
     return parser.parse_args(argv)
-
-
-def target_of(item: Example) -> str | None:
-    """What most annotators answered; None where the split has no answers."""
-    given = item.sample.get("gt_answers") or item.sample.get("answers")
-    return Counter(given).most_common(1)[0][0] if given else None
-
-
-def entry_of(item: Example, answer: str, height: int) -> Entry:
-    """A question with its frames, target and answer."""
-    target = target_of(item)
-    right = None if target is None else exact_match(answer, target)
-    given = dict.fromkeys(item.sample.get("gt_answers") or [])
-    lines = [f"Target: {'not in this split' if target is None else target}", f"Answer: {answer}"]
-    if len(given) > 1:
-        lines[0] += f" (also given: {', '.join(a for a in given if a != target)})"
-    title = f"Question {item.sample.get('question_id')}: {item.sample.get('question')}"
-    frames = strip([sized(frame, height) for frame in item.frames])
-    return Entry(title, lines, [Panel(frames, item.name, right)])
 
 
 def draw(examples: Examples, args: argparse.Namespace) -> Report:
@@ -71,7 +50,8 @@ def draw(examples: Examples, args: argparse.Namespace) -> Report:
     with torch.no_grad():
         for items, data in examples.batches():
             for item, sample in zip(items, examples.model.test_step(data), strict=True):
-                report.entries.append(entry_of(item, sample.pred_answer, args.height))
+                entry = answer_entry(item.sample, sample.pred_answer, item.frames, args.height)
+                report.entries.append(entry)
     return report
 
 

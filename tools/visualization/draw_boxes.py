@@ -11,22 +11,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 
 import torch
-from PIL import Image, ImageDraw
 
 from uniadapter.apis.examples import Example, Examples, open_examples
+from uniadapter.apis.pictures import boxes_entry
 from uniadapter.models.tasks import GroundingModel
-from uniadapter.utils.boxes import generalized_iou
 from uniadapter.utils.cfg_options import CfgOptions
 from uniadapter.utils.errors import one_message
-from uniadapter.visualization.report import Entry, Panel, Report, png_path
-from uniadapter.visualization.strips import sized
-
-TARGET, FOUND = (40, 200, 80), (230, 50, 40)
-#: GIoU from which a box is right, as in the metric.
-THRESHOLD = 0.5
+from uniadapter.visualization.report import Entry, Report, png_path
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -43,36 +36,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def with_boxes(
-    item: Example, found: Sequence[Sequence[float]], truth: Sequence[float], height: int
-) -> Image.Image:
-    """A picture with its boxes, given in the pixels of the original; the best one drawn last."""
-    picture = sized(item.frames[0], height)
-    across, down = picture.width / item.frames.shape[2], picture.height / item.frames.shape[1]
-    pen = ImageDraw.Draw(picture)
-    drawn = [(box, FOUND, 3 if rank == 0 else 1) for rank, box in enumerate(found)][::-1]
-    for box, color, width in [(truth, TARGET, 3), *drawn]:
-        left, top, right, bottom = box
-        corners = [left * across, top * down, right * across, bottom * down]
-        # Pillow refuses a box whose corners are exchanged.
-        if corners[2] >= corners[0] and corners[3] >= corners[1]:
-            pen.rectangle(corners, outline=color, width=width)
-    return picture
-
-
 def entry_of(item: Example, args: argparse.Namespace) -> Entry:
     """An expression with its picture, target and predictions."""
-    sample = item.sample
-    truth, boxes = list(sample.gt_box), list(sample.pred_boxes)
-    overlap = float(generalized_iou(torch.tensor(boxes[0]), torch.tensor(truth)))
-    words = [sample.text[begin:end] for begin, end in sample.tokens_positive]
-    lines = [
-        f"names the thing by: {', '.join(words)}",
-        f"score {sample.pred_scores[0]:.2f}, GIoU {overlap:.2f}",
-    ]
-    picture = with_boxes(item, boxes[: args.boxes], truth, args.height)
-    title = f"{sample.split} {sample.image_id}: {sample.text}"
-    return Entry(title, lines, [Panel(picture, item.name, overlap >= THRESHOLD)])
+    boxes, scores = item.sample.pred_boxes, item.sample.pred_scores
+    return boxes_entry(item.sample, boxes[: args.boxes], scores, item.frames[0], args.height)
 
 
 def draw(examples: Examples, args: argparse.Namespace) -> Report:

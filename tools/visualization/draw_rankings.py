@@ -11,19 +11,10 @@ right one in a green border; where it is not among them it follows with its rank
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-from pathlib import Path
-from typing import Any
 
-import numpy as np
-from PIL import Image
-
-from uniadapter.datasets import MediaError
-from uniadapter.datasets.transforms import LoadVideo
+from uniadapter.apis.pictures import RankingPictures, ranking_report, read_ranking
 from uniadapter.utils.errors import one_message
-from uniadapter.visualization.report import Entry, Panel, Report, png_path
-from uniadapter.visualization.strips import sized, strip
+from uniadapter.visualization.report import png_path
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -38,67 +29,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def read_ranking(path: str | Path) -> dict[str, Any]:
-    """Read a dumped ranking.
-
-    Raises:
-        FileNotFoundError: When there is no such file.
-        ValueError: When it is no ranking, or has no query.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} does not exist: tools/test.py writes it with test_cfg.dump={path}."
-        )
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is no ranking: it is no JSON ({error}).") from error
-    keys = {"texts", "media", "positives", "top"}
-    if not isinstance(content, dict) or not keys <= set(content) or not content["texts"]:
-        raise ValueError(f"{path} is no ranking: the keys {sorted(keys)} are expected, not empty.")
-    return content
-
-
-def frames_of(path: str, args: argparse.Namespace) -> tuple[Image.Image, str]:
-    """Frames of a video side by side, and what is wrong with it."""
-    try:
-        pictures = LoadVideo(num_frames=args.frames).transform({"media_path": path})["frames"]
-    except MediaError as error:
-        print(f"cannot be shown: {error}", file=sys.stderr)
-        return Image.new("RGB", (4 * args.height, args.height), (120, 120, 120)), "not readable"
-    return strip([sized(picture, args.height) for picture in pictures]), ""
-
-
-def place_of(ranking: dict[str, Any], query: int) -> str:
-    """The rank of the right video in words."""
-    if "ranks" in ranking:
-        return f"rank {ranking['ranks'][query]}"
-    listed = [medium for medium, _ in ranking["top"][query]]
-    right = ranking["positives"][query]
-    if right in listed:
-        return f"rank {listed.index(right) + 1}"
-    return f"not among the best {len(listed)}"
-
-
-def draw_query(ranking: dict[str, Any], query: int, args: argparse.Namespace) -> Entry:
-    """A query with its videos."""
-    right, panels = ranking["positives"][query], []
-    listed = ranking["top"][query][: args.videos]
-    for place, (medium, score) in enumerate(listed, 1):
-        picture, wrong = frames_of(ranking["media"][medium]["path"], args)
-        title = " ".join([f"{place}. {ranking['media'][medium]['id']}  {score:.2f}", wrong])
-        panels.append(Panel(picture, title, medium == right))
-    place = place_of(ranking, query)
-    if right not in [medium for medium, _ in listed]:
-        picture, wrong = frames_of(ranking["media"][right]["path"], args)
-        panels.append(
-            Panel(picture, f"right: {ranking['media'][right]['id']}, {place} {wrong}", True)
-        )
-    lines = [f"right video: {ranking['media'][right]['id']}, {place} of {len(ranking['media'])}"]
-    return Entry(f'Query {query}: "{ranking["texts"][query]}"', lines, panels)
-
-
 def main(argv: list[str] | None = None) -> None:
     """Draw the picture and the page."""
     args = parse_args(argv)
@@ -109,14 +39,10 @@ def main(argv: list[str] | None = None) -> None:
                 raise ValueError(f"--{name} {getattr(args, name)}: at least one is shown.")
         if args.height < 8:
             raise ValueError(f"--height {args.height}: at least 8 pixels.")
-        ranking = read_ranking(args.ranking)
-        total = len(ranking["top"])
-        chosen = np.linspace(0, total - 1, min(args.queries, total)).round().astype(int).tolist()
-        entries = [draw_query(ranking, query, args) for query in chosen]
-        about = f"{args.ranking}: {total} queries, {len(ranking['media'])} videos"
-        report = Report("Retrieved videos", [about], entries)
+        options = RankingPictures(args.queries, args.videos, args.frames, args.height)
+        report = ranking_report(read_ranking(args.ranking), args.ranking, options)
         page = report.save(args.out)
-    print(f"{len(entries)} queries in {args.out} and {page}")
+    print(f"{len(report.entries)} queries in {args.out} and {page}")
 
 
 if __name__ == "__main__":

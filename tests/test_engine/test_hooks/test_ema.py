@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from tests.helpers import load_tool, tiny_retrieval_cfg, tiny_run_cfg, write_run_cfg
+from tests.helpers import draws, load_tool, tiny_retrieval_cfg, tiny_run_cfg, write_run_cfg
 from uniadapter.apis.model import build_model, init_model
 from uniadapter.engine.hooks import EMAHook
 
@@ -99,6 +101,59 @@ def test_the_exported_adapter_and_the_checkpoint_are_one_model(whole: Path):
     ]
     own, other = (dict(model.named_parameters()) for model in models)
     assert all(torch.equal(own[name], other[name]) for name in own)
+
+
+KINDS = [{}, {"ema_type": "StochasticWeightAverage"}]
+KINDS += [{"ema_type": "MomentumAnnealingEMA", "gamma": 2}]
+
+
+@pytest.mark.deep
+@settings(max_examples=draws(1, 8), derandomize=True)
+@given(
+    kind=st.sampled_from(KINDS),
+    begin=st.sampled_from([{}, {"begin_iter": 2}, {"begin_iter": 4}, {"begin_epoch": 2}]),
+    interval=st.integers(1, 2),
+    after=st.integers(1, 3),
+    runners=st.tuples(*[st.sampled_from(["Runner", "FlexibleRunner"])] * 2),
+    frozen=st.booleans(),
+    accumulated=st.integers(1, 2),
+)
+def test_any_averages_resume_bit_for_bit(
+    tmp_path_factory: pytest.TempPathFactory,
+    tiny_world: Path,
+    backbone: Path,
+    kind: dict[str, Any],
+    begin: dict[str, int],
+    interval: int,
+    after: int,
+    runners: tuple[str, str],
+    frozen: bool,
+    accumulated: int,
+):
+    """Whatever is averaged from when on, and with MMEngine's own hook where all is in the file."""
+    hook = {"type": "EMAHook" if frozen else "mmengine.EMAHook", "interval": interval}
+    hook |= {"momentum": MOMENTUM, **kind, **begin}
+    if kind.get("ema_type") == "StochasticWeightAverage":
+        del hook["momentum"]
+    finals = []
+    for name, runner in zip(("whole", "parts"), runners, strict=True):
+        folder = tmp_path_factory.mktemp(name)
+        cfg = tiny_run_cfg(tiny_world, pretrained=str(backbone) if frozen else None)
+        cfg["custom_hooks"] = [{"type": "AlphaRampHook"}, hook]
+        cfg["default_hooks"]["checkpoint"] = {"by_epoch": False, "max_keep_ckpts": -1}
+        cfg["optim_wrapper"]["accumulative_counts"] = accumulated
+        cfg["runner_type"] = runner
+        arguments = [str(write_run_cfg(folder / "cfg.py", cfg)), "--work-dir", str(folder)]
+        if finals:
+            shutil.copy(finals[0].with_name(f"iter_{after}.pth"), folder)
+            arguments += ["--resume", str(folder / f"iter_{after}.pth")]
+        train.main(arguments)
+        finals.append(folder / "iter_4.pth")
+    expected, found = map(read, finals)
+    for part in ("state_dict", "ema_state_dict"):
+        assert set(expected[part]) == set(found[part])
+        for name, value in expected[part].items():
+            assert torch.equal(value, found[part][name]), name
 
 
 def test_plain_hook_is_refused_by_name(tmp_path: Path, tiny_world: Path, backbone: Path):

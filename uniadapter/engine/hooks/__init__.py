@@ -7,6 +7,7 @@ from .epoch_seed import EpochSeedHook, seed_worker
 from .frozen_precision import FrozenPrecisionHook
 from .hard_negatives import HardNegativeHook
 from .media_fault import MediaFaultHook
+from .prediction import PredictionHook
 from .rank_schedule import RankScheduleHook
 from .safe_checkpoint import SafeCheckpointHook
 from .tap_store import TapStoreHook
@@ -20,6 +21,7 @@ __all__ = [
     "FrozenPrecisionHook",
     "HardNegativeHook",
     "MediaFaultHook",
+    "PredictionHook",
     "RankScheduleHook",
     "SafeCheckpointHook",
     "TapStoreHook",
