@@ -10,14 +10,16 @@ from .registry import (
     METRICS,
     MODELS,
     OPTIM_WRAPPER_CONSTRUCTORS,
+    SCOPE,
     TOKENIZERS,
     TRANSFORMS,
     VISUALIZERS,
 )
-from .utils.compat import repair_imports
+from .utils.compat import register_scope, repair_imports
 from .version import __version__
 
 repair_imports()
+register_scope(SCOPE)
 
 __all__ = [
     "DATASETS",

@@ -22,6 +22,8 @@ FLOORS = (
     ("engine",),
     ("apis",),
     ("search",),
+    ("cli",),
+    ("__main__",),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -59,3 +59,35 @@ def test_importing_the_package_is_cheap():
     code = "import sys, uniadapter; assert not {'mmpretrain', 'transformers'} & set(sys.modules)"
     done = run(sys.executable, "-c", code)
     assert done.returncode == 0, done.stderr
+
+
+def test_mmengine_finds_the_package_and_others():
+    code = """
+    import sys
+    sys.modules["pkg_resources"] = None  # As with setuptools >= 82.
+    from mmengine.utils import is_installed as early
+    import mmengine.config.utils as known
+    known.MODULE2PACKAGE["other"] = "kept"
+    import uniadapter
+    from uniadapter.utils.compat import register_scope
+    register_scope("other")
+    assert known.MODULE2PACKAGE["other"] == "kept"
+    assert known.MODULE2PACKAGE["uniadapter"] == "uniadapter"
+    from pathlib import Path
+    import mmengine.config.config, mmengine.hub.hub, mmengine.utils
+    for module in (mmengine.config.config, mmengine.hub.hub, mmengine.utils):
+        path = Path(module.get_installed_path("uniadapter"))
+        assert path == Path(uniadapter.__file__).parent, path
+    assert mmengine.utils.is_installed("mmpretrain")
+    assert not mmengine.utils.is_installed("no-such-package")
+    # The distribution's name is another one than the package's.
+    assert Path(mmengine.utils.get_installed_path("mmcv-lite")).name == "mmcv"
+    try:
+        mmengine.utils.get_installed_path("no-such-package")
+    except ImportError as error:
+        assert "no-such-package" in str(error)
+    else:
+        raise AssertionError("found what is not there")
+    """
+    done = run(sys.executable, "-c", textwrap.dedent(code))
+    assert done.returncode == 0, done.stderr

@@ -8,9 +8,25 @@ import pytest
 
 from tests.helpers import ROOT
 from uniadapter.utils import paths
-from uniadapter.utils.paths import find_file, resource, resources_root
+from uniadapter.utils.config import load_config
+from uniadapter.utils.paths import (
+    base_files,
+    base_path,
+    find_config,
+    find_file,
+    resource,
+    resources_root,
+)
 
 VOCABULARY = "configs/tiny/vocab.txt"
+CONFIG = "tiny/msrvtt_r32.py"
+BASES = {
+    "models/blip_tiny_retrieval.py",
+    "datasets/toy_world_retrieval.py",
+    "schedules/adamw_cosine.py",
+    "retrieval_runtime.py",
+    "default_runtime.py",
+}
 
 
 @pytest.fixture
@@ -56,3 +72,42 @@ def test_the_users_file_goes_before_the_projects(elsewhere: Path) -> None:
     assert find_file(VOCABULARY).read_text() == "own\n"
     for unchanged in ("configs/none", "configs/../setup.py", "setup.py", str(ROOT / "none")):
         assert find_file(unchanged) == Path(unchanged)
+
+
+@pytest.mark.parametrize("name", [f"configs/{CONFIG}", f"uniadapter::{CONFIG}"])
+def test_configs_of_the_project_have_names(elsewhere: Path, name: str) -> None:
+    assert find_config(name) == ROOT / "configs" / CONFIG
+    assert load_config(name).model.type == "RetrievalModel"
+
+
+def test_other_configs_are_left_to_the_reader(elsewhere: Path) -> None:
+    for name in ("mine.py", "mmpretrain::resnet/resnet18_8xb32_in1k.py"):
+        assert find_config(name) == Path(name)
+    with pytest.raises(FileNotFoundError, match="none.py does not exist"):
+        load_config("uniadapter::tiny/none.py")
+
+
+def test_a_config_inherits_from_the_projects_own(elsewhere: Path) -> None:
+    mine = elsewhere / "mine.py"
+    mine.write_text(f"_base_ = ['uniadapter::{CONFIG}']\ntrain_cfg = dict(max_epochs=3)\n")
+    cfg = load_config(mine)
+    assert cfg.train_cfg.max_epochs == 3
+    assert cfg.model._scope_ == "uniadapter"
+    configs = ROOT / "configs"
+    assert set(base_files(mine)) == {configs / CONFIG, *(configs / "_base_" / b for b in BASES)}
+    # Variables of a base are watched over there as well.
+    mine.write_text(f"_base_ = ['uniadapter::{CONFIG}']\ntrain_pipeline = []\n")
+    with pytest.raises(ValueError, match="nothing reads `train_pipeline`"):
+        load_config(mine)
+
+
+def test_a_base_of_another_package_is_found() -> None:
+    name = "mmpretrain::resnet/resnet18_8xb32_in1k.py"
+    assert base_path(name, Path()).is_file()
+
+
+def test_a_missing_base_is_named(elsewhere: Path) -> None:
+    mine = elsewhere / "mine.py"
+    mine.write_text("_base_ = 'none.py'\n")
+    with pytest.raises(FileNotFoundError, match=r"mine.py: its base none.py"):
+        base_files(mine)

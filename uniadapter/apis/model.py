@@ -14,6 +14,7 @@ from uniadapter.checkpoints import load_pretrained, load_weights
 from uniadapter.models.build import build_model
 from uniadapter.models.tasks import VisionLanguageModel
 from uniadapter.utils.config import apply_cfg_options, load_config
+from uniadapter.utils.paths import find_file
 
 __all__ = ["build_model", "init_model", "load_weights"]
 
@@ -58,7 +59,7 @@ def init_model(
 
 
 def _load_backbone(model: VisionLanguageModel) -> None:
-    if model.pretrained is not None and Path(model.pretrained).exists():
+    if model.pretrained is not None and find_file(model.pretrained).exists():
         load_pretrained(model, model.pretrained)
         model.on_weights_loaded()
         return

@@ -14,6 +14,7 @@ from mmengine.logging import print_log
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from uniadapter.utils.paths import find_file
 from uniadapter.utils.safe_io import what_it_is
 
 from .foreign_file import left_out, load_foreign_file
@@ -90,7 +91,7 @@ def read(path: str | Path) -> Content:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is damaged or holds no tensors; the error says what it holds.
     """
-    path = Path(path)
+    path = find_file(path)
     if is_adapter(path):
         return read_adapter(path if path.is_dir() else path.parent)
     if path.is_dir():

@@ -8,6 +8,8 @@ from typing import Any
 
 from mmengine.logging import print_log
 
+from uniadapter.utils.paths import find_file
+
 from .adapter import load_adapter
 from .backbone import load_backbone, load_pretrained
 from .compare import compare, parts_beside
@@ -39,7 +41,7 @@ def load_weights(model: Any, checkpoint: str | Path) -> Content:
         FileNotFoundError: If it does not exist.
         ValueError: If it is damaged or belongs to another model; the error says what differs.
     """
-    path = Path(checkpoint)
+    path = find_file(checkpoint)
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: name a checkpoint file or folder.")
     if path.is_dir() or is_adapter(path):

@@ -15,6 +15,7 @@ from tokenizers.models import BPE
 from torch import Tensor
 
 from ..registry import TOKENIZERS
+from ..utils.paths import find_file
 from ..utils.words import without_surrogates
 from .base_tokenizer import TextTokenizer
 from .clip_merges import NAME, read_merges, words_of_merges
@@ -75,7 +76,7 @@ class ClipTokenizer(TextTokenizer):
             )
         self._is_bpe, self.repair = bpe is not None, repair
         named = (vocab, merges) if vocab is not None else ways
-        self.files = [Path(name) for name in named if name is not None]
+        self.files = [find_file(name) for name in named if name is not None]
         self._read: Tokenizer | None = None
         self.vocab_size: int | None = None
         if all(path.exists() for path in self.files):

@@ -9,6 +9,7 @@ from pathlib import Path
 from tokenizers import AddedToken, Tokenizer
 from torch import Tensor
 
+from ..utils.paths import find_file
 from ..utils.words import without_surrogates
 from .base_tokenizer import TextTokenizer
 
@@ -69,7 +70,7 @@ class LibraryTokenizer(TextTokenizer):
     counts_added = True
 
     def __init__(self, file: str) -> None:
-        self.file = Path(file)
+        self.file = find_file(file)
         self._read: Tokenizer | None = None
         self.vocab_size: int | None = None
         if self.file.exists():

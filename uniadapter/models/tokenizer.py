@@ -10,6 +10,7 @@ from tokenizers.models import WordPiece
 from torch import Tensor
 
 from ..registry import TOKENIZERS
+from ..utils.paths import find_file
 from ..utils.words import (
     NORMALIZER,
     PRE_TOKENIZER,
@@ -51,7 +52,7 @@ class BertTokenizer(TextTokenizer):
     def __init__(
         self, vocab_file: str | None = None, extra_tokens: Sequence[str] = ("[DEC]", "[ENC]")
     ) -> None:
-        vocabulary = _read_vocabulary(_PACKAGED if vocab_file is None else Path(vocab_file))
+        vocabulary = _read_vocabulary(_PACKAGED if vocab_file is None else find_file(vocab_file))
         self.pad_token_id = vocabulary["[PAD]"]
         self.unk_token_id = vocabulary["[UNK]"]
         self.cls_token_id = vocabulary["[CLS]"]

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .paths import find_file
+
 
 def _read(path: Path) -> Any:
     if not path.is_file():
@@ -35,7 +37,7 @@ def read_answer_classes(source: str | Path | Sequence[str]) -> list[str]:
         ValueError: If it is no list of strings, or an answer stands in it twice.
     """
     named = isinstance(source, str | Path)
-    answers = _read(Path(source)) if isinstance(source, str | Path) else list(source)
+    answers = _read(find_file(source)) if isinstance(source, str | Path) else list(source)
     where = str(source) if named else "The list of answers"
     if not isinstance(answers, list) or not answers:
         raise ValueError(f"{where}: a list of answers is expected, got {_words(answers)}.")
@@ -64,7 +66,7 @@ def read_answer_table(path: str | Path, answers: Sequence[str], names: str | Pat
         FileNotFoundError: If there is no such file.
         ValueError: If it is no such table, or the two disagree.
     """
-    table = _read(Path(path))
+    table = _read(find_file(path))
     if not isinstance(table, dict):
         raise ValueError(f"{path}: an object {{answer: class}} is expected, got {_words(table)}.")
     for index, answer in enumerate(answers):

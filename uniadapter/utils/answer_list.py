@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mmengine.fileio import load
 
+from .paths import find_file
 from .words import words_of
 
 
@@ -79,13 +80,14 @@ def drop_twins(
 
 
 def _load_list(path: str | Path) -> list[str]:
-    if not Path(path).is_file():
+    file = find_file(path)
+    if not file.is_file():
         raise FileNotFoundError(
             f"{path} does not exist: set model.answer_list to a JSON list of answers; "
             "tools/dataset_converters/build_answer_list.py writes one."
         )
     try:
-        return load(str(path))
+        return load(str(file))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: line {error.lineno}: not valid JSON ({error.msg}).") from None
 

@@ -9,11 +9,17 @@
 * ``import_decord``: decord2 3.4 loads every CUDA library that pip installed beside torch as soon
   as it is imported, although its plain wheel can't use a GPU. That costs each worker of a data
   loader 0.4 GiB, so those libraries are kept out of its sight during the import.
+* ``register_scope``: mmengine 0.10.7 reads configs of ``package::`` only where the package stands
+  in a list of its own, and finds its folder with ``pkg_resources``. That module is gone from
+  setuptools >= 82, and looks for editable installations in ``site-packages``. The list gets this
+  package's name, and the functions ask ``importlib`` instead.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import os
 import sys
 import warnings
 from importlib import metadata
@@ -24,6 +30,7 @@ from typing import Any
 
 _TRANSFORMERS_BREAKS_MMPRETRAIN = (4, 56)
 _MODELS = "mmpretrain.models"
+_PACKAGE_UTILS = "mmengine.utils.package_utils"
 
 
 def installed_version(package: str) -> tuple[int, ...] | None:
@@ -147,3 +154,48 @@ def mmpretrain_models() -> ModuleType:
     """
     repair_imports()
     return _import_quietly(_MODELS)
+
+
+def register_scope(scope: str) -> None:
+    """Let MMEngine's hub, inferencers and ``_base_ = 'SCOPE::...'`` find a package.
+
+    Args:
+        scope: Name of the registries' scope, of the package and of its distribution.
+    """
+    known: dict[str, str] = importlib.import_module("mmengine.config.utils").MODULE2PACKAGE
+    known.setdefault(scope, scope)
+    utils = importlib.import_module(_PACKAGE_UTILS)
+    for name, function in (("is_installed", _is_installed), ("get_installed_path", _package_path)):
+        former = getattr(utils, name)
+        if former is function:
+            continue
+        # Others hold it under its name as well: they imported it from there.
+        for module in list(sys.modules.values()):
+            if getattr(module, "__dict__", {}).get(name) is former:
+                setattr(module, name, function)
+
+
+def _is_installed(package: str) -> bool:
+    """Whether a distribution or a package of that name is there."""
+    return installed_version(package) is not None or _folder(package) is not None
+
+
+def _package_path(package: str) -> str:
+    """Folder of the package that a distribution of that name installs.
+
+    Raises:
+        PackageNotFoundError: If there is none.
+    """
+    folder = _folder(package)
+    if folder is None:
+        # Such as mmcv-full, whose package is mmcv.
+        top_level = metadata.distribution(package).read_text("top_level.txt") or ""
+        folder = next((f for f in map(_folder, top_level.split()) if f is not None), None)
+    if folder is None:
+        raise metadata.PackageNotFoundError(package)
+    return folder
+
+
+def _folder(module: str) -> str | None:
+    spec = importlib.util.find_spec(module)
+    return None if spec is None or spec.origin is None else os.path.dirname(spec.origin)

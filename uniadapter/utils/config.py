@@ -14,6 +14,7 @@ from mmengine.config import Config
 from mmengine.utils import import_modules_from_strings
 
 from .config_variables import RUNNER_KEYS, check_file_variables, places_of, runner_key_hint
+from .paths import find_config
 
 # Dictionaries without a `type` whose keys go to a constructor, which refuses the unknown ones.
 _JUDGED_SECTIONS = frozenset(
@@ -25,7 +26,8 @@ def load_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None) 
     """Read a config file and apply overrides to it.
 
     Args:
-        path: Config file (.py, .json, .yaml).
+        path: Config file (.py, .json, .yaml). Those of the project are also found from other
+            folders, as ``configs/tiny/msrvtt_r32.py`` or ``uniadapter::tiny/msrvtt_r32.py``.
         cfg_options: Overrides by dotted key, e.g. ``{'model.adapter.bottleneck': 128}``. A number
             indexes a list: ``{'param_scheduler.0.T_max': 3}``.
 
@@ -37,7 +39,7 @@ def load_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None) 
         ValueError: If the file cannot be read as a config, a file that inherits assigns a variable
             that nothing reads, or an override names an unknown key.
     """
-    file = Path(path)
+    file = find_config(path)
     if not file.is_file():
         raise FileNotFoundError(f"Config file {file} does not exist.{_similar_files(file)}")
     try:

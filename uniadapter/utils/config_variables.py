@@ -20,6 +20,7 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from .options import near_name
+from .paths import base_path
 
 # Keys that MMEngine's runners read from the config without being arguments of its constructor,
 # and `custom_imports` and `runner_type`, which are read before it.
@@ -169,7 +170,7 @@ def _bases(node: ast.expr | None, folder: Path) -> list[Path]:
         named = [] if node is None else ast.literal_eval(node)
     except ValueError:
         return []
-    return [folder / base for base in ([named] if isinstance(named, str) else named)]
+    return [base_path(base, folder) for base in ([named] if isinstance(named, str) else named)]
 
 
 def _message(file: Path, name: str, bases: list[Path], cfg: Mapping[str, Any]) -> str:

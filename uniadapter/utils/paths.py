@@ -11,8 +11,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from mmengine.config import Config
+
 _PACKAGE = Path(__file__).resolve().parents[1]
 _INDEX = "model-index.yml"
+_SCOPE = "uniadapter"
+_CONFIGS = "configs"
 
 
 def resources_root() -> Path:
@@ -70,9 +74,59 @@ def find_file(path: str | os.PathLike[str]) -> Path:
         unchanged, for the reader's own error.
     """
     given = Path(path)
-    if given.is_absolute() or given.parts[:1] != ("configs",) or given.exists():
+    if given.is_absolute() or given.parts[:1] != (_CONFIGS,) or given.exists():
         return given
     try:
         return resource(given)
     except (FileNotFoundError, ValueError):
         return given
+
+
+def find_config(name: str | os.PathLike[str]) -> Path:
+    """Resolve the name of a config file.
+
+    Args:
+        name: A path, see :func:`find_file`, or ``uniadapter::tiny/msrvtt_r32.py``, MMEngine's name
+            of a config of the project.
+
+    Returns:
+        The path; that of a file that doesn't exist for the reader's own error.
+    """
+    scope, mark, inner = str(name).partition("::")
+    if mark and scope == _SCOPE:
+        return resources_root() / _CONFIGS / inner
+    return find_file(name)
+
+
+def base_path(name: str, folder: Path) -> Path:
+    """Resolve an entry of a config's ``_base_``.
+
+    Args:
+        name: The entry: a path, or ``package::path`` of a config of another package.
+        folder: That of the config.
+
+    Returns:
+        The file of the base.
+    """
+    if name.startswith(f"{_SCOPE}::"):
+        # MMEngine would look through all metafiles first.
+        return find_config(name)
+    return Path(Config._get_cfg_path(name, str(folder / "config.py"))[0])
+
+
+def base_files(config: Path) -> list[Path]:
+    """The files that a config inherits from, directly or not, each once.
+
+    Args:
+        config: A config file.
+
+    Raises:
+        FileNotFoundError: If one of them does not exist.
+    """
+    found: list[Path] = []
+    for name in Config._get_base_files(str(config)):
+        base = base_path(name, config.parent).resolve()
+        if not base.is_file():
+            raise FileNotFoundError(f"{config}: its base {name} does not exist.")
+        found += [file for file in (base, *base_files(base)) if file not in found]
+    return found

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import torch
 
+from uniadapter.utils.paths import find_file
+
 from ..files import read_state_dict
 from .keys import Layout, State
 
@@ -31,7 +33,7 @@ def compare_frozen(state: State, layout: Layout, pretrained: str | None, path: s
     Raises:
         ValueError: If a tensor differs by more than half precision.
     """
-    if not pretrained or not Path(pretrained).exists():
+    if not pretrained or not find_file(pretrained).exists():
         return (
             "the frozen part was not compared with the backbone in use: model.pretrained="
             f"{pretrained!r} is not there; it is converted with the rest"

@@ -10,6 +10,7 @@ import torch
 
 from uniadapter.registry import MODELS
 from uniadapter.utils.answer_classes import read_answer_classes
+from uniadapter.utils.paths import find_file
 
 from ..execution import Words
 from ..heads import AnswerClassHead
@@ -67,7 +68,7 @@ class AnswerClassModel(VisionLanguageModel):
         self.adopt_head("answers", head)
         self.num_answers = num_answers
         # A file is read when it is needed: counting parameters or loading weights does without.
-        self._answer_file = Path(answer_list) if isinstance(answer_list, str | Path) else None
+        self._answer_file = find_file(answer_list) if isinstance(answer_list, str | Path) else None
         self._answers: list[str] | None = None
         if answer_list is not None and self._answer_file is None:
             self._set_answers(answer_list)

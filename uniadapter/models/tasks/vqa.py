@@ -13,6 +13,7 @@ from mmengine.logging import print_log
 
 from uniadapter.registry import MODELS
 from uniadapter.utils.answer_list import drop_twins, read_answer_list
+from uniadapter.utils.paths import find_file
 from uniadapter.utils.tensors import at_least_float32
 from uniadapter.utils.words import words_of
 
@@ -68,7 +69,7 @@ class VQAModel(GenerativeModel):
         self.max_answer_len, self.end_marks = options.max_answer_len, options.end_marks
         # A file is read when it is needed: counting parameters or loading weights does without.
         answers = options.answer_list
-        self._answer_file = answers if isinstance(answers, str | Path) else None
+        self._answer_file = find_file(answers) if isinstance(answers, str | Path) else None
         self._answers = None if answers is None or self._answer_file else list(answers)
         if self._answers is not None:
             self._answers = read_answer_list(self._answers, self._tokens_of)
@@ -113,7 +114,7 @@ class VQAModel(GenerativeModel):
 
         Of answers with the same tokens, which earlier versions let pass, the first stays.
         """
-        named = self._answer_file is not None and Path(self._answer_file).is_file()
+        named = self._answer_file is not None and self._answer_file.is_file()
         if self._answers is not None or named or not extras.get("answer_list"):
             return
         answers, left_out = drop_twins(extras["answer_list"], self._tokens_of)

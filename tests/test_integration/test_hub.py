@@ -1,0 +1,56 @@
+"""MMEngine's hub and mmpretrain's find our configs, from any folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mmengine.hub
+import pytest
+from mmengine.config import Config
+
+from tests.helpers import ROOT
+from uniadapter.apis import init_model
+from uniadapter.engine.runner import build_runner
+from uniadapter.models.tasks import RetrievalModel
+from uniadapter.utils.config import load_config
+from uniadapter.utils.paths import resource, resources_root
+
+CONFIG = "tiny/msrvtt_r32.py"
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_config_of_the_hub():
+    cfg = mmengine.hub.get_config(f"uniadapter::{CONFIG}")
+    assert cfg.to_dict() == Config.fromfile(ROOT / "configs" / CONFIG).to_dict()
+
+
+def test_model_of_the_hub_needs_no_file_of_the_current_folder():
+    assert isinstance(mmengine.hub.get_model(f"uniadapter::{CONFIG}"), RetrievalModel)
+
+
+def test_index_of_mmpretrains_hub():
+    from mmpretrain.apis.model import ModelHub
+
+    ModelHub.register_model_index(resource("model-index.yml"), config_prefix=resources_root())
+    found = ModelHub.get("uniadapter_msrvtt_r512")
+    assert found.config.model.type == "RetrievalModel"
+    assert found.results[0].task == "Text-to-Video Retrieval"
+
+
+def test_a_config_that_inherits_from_ours_runs(elsewhere: Path, monkeypatch):
+    mine = elsewhere / "mine.py"
+    mine.write_text(f"_base_ = 'uniadapter::{CONFIG}'\nval_cfg = dict(k_test=3)\n")
+    from_python = init_model(mine)
+    whole = init_model(resource(f"configs/{CONFIG}"))
+    theirs = whole.state_dict()
+    assert from_python.state_dict().keys() == theirs.keys()
+    cfg = load_config(mine)
+    cfg.work_dir = str(elsewhere / "runs")
+    runner = build_runner(cfg)
+    assert isinstance(runner.model, RetrievalModel)
+    assert runner.val_loop is not None
