@@ -9,7 +9,6 @@ import pytest
 from mmengine.config import Config
 
 from tests.helpers import ROOT
-from uniadapter.apis import init_model
 from uniadapter.engine.runner import build_runner
 from uniadapter.models.tasks import RetrievalModel
 from uniadapter.utils.config import load_config
@@ -42,15 +41,13 @@ def test_index_of_mmpretrains_hub():
     assert found.results[0].task == "Text-to-Video Retrieval"
 
 
-def test_a_config_that_inherits_from_ours_runs(elsewhere: Path, monkeypatch):
+def test_a_run_of_a_config_that_inherits_from_ours(elsewhere: Path):
     mine = elsewhere / "mine.py"
     mine.write_text(f"_base_ = 'uniadapter::{CONFIG}'\nval_cfg = dict(k_test=3)\n")
-    from_python = init_model(mine)
-    whole = init_model(resource(f"configs/{CONFIG}"))
-    theirs = whole.state_dict()
-    assert from_python.state_dict().keys() == theirs.keys()
     cfg = load_config(mine)
     cfg.work_dir = str(elsewhere / "runs")
     runner = build_runner(cfg)
     assert isinstance(runner.model, RetrievalModel)
-    assert runner.val_loop is not None
+    # Vocabulary and backbone come from the project.
+    runner.model.init_weights()
+    assert runner.model.data_preprocessor.tokenizer.vocab_size > 100
