@@ -301,7 +301,7 @@ def test_a_damaged_file_is_an_error(saved, size):
     ("text", "match"),
     [
         ("{", "is not valid JSON"),
-        ("[]", "lacks the key 'format_version'"),
+        ("[]", "must hold one JSON object, not a list"),
         ('{"format_version": 1}', "lacks the key 'method'"),
     ],
 )

@@ -22,6 +22,34 @@ from .foreign_file import left_out, load_foreign_file
 CONFIG_NAME = "adapter_config.json"
 WEIGHTS_NAME = "adapter_model.safetensors"
 FORMAT_VERSION = 1
+#: What the JSON beside an adapter's weights may say, and what kinds of values that has. Below
+#: ``extras`` stands what builds the model from the folder alone, see
+#: :mod:`uniadapter.checkpoints.shared`.
+CONFIG_KEYS: dict[str, tuple[type, ...]] = {
+    "format_version": (int,),
+    "method": (str,),
+    "options": (dict,),
+    "task": (str,),
+    "towers": (dict,),
+    "backbone_sha256": (str, type(None)),
+    "frozen_heads_sha256": (str, type(None)),
+    "parameters": (int,),
+    "extras": (dict,),
+    "uniadapter_version": (str,),
+    "backbone": (dict, type(None)),
+    "model": (dict,),
+    "tokenizer": (dict, type(None)),
+    "image_size": (int, type(None)),
+    "mean": (list, type(None)),
+    "std": (list, type(None)),
+    "text_length": (int, type(None)),
+    "pipeline": (list, type(None)),
+    "files": (dict,),
+}
+_KINDS = {
+    **{int: "an integer", str: "a string", dict: "an object", list: "a list"},
+    type(None): "null",
+}
 
 # Where other projects put a state dict, and what their wrappers put before its names.
 _WRAPPERS = ("state_dict", "model", "model_state_dict", "net", "module")
@@ -50,7 +78,8 @@ def is_adapter(path: Path) -> bool:
     """Whether a path is the folder of an adapter, or the weights in it."""
     if path.is_dir():
         return (path / CONFIG_NAME).is_file()
-    return path.suffix == ".safetensors" and (path.parent / CONFIG_NAME).is_file()
+    # A backbone may lie beside them.
+    return path.name == WEIGHTS_NAME and (path.parent / CONFIG_NAME).is_file()
 
 
 def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
@@ -199,19 +228,57 @@ def _read_adapter_config(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(
             f"{path} is missing: an adapter is the folder with {CONFIG_NAME} and {WEIGHTS_NAME}."
         )
-    try:
-        config = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}): save the adapter again.") from error
+    config = read_json(path, "save the adapter again")
     for key in ("format_version", "method", "options", "backbone_sha256"):
-        if not isinstance(config, dict) or key not in config:
+        if key not in config:
             raise ValueError(f"{path} lacks the key {key!r}: it was not written by save_adapter.")
     if config["format_version"] != FORMAT_VERSION:
         raise ValueError(
             f"{path} has format_version={config['format_version']}, this version of uniadapter "
             f"reads {FORMAT_VERSION}: install the version that wrote it."
         )
+    for key, kinds in CONFIG_KEYS.items():
+        if key in config and not isinstance(config[key], kinds):
+            names = " or ".join(_KINDS[kind] for kind in kinds)
+            raise ValueError(
+                f"{path}: {key} must be {names}, not {config[key]!r:.60}: it was edited, copy or "
+                "save the adapter again."
+            )
     return config
+
+
+def read_json(path: Path, remedy: str) -> dict[str, Any]:
+    """Read a JSON file that holds one object, with strict numbers and every key once.
+
+    Args:
+        path (Path): The file.
+        remedy (str): What to do about a damaged one.
+
+    Raises:
+        ValueError: If it is no such file.
+    """
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ValueError(f"the key {twice!r} stands there twice")
+        return found
+
+    def refuse(word: str) -> Any:
+        raise ValueError(f"{word} is no number of JSON")
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text, object_pairs_hook=once, parse_constant=refuse)
+    except (ValueError, RecursionError) as error:
+        said = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise ValueError(f"{path} is not valid JSON ({said}): {remedy}.") from error
+    if not isinstance(content, dict):
+        kind = type(content).__name__
+        raise ValueError(f"{path} must hold one JSON object, not a {kind}: {remedy}.")
+    return content
 
 
 def _own_memory(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from uniadapter.registry import MODELS, SCOPE
@@ -29,5 +31,10 @@ def build_model(model_cfg: dict[str, Any]) -> VisionLanguageModel:
     """
     with DefaultScope.overwrite_default_scope(SCOPE):
         check_model_cfg(model_cfg)
+        # Constructors may take options out of what they are given.
+        kept = copy.deepcopy(model_cfg)
         with options_named():
-            return MODELS.build(model_cfg)
+            model = MODELS.build(model_cfg)
+    if isinstance(model, VisionLanguageModel):
+        model.cfg = Config({"model": kept})
+    return model

@@ -60,6 +60,9 @@ class ClipTokenizer(TextTokenizer):
             ``file``, ``vocab`` and ``merges``, or ``bpe`` that is named.
     """
 
+    #: Options that name a file.
+    file_options = ("file", "vocab", "merges", "bpe")
+
     def __init__(
         self,
         file: str | None = None,

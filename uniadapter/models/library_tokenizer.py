@@ -66,6 +66,8 @@ class LibraryTokenizer(TextTokenizer):
         ValueError: When the file is none, or that of another kind of tokenizer.
     """
 
+    #: Options that name a file.
+    file_options = ("file",)
     #: Whether ids that the file adds to its vocabulary count.
     counts_added = True
 

@@ -47,6 +47,8 @@ class BertTokenizer(TextTokenizer):
             token stands on two lines, or an extra token is in the vocabulary.
     """
 
+    #: Options that name a file.
+    file_options = ("vocab_file",)
     vocab_size: int
 
     def __init__(

@@ -28,9 +28,10 @@ from ..heads.base import Head, adopt, refreshed
 from ..sites import Places
 from ..tapped import TappedRole
 from .options import ModelOptions
+from .sharing import SharedModel
 
 
-class VisionLanguageModel(BaseModel):
+class VisionLanguageModel(SharedModel, BaseModel):
     """Base class of tasks on a vision-language backbone.
 
     Subclasses create their heads and then call :meth:`finish`, which decides what is trained.

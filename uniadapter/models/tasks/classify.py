@@ -40,6 +40,7 @@ class AnswerClassModel(VisionLanguageModel):
     """
 
     text: Any
+    file_options = ("answer_list",)
 
     def __init__(
         self,

@@ -49,6 +49,7 @@ class VQAModel(GenerativeModel):
 
     text: BertModel
 
+    file_options = ("answer_list",)
     keyword_options = tuple(field.name for field in fields(VQAOptions))
 
     def __init__(self, visual: dict, text: dict, decoder: dict, **kwargs: Any) -> None:
