@@ -46,9 +46,10 @@ class AutoAdapterModel:
             device (str | torch.device): Where the model goes. Defaults to ``'cpu'``.
 
         Returns:
-            VisionLanguageModel: In evaluation mode. ``tokenizer`` makes ids of texts, ``transform``, an
-            :class:`InputReader`, what the data preprocessor takes of pictures and videos (None if
-            the folder was saved without the pipeline of test data), ``cfg`` is the config.
+            VisionLanguageModel: In evaluation mode. ``tokenizer`` makes ids of texts. ``transform``
+            is an :class:`InputReader`, which makes of pictures and videos what the data
+            preprocessor takes; None if the folder was saved without the pipeline of test data.
+            ``cfg`` is the config.
 
         Raises:
             FileNotFoundError: If the folder, one of its files or the backbone is missing; the error
@@ -64,7 +65,7 @@ class AutoAdapterModel:
         config["pretrained"] = _find_backbone(folder, meta["backbone"], backbone)
         path = folder / CONFIG_NAME
         task = find_type(config.get("type"), OF_MODELS)
-        if task is not None and not issubclass(task, VisionLanguageModel):
+        if isinstance(task, type) and not issubclass(task, VisionLanguageModel):
             raise ValueError(f"{path}: model.type={config['type']!r} is no task of this package.")
         with _said_of(path):
             model = build_model(config)
