@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from tests.helpers import run, run_tool, tiny_run_cfg, write_run_cfg
+from tests.helpers import load_tool, run, tiny_run_cfg, write_run_cfg
+from tests.spawn import free_port, run_tool_apart
 
-
-def free_port() -> str:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return str(listener.getsockname()[1])
+train = load_tool("train.py")
 
 
 def write_cfg(folder: Path, world: Path, batch_size: int) -> Path:
@@ -39,17 +35,16 @@ def write_cfg(folder: Path, world: Path, batch_size: int) -> Path:
 def one(tmp_path_factory: pytest.TempPathFactory, tiny_world: Path) -> Path:
     """Folder of the run with one process and batches of eight."""
     folder = tmp_path_factory.mktemp("one")
-    done = run_tool("train.py", write_cfg(folder, tiny_world, 8), "--work-dir", folder)
-    assert done.returncode == 0, done.stderr
+    train.main([str(write_cfg(folder, tiny_world, 8)), "--work-dir", str(folder)])
     return folder
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory, tiny_world: Path) -> Path:
-    """Folder of the run with two processes and batches of four each."""
+    """Folder of the run with two processes and batches of four each, by the real command."""
     folder = tmp_path_factory.mktemp("two")
     cfg = write_cfg(folder, tiny_world, 4)
-    done = run("bash", "tools/dist_train.sh", cfg, "2", "--work-dir", folder, PORT=free_port())
+    done = run("bash", "tools/dist_train.sh", cfg, "2", "--work-dir", folder, PORT=str(free_port()))
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -105,16 +100,15 @@ def test_resuming_two_processes_inside_an_epoch(tiny_world: Path, tmp_path: Path
         cfg["val_cfg"] = cfg["val_dataloader"] = cfg["val_evaluator"] = None
         if name == "parts" and resumed_by == "FlexibleRunner":
             cfg["runner_type"], cfg["strategy"] = resumed_by, {"type": "DDPStrategy"}
-        arguments = [write_run_cfg(folder / "cfg.py", cfg), "2", "--work-dir", folder]
+        arguments = [write_run_cfg(folder / "cfg.py", cfg), "--work-dir", folder]
         if name == "parts":
             (folder / "iter_3.pth").write_bytes((tmp_path / "whole/iter_3.pth").read_bytes())
             half = (tmp_path / "whole/iter_4.pth").read_bytes()
             (folder / "iter_4.pth").write_bytes(half[: len(half) // 2])
             (folder / "last_checkpoint").write_text(str(folder / "iter_4.pth"))
             arguments += ["--resume"]
-        done = run("bash", "tools/dist_train.sh", *arguments, PORT=free_port())
-        assert done.returncode == 0, done.stderr
-        assert ("Cannot resume from" in done.stdout) == (name == "parts")
+        printed = run_tool_apart("train.py", *arguments, log=folder / "log.txt", world=2)
+        assert ("Cannot resume from" in printed) == (name == "parts")
         finals.append(torch.load(folder / "iter_8.pth", weights_only=True)["state_dict"])
     for name, value in finals[0].items():
         torch.testing.assert_close(finals[1][name], value, rtol=0, atol=0, msg=name)

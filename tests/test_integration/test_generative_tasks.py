@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +16,17 @@ from tests.helpers import (
     IMAGE_SIZE,
     SHAPES,
     WORDS,
-    run,
-    run_tool,
+    load_tool,
     write_clip,
     write_run_cfg,
 )
+from tests.spawn import run_tool_apart
 from uniadapter.apis.model import build_model
 from uniadapter.apis.testing import Kept, run_test
 from uniadapter.engine.runner.build import build_runner
 from uniadapter.structures import MultimodalSample
 
+train, evaluate = load_tool("train.py"), load_tool("test.py")
 MORE_WORDS = ["what", "color", "shape", "is", "it", "picture", "of", "?"]
 CLIPS = [f"{color}_{shape}" for color in list(COLORS)[:3] for shape in SHAPES[:2]]
 ANSWERS = [*list(COLORS)[:3], *SHAPES[:2]]
@@ -151,34 +151,30 @@ def vqa_cfg(root: Path, out: Path, **data: Any) -> dict[str, Any]:
     return cfg
 
 
+def logged(folder: Path) -> list[dict[str, float]]:
+    """What a run has logged, line by line."""
+    lines = next(folder.glob("*/vis_data/scalars.json")).read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
 def losses(folder: Path) -> list[float]:
     """The losses that a run has logged."""
-    log = next(folder.glob("*/vis_data/scalars.json")).read_text().splitlines()
-    lines = [json.loads(line) for line in log]
-    return [line["loss"] for line in lines if "loss" in line]
-
-
-def free_port() -> str:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return str(listener.getsockname()[1])
+    return [line["loss"] for line in logged(folder) if "loss" in line]
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, world: Path) -> Path:
     """Folder of a VQA run by tools/train.py."""
     out = tmp_path_factory.mktemp("vqa")
-    done = run_tool(
-        "train.py", write_run_cfg(out / "cfg.py", vqa_cfg(world, out)), "--work-dir", out
-    )
-    assert done.returncode == 0, done.stderr
-    assert "accuracy" in done.stdout
+    path = write_run_cfg(out / "cfg.py", vqa_cfg(world, out))
+    train.main([str(path), "--work-dir", str(out)])
     return out
 
 
 def test_vqa_learns_and_keeps_its_answers(trained: Path) -> None:
     found = losses(trained)
     assert sum(found[-3:]) < 0.7 * sum(found[:3])
+    assert [line for line in logged(trained) if "accuracy" in line]
     meta = torch.load(trained / "epoch_8.pth", weights_only=True)["meta"]
     assert meta["adapter_extras"] == {"answer_list": ANSWERS}
     config = json.loads((trained / "epoch_8_adapter" / "adapter_config.json").read_text())
@@ -188,27 +184,36 @@ def test_vqa_learns_and_keeps_its_answers(trained: Path) -> None:
     assert {row["answer"] for row in rows} <= set(ANSWERS)
 
 
+def run_by(script: str, processes: int, *arguments: str | Path) -> None:
+    """Run a tool by one process, which is this one, or by several."""
+    if processes == 1:
+        tool = {"train.py": train, "test.py": evaluate}[script]
+        tool.main([str(argument) for argument in arguments])
+    else:
+        run_tool_apart(script, *arguments, log=Path(arguments[-1]) / "log.txt", world=processes)
+
+
 def test_two_processes_answer_like_one(trained: Path, world: Path, tmp_path: Path) -> None:
     """Five questions for two processes, one about a picture that cannot be read."""
     lines = (world / "questions.jsonl").read_text().splitlines()[:5]
     lines[3] = json.dumps({**json.loads(lines[3]), "media": "gone.png"})
     (tmp_path / "five.jsonl").write_text("\n".join(lines))
     rows = {}
-    for processes in ("1", "2"):
-        out = tmp_path / processes
+    for processes in (1, 2):
+        out = tmp_path / str(processes)
         out.mkdir()
         cfg = vqa_cfg(world, out, ann_file=str(tmp_path / "five.jsonl"), on_error="skip")
         # The answers come with the checkpoint where the config names no list.
         del cfg["model"]["answer_list"]
         path = write_run_cfg(out / "cfg.py", cfg)
-        arguments = (path, trained / "epoch_8.pth", processes, "--work-dir", out)
-        done = run("bash", "tools/dist_test.sh", *arguments, PORT=free_port())
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "1 answers are empty" in done.stdout + done.stderr
+        arguments = (path, trained / "epoch_8.pth", "--work-dir", out)
+        run_by("test.py", processes, *arguments)
+        log = "".join(path.read_text() for path in out.glob("*/*.log"))
+        assert "1 answers are empty" in log
         rows[processes] = json.loads((out / "results.json").read_text())
-    assert rows["1"] == rows["2"]
-    assert [row["question_id"] for row in rows["1"]] == [1, 2, 3, 4, 5]
-    assert [row["answer"] == "" for row in rows["1"]] == [False, False, False, True, False]
+    assert rows[1] == rows[2]
+    assert [row["question_id"] for row in rows[1]] == [1, 2, 3, 4, 5]
+    assert [row["answer"] == "" for row in rows[1]] == [False, False, False, True, False]
 
 
 def test_two_processes_train_like_one(world: Path, tmp_path: Path) -> None:
@@ -226,9 +231,7 @@ def test_two_processes_train_like_one(world: Path, tmp_path: Path) -> None:
         # With epsilon at the size of rounding, AdamW would turn noise into whole steps.
         cfg["optim_wrapper"]["optimizer"]["eps"] = 1e-4
         path = write_run_cfg(out / "cfg.py", cfg)
-        arguments = (path, str(processes), "--work-dir", out)
-        done = run("bash", "tools/dist_train.sh", *arguments, PORT=free_port())
-        assert done.returncode == 0, done.stdout + done.stderr
+        run_by("train.py", processes, path, "--work-dir", out)
         states.append(load_file(out / "epoch_2_adapter" / "adapter_model.safetensors"))
     assert list(states[0]) == list(states[1])
     for name, value in states[0].items():

@@ -1,4 +1,4 @@
-"""A run that was stopped goes on bit for bit, through the real command."""
+"""A run that was stopped goes on bit for bit, in a process of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.helpers import load_tool, run_tool, tiny_run_cfg, write_run_cfg
+from tests.helpers import load_tool, tiny_run_cfg, write_run_cfg
+from tests.spawn import run_tool_apart
 from uniadapter.apis.model import build_model
 from uniadapter.registry import register_all_modules
 
@@ -38,8 +39,8 @@ def write_cfg(folder: Path, world: Path) -> Path:
 def whole(tmp_path_factory: pytest.TempPathFactory, tiny_world: Path) -> Path:
     """Folder of an uninterrupted run."""
     folder = tmp_path_factory.mktemp("whole")
-    done = run_tool("train.py", write_cfg(folder, tiny_world), "--work-dir", folder)
-    assert done.returncode == 0, done.stderr
+    cfg = write_cfg(folder, tiny_world)
+    run_tool_apart("train.py", cfg, "--work-dir", folder, log=folder / "log.txt")
     return folder
 
 
@@ -80,8 +81,7 @@ def test_resumed_run_equals_the_uninterrupted_one(whole: Path, tmp_path: Path, t
     after = 1
     folder = tmp_path / "parts"
     cfg = stopped_copy(whole, folder, tiny_world, after)
-    done = run_tool("train.py", cfg, "--work-dir", folder, "--resume")
-    assert done.returncode == 0, done.stderr
+    run_tool_apart("train.py", cfg, "--work-dir", folder, "--resume", log=folder / "log.txt")
     expected, found = content(whole / "epoch_3.pth"), content(folder / "epoch_3.pth")
     # Weights, adapter, momentum averages, queue and its pointer, step; optimizer; schedule.
     names = set(expected["state_dict"])
@@ -109,9 +109,9 @@ def test_truncated_last_checkpoint_falls_back(whole: Path, tmp_path: Path, tiny_
     cfg = stopped_copy(whole, folder, tiny_world, after=2)
     last = folder / "epoch_2.pth"
     last.write_bytes(last.read_bytes()[:-1000])
-    done = run_tool("train.py", cfg, "--work-dir", folder, "--resume", "auto")
-    assert done.returncode == 0, done.stderr
-    warning = next(line for line in done.stdout.splitlines() if "Cannot resume from" in line)
+    options = ("--work-dir", folder, "--resume", "auto")
+    printed = run_tool_apart("train.py", cfg, *options, log=folder / "log.txt")
+    warning = next(line for line in printed.splitlines() if "Cannot resume from" in line)
     assert str(last) in warning
     assert str(folder / "epoch_1.pth") in warning
     assert_equal(

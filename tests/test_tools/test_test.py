@@ -7,7 +7,7 @@ import pytest
 from mmengine.config import Config
 
 from tests.helpers import load_tool, run, tiny_run_cfg, write_run_cfg
-from tests.test_integration.test_distributed import free_port
+from tests.spawn import free_port, run_tool_apart
 
 test_tool = load_tool("test.py")
 train = load_tool("train.py")
@@ -37,12 +37,16 @@ def test_checkpoint_and_exported_adapter_give_the_same_metrics(trained: Path, tm
     assert evaluate(trained, "epoch_1_adapter", tmp_path / "adapter.json") == whole
 
 
-def test_two_processes_give_the_metrics_of_one(trained: Path, tmp_path: Path):
+@pytest.mark.parametrize("by", ["fork", pytest.param("dist_test.sh", marks=pytest.mark.deep)])
+def test_two_processes_give_the_metrics_of_one(trained: Path, tmp_path: Path, by: str):
     expected = evaluate(trained, "epoch_1.pth", tmp_path / "one.json")
-    command = ["tools/dist_test.sh", trained / "run.py", trained / "epoch_1.pth", "2"]
+    given = [trained / "run.py", trained / "epoch_1.pth"]
     options = ["--out", tmp_path / "two.json", "--work-dir", tmp_path]
-    done = run("bash", *command, *options, PORT=free_port())
-    assert done.returncode == 0, done.stderr
+    if by == "fork":
+        run_tool_apart("test.py", *given, *options, log=tmp_path / "log.txt", world=2)
+    else:
+        done = run("bash", f"tools/{by}", *given, "2", *options, PORT=str(free_port()))
+        assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "two.json").read_text()) == expected
 
 

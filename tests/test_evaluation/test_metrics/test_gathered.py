@@ -1,14 +1,10 @@
 from __future__ import annotations
 
-import os
-import socket
 from pathlib import Path
 
 import pytest
-import torch
-import torch.distributed as torch_dist
-import torch.multiprocessing as mp
 
+from tests.spawn import spawn
 from uniadapter.evaluation import QAExactMatch
 from uniadapter.evaluation.metrics.gathered import merge_ranks, shown
 
@@ -51,10 +47,7 @@ def _feed(metric: QAExactMatch, ids: list[int]) -> None:
     metric.process(None, samples)
 
 
-def _entry(rank: int, world: int, port: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    torch_dist.init_process_group("gloo", rank=rank, world_size=world)
+def _share(rank: int, world: int, folder: str) -> None:
     metric = QAExactMatch(submission_file=f"{folder}/answers.json")
     # Ragged ranks, one of them empty; sample 0 was dealt out twice.
     _feed(metric, [[0, 2, 4, 6], [], [1, 0]][rank])
@@ -63,13 +56,8 @@ def _entry(rank: int, world: int, port: int, folder: str) -> None:
     _feed(metric, [[0], [], [0]][rank])
     with pytest.raises(ValueError, match="results of 1 samples but the dataset has 2"):
         metric.evaluate(2)
-    torch_dist.destroy_process_group()
 
 
 def test_three_ragged_ranks(tmp_path: Path) -> None:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    # Forked: three new interpreters would spend most of the time on importing.
-    mp.start_processes(_entry, args=(3, port, str(tmp_path)), nprocs=3, start_method="fork")
+    spawn(_share, 3, str(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["answers.json"]
