@@ -1,0 +1,44 @@
+"""Sphinx builds the pages of this folder: ``sphinx-build -W docs site`` (docs/contributing.md)."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.transforms import SphinxTransform
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+project = "uniadapter"
+author = "the uniadapter contributors"
+release = re.search(
+    r'__version__ = "([^"]+)"', (ROOT / "uniadapter/version.py").read_text(encoding="utf-8")
+)[1]  # type: ignore[index]
+version = release
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+]
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+# Anchors as the code hosts make them, so that links work there and here.
+myst_heading_anchors = 4
+exclude_patterns = ["study/results"]
+html_theme = "furo"
+html_title = f"uniadapter {release}"
+# The prompt and what a command prints are not copied.
+copybutton_prompt_text = "$ "
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_class_signature = "separated"
+napoleon_numpy_docstring = False
+# Attributes as fields of their class, so that those of a tuple are not described twice.
+napoleon_use_ivar = True
