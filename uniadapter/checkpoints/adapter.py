@@ -155,7 +155,12 @@ def check_state(path: str | Path, state: dict[str, torch.Tensor], model: nn.Modu
     compare(state, model, trained_state_dict(model)).raise_for(path, remedy)
 
 
-def load_adapter(model: nn.Module, path: str | Path, check_backbone: bool = True) -> Content:
+def load_adapter(
+    model: nn.Module,
+    path: str | Path,
+    check_backbone: bool = True,
+    content: Content | None = None,
+) -> Content:
     """Load an adapter that :func:`save_adapter` wrote.
 
     Args:
@@ -163,6 +168,7 @@ def load_adapter(model: nn.Module, path: str | Path, check_backbone: bool = True
         path (str | Path): The folder, or the safetensors file in it.
         check_backbone (bool): Compare the fingerprints of the backbone and of frozen heads.
             Defaults to True.
+        content (Content, optional): The folder's content, where it was read already.
 
     Returns:
         Content: What was read, tensors by the names of this version.
@@ -175,7 +181,7 @@ def load_adapter(model: nn.Module, path: str | Path, check_backbone: bool = True
     if getattr(model.adapter, "merged", False):
         raise ValueError("The adapter is merged into the backbone: unmerge() it before loading.")
     folder = folder.parent if folder.suffix == ".safetensors" else folder
-    content = read_adapter(folder)
+    content = read_adapter(folder) if content is None else content
     if model.adapter is None:
         _drop_idle(folder, content)
     options = _differences(content.meta, model, content.tensors)

@@ -13,6 +13,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 #: Beginnings of the names of what training alone needs: averages, queue and counter of steps.
 TRAINING_STATE = ("ema.", "queue.", "step")
+#: Where a model keeps adapters that are not active, by name; no file but its state dict has them.
+KEPT_ADAPTERS = "adapters"
 
 
 def digest_frozen(parts: Mapping[str, nn.Module]) -> str:

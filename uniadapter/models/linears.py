@@ -32,6 +32,13 @@ def shifted(module: nn.Module) -> set[str]:
     return set(vars(module)[_SHIFTS][1]) if _SHIFTS in vars(module) else set()
 
 
+def drop_shifts(module: nn.Module) -> None:
+    """Leave no difference in a module or one inside it, such as those of a method half built."""
+    for part in module.modules():
+        if vars(part).pop(_SHIFTS, None) is not None:
+            _dress(part)
+
+
 def intact(*modules: nn.Module) -> bool:
     """Whether linear layers compute what their own tensors say and no more.
 
@@ -40,7 +47,19 @@ def intact(*modules: nn.Module) -> bool:
     return all(type(module) is nn.Linear for module in modules)
 
 
-class _Use:
+def _dress(module: nn.Module) -> None:
+    """Give a module the class that does what methods have put on it, and no more."""
+    kind: Any = type(module)
+    while "plain_class" in vars(kind):
+        kind = kind.plain_class
+    if _SHIFTS in vars(module):
+        kind = _shifted_class(kind, tuple(vars(module)[_SHIFTS][1]))
+    if _USES in vars(module):
+        kind = _adapted_class(kind)
+    module.__class__ = kind
+
+
+class LinearFilling:
     """What a method does with the output of some rows of a matrix."""
 
     def __init__(self, use: LinearUse) -> None:
@@ -51,7 +70,7 @@ class _Use:
 class _AdaptedLinear:
     """Put before a class of linear modules: its output goes through what methods say."""
 
-    linear_uses: dict[Rows | None, _Use]
+    linear_uses: dict[Rows | None, LinearFilling]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         out = super().forward(x)  # type: ignore[misc]
@@ -124,7 +143,7 @@ class LinearSite:
         return None if self.linear.bias is None else self._of(self.linear.bias)
 
     @property
-    def _use(self) -> _Use | None:
+    def _use(self) -> LinearFilling | None:
         return getattr(self.linear, _USES, {}).get(self.rows)
 
     @property
@@ -152,14 +171,30 @@ class LinearSite:
         Raises:
             ValueError: If these rows, or others together with all of them, are filled already.
         """
-        uses: dict[Rows | None, _Use] = getattr(self.linear, _USES, {})
+        self.put_back(LinearFilling(use))
+
+    def withdrawn(self) -> LinearFilling | None:
+        """Take the method out, as :meth:`put_back` takes it; None where there is none."""
+        filling = self._use
+        self.clear()
+        return filling
+
+    def put_back(self, filling: LinearFilling) -> None:
+        """Fill the place with what :meth:`withdrawn` gave.
+
+        Args:
+            filling (LinearFilling): It; whether it acts stays as it was.
+
+        Raises:
+            ValueError: See :meth:`fill`.
+        """
+        uses: dict[Rows | None, LinearFilling] = getattr(self.linear, _USES, {})
         if uses and (self.rows is None or None in uses or self.filled):
             raise ValueError("This matrix is filled already: clear() it before filling it again.")
-        if not uses:
-            self.linear.__class__ = _adapted_class(cast(Any, type(self.linear)))
-        uses = {**uses, self.rows: _Use(use)}
+        uses = {**uses, self.rows: filling}
         order = sorted(uses.items(), key=lambda item: item[0] or (0, 0))
         setattr(self.linear, _USES, dict(order))
+        _dress(self.linear)
 
     def clear(self) -> None:
         """Take the method out."""
@@ -168,7 +203,7 @@ class LinearSite:
             setattr(self.linear, _USES, uses)
         elif hasattr(self.linear, _USES):
             delattr(self.linear, _USES)
-            self.linear.__class__ = self.linear.plain_class  # type: ignore[assignment]
+            _dress(self.linear)
 
     @torch.no_grad()
     def folded(self) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -247,9 +282,21 @@ class Shifts(nn.Module):
                 "parameters take one."
             )
         if keys:
-            part.__class__ = _shifted_class(cast(Any, type(part)), tuple(keys))
             vars(part)[_SHIFTS] = (self, keys)
+            _dress(part)
             self._shifted = (*self._shifted, (part, keys))
+
+    def take_out(self) -> None:
+        """Leave the towers as they are without the differences, until :meth:`put_back`."""
+        for part, _ in self._shifted:
+            del vars(part)[_SHIFTS]
+            _dress(part)
+
+    def put_back(self) -> None:
+        """Shift the parameters again."""
+        for part, keys in self._shifted:
+            vars(part)[_SHIFTS] = (self, keys)
+            _dress(part)
 
     def effective(self, part: nn.Module, name: str, frozen: torch.Tensor) -> torch.Tensor:
         """The value that a module computes with."""
@@ -278,4 +325,5 @@ def _shifted_class(kind: type, names: tuple[str, ...]) -> type:
 
         return property(read)
 
-    return type(f"Shifted{kind.__name__}", (kind,), {name: reader(name) for name in names})
+    own: dict[str, Any] = {name: reader(name) for name in names}
+    return type(f"Shifted{kind.__name__}", (kind,), {**own, "plain_class": kind})

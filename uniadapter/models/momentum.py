@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
+from uniadapter.checkpoints.state import KEPT_ADAPTERS
 from uniadapter.utils.modes import evaluating
 
 
@@ -34,7 +35,8 @@ class TrainedEMA(nn.Module):
             self.register_buffer(self._buffer(name), value)
         # Whoever loads weights, and from wherever: averages of the random weights that the model
         # was built with would take thousands of steps to forget them.
-        model.register_load_state_dict_post_hook(_follow_loaded)
+        if _follow_loaded not in model._load_state_dict_post_hooks.values():
+            model.register_load_state_dict_post_hook(_follow_loaded)
 
     @staticmethod
     def _buffer(name: str) -> str:
@@ -101,7 +103,8 @@ def _follow_loaded(model: nn.Module, incompatible: Any) -> None:
     # A tied tensor has several names, and one of them in the file is enough.
     loaded = {id(parameter) for name, parameter in parameters if name not in missing}
     for prefix, ema in model.named_modules():
-        if not isinstance(ema, TrainedEMA):
+        # Those of an adapter that is not active have the names of its own parameters.
+        if not isinstance(ema, TrainedEMA) or prefix.startswith(f"{KEPT_ADAPTERS}."):
             continue
         for name, average in ema.averages().items():
             parameter = model.get_parameter(name)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any, NamedTuple
 
 import torch
 from torch.nn import functional as F
 
 Use = Callable[..., Any]
+# Numbers of fillings in their order, of all slots.
+_FILLINGS = count()
 
 
 class Grid(NamedTuple):
@@ -54,6 +57,8 @@ class Slot:
         self.out_dim = dim if out_dim is None else out_dim
         self.enabled = True
         self.active = "default"
+        # Terms that two slots add to one tensor are added in the order in which these were filled.
+        self.filled_at = -1
         self._fillings: dict[str, _Filling] = {}
 
     @property
@@ -97,6 +102,7 @@ class Slot:
                 "it again."
             )
         self._fillings[name] = _Filling(use, reads, local, grid)
+        self.filled_at = next(_FILLINGS)
 
     def clear(self, name: str | None = None) -> None:
         """Take a use out of the slot, or all of them.

@@ -54,7 +54,8 @@ def adopt(model: nn.Module, head: nn.Module) -> None:
     """
     for kind in _KINDS:
         for name, part in getattr(head, kind).items():
-            if getattr(model, name, part) is not part:
+            own = getattr(model, name, None)
+            if own is not None and own is not part:
                 raise ValueError(
                     f"{type(model).__name__} and {type(head).__name__} both have {name!r}: rename "
                     "the head's part."

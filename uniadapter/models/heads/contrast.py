@@ -78,8 +78,13 @@ class ContrastHead(Head):
         """Scalar that divides similarities."""
         raise NotImplementedError
 
+    @property
+    def stopped(self) -> bool:
+        """Whether :meth:`follow` has to be called again before a step of training."""
+        return False
+
     def follow(self, model: nn.Module, names: Iterable[str] | None = None) -> None:
-        """Get to know the model once it is built; called once.
+        """Get to know the model once it is built.
 
         Args:
             model (nn.Module): The model that computes the features.
@@ -173,7 +178,13 @@ class MomentumContrastHead(ContrastHead):
         self.temp.requires_grad_(train_temperature)
         self.momentum = momentum
         self.alpha, self.alpha_scale = alpha, 1.0
+        self._queue_sizes = embed_dim, queue_size
         self.queue = FeatureQueue(embed_dim, queue_size)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether averages and queue are another adapter's, which is not active."""
+        return "ema" in self._modules and self._modules["ema"] is None
 
     @property
     def temperature(self) -> torch.Tensor:
@@ -191,14 +202,16 @@ class MomentumContrastHead(ContrastHead):
     def follow(self, model: nn.Module, names: Iterable[str] | None = None) -> None:
         """Average the trained parameters of a model from now on; see the base class."""
         if names is None:
-            own = {id(parameter) for parameter in self.scalars().values()}
-            found = model.named_parameters()
+            own, found = {id(p) for p in self.scalars().values()}, model.named_parameters()
             names = [name for name, p in found if p.requires_grad and id(p) not in own]
         self.ema = TrainedEMA(model, names, self.momentum)
+        if self._modules["queue"] is None:
+            self.queue = FeatureQueue(*self._queue_sizes).to(self.temp.device)
 
     def restart(self, model: nn.Module) -> None:
         """Start the averages from the loaded weights."""
-        self.ema.reset(model)
+        if not self.stopped:
+            self.ema.reset(model)
 
     def prepare(
         self, model: nn.Module, encode: Callable[..., Features], *args: Any, **kwargs: Any
@@ -210,7 +223,7 @@ class MomentumContrastHead(ContrastHead):
         Raises:
             ValueError: If the head does not know the model yet.
         """
-        if "ema" not in self._modules:
+        if self._modules.get("ema") is None:
             raise ValueError(
                 f"{type(self).__name__} averages a model's weights: call follow(model) once it is "
                 "built."

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -16,7 +15,6 @@ from uniadapter.checkpoints.former_names import rename_state
 from uniadapter.registry import MODELS
 from uniadapter.structures import KeptFrames
 
-from .. import sites
 from ..adapters.base import Adapter, check_choice
 from ..backbones import BertDecoder, BertModel, BlipViT
 from ..backbones.base import playing
@@ -27,11 +25,12 @@ from ..fast import FastPaths, PrefixCache, execution_of, frozen_layers
 from ..heads.base import Head, adopt, refreshed
 from ..sites import Places
 from ..tapped import TappedRole
+from .named import NamedAdapters
 from .options import ModelOptions
 from .sharing import SharedModel
 
 
-class VisionLanguageModel(SharedModel, BaseModel):
+class VisionLanguageModel(NamedAdapters, SharedModel, BaseModel):
     """Base class of tasks on a vision-language backbone.
 
     Subclasses create their heads and then call :meth:`finish`, which decides what is trained.
@@ -79,7 +78,7 @@ class VisionLanguageModel(SharedModel, BaseModel):
         self.train_heads = chosen.train_heads
         if adapter is not None:
             self.adapter = MODELS.build(adapter, default_args={"places": self.places()})
-            self.register_load_state_dict_pre_hook(_read_former_names)
+        self.register_load_state_dict_pre_hook(_read_former_names)
         self.train_backbone = chosen.train_backbone
         self.train_norms, self.train_biases = chosen.train_norms, chosen.train_biases
         self.pretrained = chosen.pretrained
@@ -271,16 +270,6 @@ class VisionLanguageModel(SharedModel, BaseModel):
             self.prefix_cache.refresh()
         super().train(mode)
         return self
-
-    @contextmanager
-    def adapter_disabled(self) -> Iterator[None]:
-        """Run the bare backbone inside the context: all sites are empty."""
-        # Slots can be filled by hand, too.
-        with (
-            sites.disabled(self.places()),
-            self.adapter.disabled() if self.adapter else nullcontext(),
-        ):
-            yield
 
     def frozen_autocast(self) -> AbstractContextManager:
         """Autocast of the frozen weights' type, where they are stored in half precision."""

@@ -42,6 +42,8 @@ class AnswerClassModel(VisionLanguageModel):
     text: Any
     file_options = ("answer_list",)
 
+    adapter_attributes = ("_answers", "_answer_file", "_classes")
+
     def __init__(
         self,
         visual: dict,

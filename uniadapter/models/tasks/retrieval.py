@@ -94,10 +94,21 @@ class RetrievalModel(EmbeddingTerms, MatchingModel):
             self.adopt_head(role, MODELS.build(config, default_args=arguments[role]))
         self.dec_token_id, self.enc_token_id = self._special_ids()
         self.finish()
+        self._follow()
+
+    def _follow(self) -> None:
+        """Let the contrastive head know what is trained."""
         head = self.contrast
         head.follow(self, self._averaged())
         # The averages of what it follows are the model's too.
         self.adopt_head("contrast", head)
+
+    def train(self, mode: bool = True) -> RetrievalModel:
+        """Set the mode; averages and queue of an adapter begin where its training does."""
+        if mode and self.contrast.stopped:
+            self._follow()
+        super().train(mode)
+        return self
 
     @property
     def contrast(self) -> ContrastHead:
@@ -339,6 +350,8 @@ class RetrievalModel(EmbeddingTerms, MatchingModel):
         frame_mask: torch.Tensor | None = None,
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """The losses, and the visual tokens for further ones, or the class tokens alone."""
+        if self.contrast.stopped:
+            self._follow()
         contrast, texts = self.contrast, (input_ids, attention_mask)
         with self.step_on(pixels):
             targets = contrast.prepare(self, self.features, pixels, *texts, frame_mask)

@@ -68,11 +68,7 @@ class VLSeq2Seq(Seq2SeqModel):
         self.tasks = ActiveTask(tasks)
         ModelOptions(**options)
         super().__init__(text, adapter=adapter, data_preprocessor=data_preprocessor, **options)
-        if self.adapter is not None and self.adapter.tapped:
-            raise ValueError(
-                f"{self.adapter.method} takes the place of runs that read texts alone, and "
-                "VLSeq2Seq has none: choose a method that fills sites."
-            )
+        self.check_adapter()
         if visual_tokens is not None and (not isinstance(visual_tokens, int) or visual_tokens < 1):
             raise ValueError(f"model.visual_tokens={visual_tokens!r} must be None or an int >= 1.")
         language: Any = self.text
@@ -84,6 +80,14 @@ class VLSeq2Seq(Seq2SeqModel):
         self.rules = rules_of(self.tasks.names, rules)
         self._check_lengths()
         self.finish()
+
+    def check_adapter(self) -> None:
+        """Refuse a method that reads states: nothing here runs a text alone."""
+        if self.adapter is not None and self.adapter.tapped:
+            raise ValueError(
+                f"{self.adapter.method} takes the place of runs that read texts alone, and "
+                "VLSeq2Seq has none: choose a method that fills sites."
+            )
 
     def check_words(self, words: TextTokenizer, language: Any) -> None:
         """Refuse a vocabulary that is not, row by row, the table's: its last rows are things."""

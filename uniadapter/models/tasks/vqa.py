@@ -50,6 +50,7 @@ class VQAModel(GenerativeModel):
     text: BertModel
 
     file_options = ("answer_list",)
+    adapter_attributes = ("_answers", "_answer_file")
     keyword_options = tuple(field.name for field in fields(VQAOptions))
 
     def __init__(self, visual: dict, text: dict, decoder: dict, **kwargs: Any) -> None:

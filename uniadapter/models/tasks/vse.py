@@ -94,9 +94,19 @@ class VseModel(RetrievalModel):
         for role, name in (("visual", "visual_dim"), ("text", "text_dim")):
             if role in given:
                 arguments["contrast"][name] = self.embed_dim
+        self._given = given
         project = [role for role in ("visual", "text") if role not in given]
         arguments["contrast"]["project"] = project
         return arguments
+
+    def check_adapter(self) -> None:
+        """Refuse a method whose states are pooled otherwise: the heads are built for one kind."""
+        given = () if self.adapter is None else self.adapter.pooled
+        if set(given) != set(self._given):
+            raise ValueError(
+                f"This adapter gives the features of {list(given)} itself, and the heads were "
+                f"built for one that gives those of {list(self._given)}: build a model with it."
+            )
 
     def encode_visual(
         self,
