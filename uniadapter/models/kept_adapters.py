@@ -75,7 +75,8 @@ def put_tensors(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
 
 def running_parts(modules: Mapping[str, nn.Module | None]) -> list[str]:
     """Names of the modules that hold what a run in progress remembers."""
-    return [key for key, part in modules.items() if f"{key}." in TRAINING_STATE and part is not None]
+    running = [key for key in modules if f"{key}." in TRAINING_STATE]
+    return [key for key in running if modules[key] is not None]
 
 
 def check_registered(path: Path, cfg: Any) -> None:
@@ -92,7 +93,7 @@ def check_registered(path: Path, cfg: Any) -> None:
         kind = cfg.get("type")
         known = {**PROJECTIONS.module_dict, **MODELS.module_dict}
         if "type" in cfg and not (isinstance(kind, str) and kind in known):
-            raise ValueError(f"{path}: {kind!r} is no registered method{near_name(kind, known)}")
+            raise ValueError(f"{path}: {kind!r} is no registered method.{near_name(kind, known)}")
         if private := [key for key in cfg if key.startswith("_")]:
             raise ValueError(f"{path}: {private[0]!r} is no option of a method.")
     if isinstance(cfg, Mapping | list):

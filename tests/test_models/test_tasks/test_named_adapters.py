@@ -36,7 +36,7 @@ CONFIGS: dict = {
     },
 }
 # A file names a class that is registered, which those of tutorials are not.
-SAVED = [name for name, cfg in sorted(CONFIGS.items()) if not isinstance((cfg or {}).get("type"), type)]
+SAVED = [n for n, cfg in sorted(CONFIGS.items()) if not isinstance((cfg or {}).get("type"), type)]
 
 
 def act(model, name, seed):

@@ -78,11 +78,6 @@ class ContrastHead(Head):
         """Scalar that divides similarities."""
         raise NotImplementedError
 
-    @property
-    def stopped(self) -> bool:
-        """Whether :meth:`follow` has to be called again before a step of training."""
-        return False
-
     def follow(self, model: nn.Module, names: Iterable[str] | None = None) -> None:
         """Get to know the model once it is built.
 
@@ -182,11 +177,6 @@ class MomentumContrastHead(ContrastHead):
         self.queue = FeatureQueue(embed_dim, queue_size)
 
     @property
-    def stopped(self) -> bool:
-        """Whether averages and queue are another adapter's, which is not active."""
-        return "ema" in self._modules and self._modules["ema"] is None
-
-    @property
     def temperature(self) -> torch.Tensor:
         """The parameter ``temp``."""
         return self.temp
@@ -210,8 +200,7 @@ class MomentumContrastHead(ContrastHead):
 
     def restart(self, model: nn.Module) -> None:
         """Start the averages from the loaded weights."""
-        if not self.stopped:
-            self.ema.reset(model)
+        self.ema.reset(model)
 
     def prepare(
         self, model: nn.Module, encode: Callable[..., Features], *args: Any, **kwargs: Any

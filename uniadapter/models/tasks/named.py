@@ -31,6 +31,7 @@ from ..kept_adapters import KeptAdapter, Tensors, check_registered, put_tensors,
 from ..linears import drop_shifts
 from ..sites import Places
 
+
 class NamedAdapters(nn.Module):
     """The part of a task that holds adapters by name; see docs/adapters.md.
 
@@ -240,8 +241,9 @@ class NamedAdapters(nn.Module):
             del self._modules[KEPT_ADAPTERS]
 
     def _check_known(self, name: str) -> None:
-        if name not in self.list_adapters():
-            raise ValueError(f"There is no adapter {name!r}: this model has {self.list_adapters()}.")
+        known = self.list_adapters()
+        if name not in known:
+            raise ValueError(f"There is no adapter {name!r}: this model has {known}.")
 
     def _check_new(self, name: str) -> None:
         if not isinstance(name, str) or not re.fullmatch(r"[^./\s]+", name):
@@ -251,14 +253,15 @@ class NamedAdapters(nn.Module):
             )
         if name in self.list_adapters():
             raise ValueError(
-                f"There is an adapter {name!r} already: choose another name, or delete_adapter() it."
+                f"There is an adapter {name!r} already: choose another name, or delete_adapter() "
+                "it."
             )
 
     def _check_switchable(self) -> None:
         if getattr(self.adapter, "merged", False):
             raise ValueError(
-                f"The adapter {self._active!r} is merged into the backbone, which the others share: "
-                "unmerge() it first."
+                f"The adapter {self._active!r} is merged into the backbone, which the others "
+                "share: unmerge() it first."
             )
         if self.__dict__.get("_disabled", False):
             raise ValueError("Adapters can't be changed inside of adapter_disabled().")

@@ -103,9 +103,13 @@ class RetrievalModel(EmbeddingTerms, MatchingModel):
         # The averages of what it follows are the model's too.
         self.adopt_head("contrast", head)
 
+    def _stopped(self) -> bool:
+        """Whether averages and queue are those of an adapter that is not active."""
+        return "ema" in self._modules and self._modules["ema"] is None
+
     def train(self, mode: bool = True) -> RetrievalModel:
         """Set the mode; averages and queue of an adapter begin where its training does."""
-        if mode and self.contrast.stopped:
+        if mode and self._stopped():
             self._follow()
         super().train(mode)
         return self
@@ -178,7 +182,8 @@ class RetrievalModel(EmbeddingTerms, MatchingModel):
 
     def on_weights_loaded(self) -> None:
         """Start the momentum averages from the loaded weights."""
-        self.contrast.restart(self)
+        if not self._stopped():
+            self.contrast.restart(self)
 
     def encode_visual(
         self,
@@ -350,7 +355,7 @@ class RetrievalModel(EmbeddingTerms, MatchingModel):
         frame_mask: torch.Tensor | None = None,
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """The losses, and the visual tokens for further ones, or the class tokens alone."""
-        if self.contrast.stopped:
+        if self._stopped():
             self._follow()
         contrast, texts = self.contrast, (input_ids, attention_mask)
         with self.step_on(pixels):
