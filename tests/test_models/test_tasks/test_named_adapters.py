@@ -3,13 +3,15 @@
 import copy
 import json
 import logging
+import re
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mmengine.config import Config
 
-from tests.helpers import draws
+from tests.helpers import ROOT, draws, tiny_retrieval_cfg
 from tests.model_helpers import (
     adapter_cfg,
     outputs,
@@ -22,6 +24,7 @@ from tests.model_helpers import (
 from tests.test_models.test_adapters import contract_models as models
 from tests.test_models.test_adapters.contract import METHODS, MODELS
 from uniadapter.checkpoints import load_adapter, save_adapter
+from uniadapter.checkpoints.files import write
 from uniadapter.checkpoints.state import TRAINING_STATE, trained_state_dict
 
 LORA, BITFIT = {"type": "LoRA", "rank": 2}, {"type": "BitFit"}
@@ -297,3 +300,19 @@ def test_another_backbone_is_refused_and_nothing_stays(tmp_path):
         model.load_adapter(tmp_path / "lora")
     assert model.list_adapters() == ["default"]
     assert model.load_adapter(tmp_path / "lora", check_backbone=False) == "lora"
+
+
+def test_the_block_of_the_page_runs(tmp_path):
+    page = (ROOT / "docs/adapters.md").read_text(encoding="utf-8")
+    section = page.partition("## Several adapters on one backbone")[2]
+    for name, cfg in (("first", adapter_cfg()), ("second", LORA)):
+        save_adapter(tiny_model(adapter=cfg), tmp_path / name)
+    weights = tmp_path / "backbone.safetensors"
+    write(weights, {n: t for n, t in tiny_model(adapter=None).state_dict().items() if "." in n})
+    config = Config({"model": tiny_retrieval_cfg(pretrained=str(weights))})
+    known = {"config": config, "first_folder": tmp_path / "first"}
+    known["second_folder"] = tmp_path / "second"
+    for block in re.findall(r"^```python\n(.*?)^```$", section, re.DOTALL | re.MULTILINE):
+        exec(block, known)
+    assert known["model"].list_adapters() == ["default", "videos"]
+    assert known["model"].active_adapter == "videos"
