@@ -142,6 +142,7 @@ def _model_config(
         # Another one than the config's acts, and is saved.
         adapter = model.adapter
         kept["adapter"] = adapter and {"type": adapter.method, **adapter.options}
+        kept.update({key: None for key in model.adapter_extras() if key in kept})
     plain = to_json(kept, "model")
     tokenizer = getattr(model.data_preprocessor, "tokenizer", None)
     if tokenizer is not None and isinstance(plain.get("data_preprocessor"), dict):

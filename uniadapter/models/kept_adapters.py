@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from uniadapter.checkpoints.state import KEPT_ADAPTERS, TRAINING_STATE
-from uniadapter.registry import MODELS, PROJECTIONS
-from uniadapter.utils.options import near_name
 
 from .adapters.base import Adapter
 from .fillings import Fillings
@@ -77,25 +74,3 @@ def running_parts(modules: Mapping[str, nn.Module | None]) -> list[str]:
     """Names of the modules that hold what a run in progress remembers."""
     running = [key for key in modules if f"{key}." in TRAINING_STATE]
     return [key for key in running if modules[key] is not None]
-
-
-def check_registered(path: Path, cfg: Any) -> None:
-    """Refuse a file that names anything but registered classes: MMEngine would import by a name.
-
-    Args:
-        path (Path): The file, for the error.
-        cfg (Any): What it says of a method.
-
-    Raises:
-        ValueError: If a type is not registered, or a key is one that MMEngine acts on.
-    """
-    if isinstance(cfg, Mapping):
-        kind = cfg.get("type")
-        known = {**PROJECTIONS.module_dict, **MODELS.module_dict}
-        if "type" in cfg and not (isinstance(kind, str) and kind in known):
-            raise ValueError(f"{path}: {kind!r} is no registered method.{near_name(kind, known)}")
-        if private := [key for key in cfg if key.startswith("_")]:
-            raise ValueError(f"{path}: {private[0]!r} is no option of a method.")
-    if isinstance(cfg, Mapping | list):
-        for part in cfg.values() if isinstance(cfg, Mapping) else cfg:
-            check_registered(path, part)

@@ -18,6 +18,7 @@ from torch import nn
 from uniadapter.checkpoints.adapter import save_adapter
 from uniadapter.checkpoints.former_names import drop_obsolete, rename_checkpoint
 from uniadapter.checkpoints.state import (
+    KEPT_ADAPTERS,
     backbone_fingerprint,
     check_fingerprint,
     drawn_names,
@@ -202,12 +203,12 @@ class SafeCheckpointHook(CheckpointHook):
             checkpoint["meta"]["adapter_extras"] = model.adapter_extras()  # type: ignore[operator]
         if left_out:
             checkpoint["meta"]["backbone_sha256"] = self._backbone(model)
-            gone = set(left_out)
-            checkpoint["state_dict"] = OrderedDict(
-                (name, value)
-                for name, value in checkpoint["state_dict"].items()
-                if name not in gone
-            )
+        # Adapters that are not active are no part of this run.
+        state = checkpoint["state_dict"]
+        gone = {*left_out, *(name for name in state if name.startswith(f"{KEPT_ADAPTERS}."))}
+        if gone:
+            kept = ((name, value) for name, value in state.items() if name not in gone)
+            checkpoint["state_dict"] = OrderedDict(kept)
         checkpoint["meta"]["run"] = describe_run(runner)
         if self._position:
             checkpoint["position"] = self._position

@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 from torch import nn
 
 from uniadapter.checkpoints.compare import compare
+from uniadapter.checkpoints.state import KEPT_ADAPTERS
 from uniadapter.utils.safe_io import load_torch_file
 
 _NUMBERED = re.compile(r"^(epoch|iter)_(\d+)\.pth$")
@@ -93,7 +94,7 @@ def check_matches(
     Raises:
         ValueError: If names or shapes differ, naming the first of them.
     """
-    own = set(model.state_dict())
+    own = {name for name in model.state_dict() if not name.startswith(f"{KEPT_ADAPTERS}.")}
     given = {re.sub(r"^module\.", "", name): value for name, value in state.items()}
     required = own - set(left_out)
     if not exact:

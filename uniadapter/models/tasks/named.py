@@ -15,6 +15,7 @@ from torch import nn
 
 from uniadapter import checkpoints
 from uniadapter.checkpoints.files import CONFIG_NAME, read_adapter
+from uniadapter.checkpoints.plain_config import OF_MODELS, check_data
 from uniadapter.checkpoints.state import (
     KEPT_ADAPTERS,
     TRAINING_STATE,
@@ -27,7 +28,7 @@ from .. import sites
 from ..adapters.base import Adapter
 from ..check_config import check_model_cfg
 from ..fillings import Fillings
-from ..kept_adapters import KeptAdapter, Tensors, check_registered, put_tensors, running_parts
+from ..kept_adapters import KeptAdapter, Tensors, put_tensors, running_parts
 from ..linears import drop_shifts
 from ..sites import Places
 
@@ -44,6 +45,7 @@ class NamedAdapters(nn.Module):
     adapter_attributes: tuple[str, ...] = ()
 
     adapter: Adapter | None
+    data_preprocessor: Any
     _active = "default"
 
     @property
@@ -122,7 +124,7 @@ class NamedAdapters(nn.Module):
         cfg = None
         if meta["method"] != "none":
             cfg = {"type": meta["method"], **meta["options"]}
-            check_registered(path / CONFIG_NAME, cfg)
+            check_data(cfg, "adapter", OF_MODELS, path / CONFIG_NAME)
         try:
             self.add_adapter(name, cfg)
         except (TypeError, ValueError, KeyError) as error:
