@@ -23,7 +23,7 @@ MODELS = [
         ("a_r?12", [], None, ["a_r512"]),
         (None, ["b", "*512"], None, ["a_r128"]),
         (None, [], "vqa", ["a_r128", "b_r128"]),
-        ("a", [], "VQ", []),
+        ("a", [], "captions", []),
     ],
 )
 def test_choice(pattern, exclude, task, names) -> None:

@@ -81,6 +81,58 @@ def test_weights_are_checked_against_their_digest(repo):
         main(["--root", str(repo(digest="'12'"))])
 
 
+FOREIGN = """null
+    Converted From:
+      Weights: WHERE
+      Layout: blip
+      Code: https://example.org/code
+      SHA256: {}
+      Checked: {}
+"""
+
+
+def test_weights_may_be_at_a_public_address(repo):
+    address = "https://example.org/a/model.pth"
+    digest = "0" * 64
+    main(["--root", str(repo(weights=address, digest=f"'{digest}'"))])
+    page = repo() / "docs/model_zoo.md"
+    assert f"| [download]({address}), sha256 `000000000000` |" in page.read_text()
+    with pytest.raises(SystemExit, match="without SHA256 says Checked: unverified"):
+        main(["--root", str(repo(weights=address))])
+    main(["--root", str(repo(weights=address, digest="null\n    Checked: unverified"))])
+    assert f"| [download]({address}), unverified |" in page.read_text()
+    for wrong in ("'12'", f"'{digest}'\n    Size: 1.5", f"'{digest}'\n    Checked: unverified"):
+        with pytest.raises(SystemExit, match="(SHA256 '12' is none|Size 1.5 is no|no other does)"):
+            main(["--root", str(repo(weights=address, digest=wrong))])
+
+
+def test_weights_in_another_layout_say_so(repo):
+    address = "https://example.org/a/model.pth"
+    foreign = FOREIGN.format("null", "unverified").replace("WHERE", address)
+    main(["--root", str(repo(digest=foreign))])
+    cell = f"| `model_a`: [model.pth]({address}), unverified, layout `blip` |"
+    assert cell in (repo() / "docs/model_zoo.md").read_text()
+    for wrong, said in [
+        (foreign.replace("Layout: blip", "Layout: null"), "lacks Layout"),
+        (foreign.replace(address, "model.pth"), "no address"),
+        (foreign.replace("unverified", "null"), "says Checked"),
+    ]:
+        with pytest.raises(SystemExit, match=said):
+            main(["--root", str(repo(digest=wrong))])
+    with pytest.raises(SystemExit, match="none of those"):
+        main(["--root", str(repo(weights=address, digest=foreign))])
+
+
+def test_a_model_without_figures_says_its_task(repo):
+    root = repo()
+    file = root / "configs/method/metafile.yml"
+    text = file.read_text()
+    start, end = text.index("    Results:"), text.index("    Weights:")
+    file.write_text(text[:start] + "    Results: []\n" + text[end:])
+    with pytest.raises(SystemExit, match="without Results, Metadata says the Task"):
+        main(["--root", str(root)])
+
+
 def test_every_config_needs_an_entry_and_every_entry_a_config(repo):
     folder = repo() / "configs/method"
     shutil.copy(folder / "a.py", folder / "b.py")

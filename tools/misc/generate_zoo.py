@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ END = "<!-- end of table -->"
 ZOO = "docs/model_zoo.md"
 INDEX = "model-index.yml"
 NO_FIGURE = "Without a figure"
+UNVERIFIED = "unverified"
 # A figure was either printed in the paper or comes out of a command.
 SOURCES = ("paper, ", "bash ", "python ", "tools/")
 
@@ -54,6 +56,8 @@ def problems(path: Path, content: dict[str, Any], root: Path) -> list[str]:
             for result in model.get("Results") or []
             if not str(result.get("Source", "")).startswith(SOURCES)
         ]
+        if not model.get("Results") and not model.get("Metadata", {}).get("Task"):
+            found.append(f"{name}: without Results, Metadata says the Task")
         found += _weight_problems(model, root)
     listed = {model["Config"] for model in content["Models"]}
     for config in sorted(path.parent.glob("*.py")):
@@ -64,12 +68,51 @@ def problems(path: Path, content: dict[str, Any], root: Path) -> list[str]:
 
 def _weight_problems(model: dict[str, Any], root: Path) -> list[str]:
     weights, digest = model.get("Weights"), model.get("SHA256")
+    foreign = model.get("Converted From")
+    if foreign is not None:
+        return _foreign_problems(model, foreign)
     if weights is None:
         return [] if digest is None else [f"{model['Name']}: SHA256 without Weights"]
+    if is_address(weights):
+        return _public_problems(model["Name"], model)
     if not (root / weights).is_file():
         return [f"{model['Name']}: Weights {weights} do not exist"]
     actual = hashlib.sha256((root / weights).read_bytes()).hexdigest()
     return [] if actual == digest else [f"{model['Name']}: SHA256 of {weights} is {actual}"]
+
+
+def is_address(weights: Any) -> bool:
+    """Whether weights are at a public address rather than a file of the repository."""
+    return str(weights).startswith(("https://", "http://"))
+
+
+def _public_problems(name: str, facts: dict[str, Any]) -> list[str]:
+    """What is wrong with what is said of a file at a public address."""
+    found = []
+    digest, size = facts.get("SHA256"), facts.get("Size")
+    if digest is not None and not re.fullmatch("[0-9a-f]{64}", str(digest)):
+        found.append(f"{name}: SHA256 {digest!r} is none, write 64 digits, or null")
+    if size is not None and (not isinstance(size, int) or size < 1):
+        found.append(f"{name}: Size {size!r} is no number of bytes")
+    said = facts.get("Checked")
+    if said != (None if digest else UNVERIFIED):
+        found.append(f"{name}: a file without SHA256 says Checked: {UNVERIFIED}, and no other does")
+    return found
+
+
+def _foreign_problems(model: dict[str, Any], foreign: dict[str, Any]) -> list[str]:
+    """What is wrong with what is said of a file in another project's layout."""
+    name = model["Name"]
+    found = [
+        f"{name}: Converted From lacks {key}"
+        for key in ("Weights", "Layout", "Code")
+        if not foreign.get(key)
+    ]
+    if model.get("Weights") is not None:
+        found.append(f"{name}: Weights are in our layout, Converted From has none of those")
+    if foreign.get("Weights") and not is_address(foreign["Weights"]):
+        found.append(f"{name}: Converted From has no address: {foreign['Weights']}")
+    return found + _public_problems(name, foreign)
 
 
 def _cell(value: Any) -> str:
@@ -113,11 +156,25 @@ def _table(rows: list[tuple[dict[str, Any], dict[str, Any]]], link_from: str) ->
         if metrics:
             source = result["Source"]
             row.append(source if source.startswith("paper") else f"`{source}`")
-        weights = "none yet"
-        if model.get("Weights"):
-            weights = f"[file]({up}{model['Weights']}), sha256 `{str(model.get('SHA256'))[:12]}`"
-        lines.append("| " + " | ".join([*row, weights]) + " |")
+        lines.append("| " + " | ".join([*row, _weights_cell(model, up)]) + " |")
     return "\n".join(lines)
+
+
+def _weights_cell(model: dict[str, Any], up: str) -> str:
+    """Where weights are, and what shows that a file is the right one."""
+    foreign = model.get("Converted From")
+    facts = foreign or model
+    weights = facts.get("Weights")
+    if not weights:
+        return "none yet"
+    digest = facts.get("SHA256")
+    checked = f"sha256 `{str(digest)[:12]}`" if digest else UNVERIFIED
+    if foreign:
+        name = weights.rpartition("/")[2]
+        return f"`{model['Name']}`: [{name}]({weights}), {checked}, layout `{foreign['Layout']}`"
+    if is_address(weights):
+        return f"[download]({weights}), {checked}"
+    return f"[file]({up}{weights}), {checked}"
 
 
 def put_table(text: str, new: str, name: str) -> str:

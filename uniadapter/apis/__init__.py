@@ -1,10 +1,12 @@
-"""What a script or a notebook calls: build a model, read media, embed them, convert files."""
+"""What a script or a notebook calls: a model by name, media and texts read and embedded, files."""
 
 from .auto import AutoAdapterModel
 from .convert import convert_checkpoint
 from .encoding import encode_image, encode_text, encode_video
 from .inputs import InputReader, read_image, read_text, read_video
 from .model import build_model, init_model, load_weights
+from .weights import find_weights
+from .zoo import get_model, list_models, load_model_and_preprocess
 
 __all__ = [
     "AutoAdapterModel",
@@ -14,7 +16,11 @@ __all__ = [
     "encode_image",
     "encode_text",
     "encode_video",
+    "find_weights",
+    "get_model",
     "init_model",
+    "list_models",
+    "load_model_and_preprocess",
     "load_weights",
     "read_image",
     "read_text",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from .options import near_name
 from .paths import resource, resources_root
 
 # libyaml's reader where it is there: the metafiles are long.
@@ -21,8 +23,9 @@ class ModelEntry:
     Attributes:
         name: Its name, such as ``uniadapter_msrvtt_r512``.
         config: Its config, from the project's root.
-        tasks: What it has figures for, in order and each once.
-        weights: Its weights: a path from the project's root or an address; None without any.
+        tasks: What it has figures for, in order and each once; without any, what it is for.
+        weights: Its weights: a path from the project's root or an address, that of another
+            project's file where there are none of ours; None without any.
         meta: The whole entry.
     """
 
@@ -31,6 +34,15 @@ class ModelEntry:
     tasks: tuple[str, ...]
     weights: str | None
     meta: dict[str, Any]
+
+    def has_task(self, task: str) -> bool:
+        """Whether one of its tasks has these words, whatever their case, such as 'retrieval'."""
+        wanted = _words(task)
+        return any(wanted in _words(own) for own in self.tasks)
+
+    def sources(self) -> list[str]:
+        """Where its figures are from: ``'paper, table 2'``, or a command."""
+        return [result["Source"] for result in self.meta.get("Results") or []]
 
 
 def read_models() -> list[ModelEntry]:
@@ -46,6 +58,32 @@ def read_models() -> list[ModelEntry]:
     ]
 
 
+@lru_cache(maxsize=1)
+def models_by_name() -> dict[str, ModelEntry]:
+    """The models of :func:`read_models` by their names; read once."""
+    return {model.name: model for model in read_models()}
+
+
+def find_model(name: str) -> ModelEntry:
+    """The model of a name, whatever its case.
+
+    Raises:
+        ValueError: If there is none; the error names the nearest.
+    """
+    models = models_by_name()
+    found = models.get(name) or {key.lower(): m for key, m in models.items()}.get(name.lower())
+    if found is None:
+        raise ValueError(
+            f"There is no model {name!r}.{near_name(name, models)} list_models() and `uniadapter "
+            "list` name all."
+        )
+    return found
+
+
+def _words(text: str) -> str:
+    return " ".join(text.lower().replace("-", " ").replace("_", " ").split())
+
+
 def _read(path: Path) -> dict[str, Any]:
     with open(path, encoding="utf-8") as file:
         content: dict[str, Any] = yaml.load(file, Loader=_LOADER)
@@ -54,5 +92,8 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _entry(model: dict[str, Any]) -> ModelEntry:
     results = model.get("Results") or []
-    tasks = tuple(dict.fromkeys(result["Task"] for result in results))
-    return ModelEntry(model["Name"], model["Config"], tasks, model.get("Weights"), model)
+    tasks = list(dict.fromkeys(result["Task"] for result in results))
+    if not tasks and "Task" in model.get("Metadata", {}):
+        tasks = [model["Metadata"]["Task"]]
+    weights = (model.get("Converted From") or model).get("Weights")
+    return ModelEntry(model["Name"], model["Config"], tuple(tasks), weights, model)

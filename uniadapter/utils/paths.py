@@ -16,7 +16,7 @@ from mmengine.config import Config
 _PACKAGE = Path(__file__).resolve().parents[1]
 _INDEX = "model-index.yml"
 _SCOPE = "uniadapter"
-_CONFIGS = "configs"
+_CONFIGS, _CHECKPOINTS = "configs", "checkpoints"
 
 
 def resources_root() -> Path:
@@ -62,6 +62,20 @@ def resource(relative: str | os.PathLike[str]) -> Path:
     return path
 
 
+def home() -> Path:
+    """Folder of the user's weights: ``$UNIADAPTER_HOME``, or ``~/.cache/uniadapter``."""
+    return Path(os.environ.get("UNIADAPTER_HOME") or "~/.cache/uniadapter").expanduser()
+
+
+def search_folders() -> list[Path]:
+    """Folders in which weights are looked for by their relative paths, the first one first.
+
+    Returns:
+        :func:`home`, the project's folder, the current one.
+    """
+    return list(dict.fromkeys([home().absolute(), resources_root(), Path.cwd()]))
+
+
 def find_file(path: str | os.PathLike[str]) -> Path:
     """Resolve a path of a config: a file of the user's, or else one of the project's ``configs/``.
 
@@ -70,11 +84,17 @@ def find_file(path: str | os.PathLike[str]) -> Path:
 
     Returns:
         The path as it was given where it exists, the project's file where it is relative, begins
-        with ``configs/`` and only the project has it. A path that leads nowhere comes back
-        unchanged, for the reader's own error.
+        with ``configs/`` and only the project has it, one of :func:`search_folders` where it begins
+        with ``checkpoints/``. A path that leads nowhere comes back unchanged, for the reader's own
+        error.
     """
     given = Path(path)
-    if given.is_absolute() or given.parts[:1] != (_CONFIGS,) or given.exists():
+    if given.is_absolute() or given.exists():
+        return given
+    if given.parts[:1] == (_CHECKPOINTS,):
+        places = [folder / given for folder in search_folders()]
+        return next((place for place in places if place.exists()), given)
+    if given.parts[:1] != (_CONFIGS,):
         return given
     try:
         return resource(given)

@@ -24,7 +24,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("pattern", nargs="?", help="how names begin; * and ? stand for others")
     parser.add_argument("--exclude", nargs="+", default=[], metavar="PATTERN", help="not these")
-    parser.add_argument("--task", help="models with figures for this task")
+    parser.add_argument("--task", help="models for this task, or words of it")
     parser.add_argument("--tasks", action="store_true", help="list the tasks of these models")
     parser.add_argument("--long", action="store_true", help="also config, tasks and weights")
     return parser.parse_args(argv)
@@ -33,7 +33,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
 def choose(
     models: Sequence[ModelEntry], pattern: str | None, exclude: Sequence[str], task: str | None
 ) -> list[ModelEntry]:
-    """Models whose names fit a pattern and none of the others, and that have figures for a task."""
+    """Models whose names fit a pattern and none of the others, and that are for a task."""
 
     def fits(name: str, pattern: str) -> bool:
         return fnmatchcase(name.lower(), f"{pattern.lower()}*")
@@ -43,7 +43,7 @@ def choose(
         for model in models
         if (pattern is None or fits(model.name, pattern))
         and not any(fits(model.name, other) for other in exclude)
-        and (task is None or task.lower() in {name.lower() for name in model.tasks})
+        and (task is None or model.has_task(task))
     ]
 
 
