@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -198,6 +199,27 @@ def run(*command: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
 def run_tool(script: str, *arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
     """Run ``tools/<script>`` with this interpreter."""
     return run(sys.executable, f"tools/{script}", *arguments, **env)
+
+
+def run_script(script: str, *arguments: str | Path) -> int:
+    """Run ``tools/<script>`` as a command in this process; its exit status.
+
+    Where the process itself is not what is tested, its imports are saved.
+    """
+    path = ROOT / "tools" / script
+    argv, folders = sys.argv, sys.path[:]
+    sys.argv = [str(path), *map(str, arguments)]
+    sys.path.insert(0, str(path.parent))
+    try:
+        runpy.run_path(str(path), run_name="__main__")
+    except SystemExit as end:
+        if not isinstance(end.code, str):
+            return end.code or 0
+        print(end.code, file=sys.stderr)
+        return 1
+    finally:
+        sys.argv, sys.path[:] = argv, folders
+    return 0
 
 
 def load_tool(script: str) -> ModuleType:

@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 from safetensors.torch import load_file
 
-from tests.helpers import run_tool, tiny_retrieval_cfg
+from tests.helpers import run_script, tiny_retrieval_cfg
 from tests.test_checkpoints.test_layouts.states import assert_same, tiny_state, write_pth
 from uniadapter.apis import convert_checkpoint, init_model
 from uniadapter.apis.model import build_model
@@ -194,7 +194,7 @@ def test_pickled_code_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "b.safetensors").exists()
 
 
-def test_command(tmp_path: Path) -> None:
+def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config, model = random_model(ADAPTER)
     config.dump(tmp_path / "tiny.py")
     released, _ = export_state(tiny_state(model), "uniadapter", queue_size=24)
@@ -202,15 +202,15 @@ def test_command(tmp_path: Path) -> None:
     script = "model_converters/convert_checkpoint.py"
     command = [source, tmp_path / "ours.safetensors", "--from", "uniadapter"]
     command += ["--config", tmp_path / "tiny.py", "--report", tmp_path / "report.json"]
-    done = run_tool(script, *command)
-    assert done.returncode == 0, done.stderr
-    assert "left: momentum copies" in done.stdout
-    assert "more patterns" in done.stdout
+    assert run_script(script, *command) == 0
+    printed = capsys.readouterr().out
+    assert "left: momentum copies" in printed
+    assert "more patterns" in printed
     report = json.loads((tmp_path / "report.json").read_text())
     assert set(report["used"]) | set(report["left"]) == set(released)
     assert_same(load_file(tmp_path / "ours.safetensors"), tiny_state(model))
     assert (tmp_path / "ours.safetensors").stat().st_mode == source.stat().st_mode
-    done = run_tool(script, *command, "--cfg-options", "model.adapter.bottleneck=4")
-    assert done.returncode == 1
-    assert "error: " in done.stderr
-    assert "adapter.bottleneck: file r=8, model r=4" in done.stderr
+    assert run_script(script, *command, "--cfg-options", "model.adapter.bottleneck=4") == 1
+    printed = capsys.readouterr().err
+    assert "error: " in printed
+    assert "adapter.bottleneck: file r=8, model r=4" in printed

@@ -11,6 +11,7 @@ import yaml
 from mmengine.config import Config
 
 from tests.helpers import ROOT
+from tests.model_helpers import Uninitialised
 from tools.analysis_tools.count_params import count_config
 
 TABLES: dict[str, Any] = yaml.safe_load(
@@ -33,7 +34,8 @@ SHARED = {"1_4_9_12": 8, "5_12": 8, "9_12": 4}
 @cache
 def tunable(leaf: str) -> int:
     """Trained parameters as the paper counts them: without heads where there is an adapter."""
-    counts = count_config(str(ROOT / f"configs/{leaf}.py"))
+    with Uninitialised():
+        counts = count_config(str(ROOT / f"configs/{leaf}.py"))
     heads = counts["heads"] + counts["temperature"] if "adapter=None" not in text(leaf) else 0
     return counts["trainable"] - heads
 

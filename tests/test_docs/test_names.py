@@ -46,6 +46,8 @@ def spelled_out(path: str) -> list[str]:
 
 def exists(path: str) -> bool:
     """Whether a path from the root, or from the package, is in the repository."""
+    if path in tracked() or f"uniadapter/{path}" in tracked():
+        return True
     pattern = re.compile(re.escape(path).replace(r"\*", "[^/]*"))
     return any(
         pattern.fullmatch(known) or pattern.fullmatch(known.removeprefix("uniadapter/"))

@@ -3,48 +3,43 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-
-# 80 blocks of 3 MiB, below the threshold that a larger one has set; every other one is freed.
-CODE = """
 import torch
+
+from tests.spawn import apart
 from uniadapter.engine.launch import return_freed_memory
-if {fixed}:
-    assert return_freed_memory()
-def resident():
-    return int(open("/proc/self/statm").read().split()[1]) * 4096
-warm = torch.zeros(7 << 20)
-del warm
-before = resident()
-blocks = [torch.ones(3 << 18) for _ in range(80)]
-every_other = blocks[::2]
-del blocks
-print((resident() - before) >> 20)
-"""
 
 
-def kept(fixed: bool) -> int:
-    code = CODE.format(fixed=fixed)
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+def keep(fixed: bool) -> None:
     # As on a machine without a GPU.
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
-    )
-    assert result.returncode == 0, result.stderr
-    return int(result.stdout)
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    os.environ.pop("MALLOC_MMAP_THRESHOLD_", None)
+    if fixed:
+        assert return_freed_memory()
+    warm = torch.zeros(7 << 20)
+    del warm
+    before = resident()
+    # 80 blocks of 3 MiB, below the threshold that a larger one has set; every other one is freed.
+    blocks = [torch.ones(3 << 18) for _ in range(80)]
+    every_other = blocks[::2]
+    del blocks
+    assert (resident() - before < 180 << 20) == fixed
+    del every_other
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's allocator")
-def test_freed_tensors_are_given_back(monkeypatch):
-    monkeypatch.delenv("MALLOC_MMAP_THRESHOLD_", raising=False)
-    assert kept(True) < 180 < kept(False)
+@pytest.mark.parametrize("fixed", [True, False])
+def test_freed_tensors_are_given_back(fixed: bool):
+    apart(keep, fixed)
 
 
 def test_the_users_own_settings_stay(monkeypatch):
-    from uniadapter.engine.launch import return_freed_memory
-
     monkeypatch.setenv("MALLOC_ARENA_MAX", "2")
     assert not return_freed_memory()

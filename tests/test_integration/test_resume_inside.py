@@ -77,7 +77,7 @@ def last_file(folder: Path) -> Path:
 
 
 @pytest.mark.filterwarnings("ignore")
-@settings(max_examples=draws(2, deep=60))
+@settings(max_examples=draws(1, deep=60))
 @example(drawn={"loop": "epoch", "workers": 2, "accumulation": 3, "interval": 1}, place=0.8)
 @given(
     drawn=st.fixed_dictionaries(

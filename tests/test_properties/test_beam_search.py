@@ -15,7 +15,7 @@ from .cases import seeds
 THEIRS, OURS = decoder_twins()
 
 
-@settings(max_examples=draws(40))
+@settings(max_examples=draws(20, deep=800))
 @given(
     beams=st.integers(1, 5),
     batch=st.integers(1, 3),

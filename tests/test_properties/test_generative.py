@@ -64,7 +64,7 @@ def answers(draw: st.DrawFn, count: int) -> list[MultimodalSample]:
     return samples
 
 
-@settings(max_examples=draws(12))
+@settings(max_examples=draws(6, deep=240))
 @given(data=st.data())
 def test_vqa_training(vocab, data):
     """Loss and gradients with fast paths are those of each question and answer alone."""
@@ -89,7 +89,7 @@ def test_vqa_training(vocab, data):
     assert_same_gradients(gradients(model), gradients(plain))
 
 
-@settings(max_examples=draws(12))
+@settings(max_examples=draws(6, deep=240))
 @given(data=st.data())
 @torch.no_grad()
 def test_vqa_ranking(vocab, data):
@@ -123,7 +123,7 @@ def test_vqa_ranking(vocab, data):
             assert_near(got[row, candidate], want)
 
 
-@settings(max_examples=draws(12))
+@settings(max_examples=draws(6, deep=240))
 @given(data=st.data())
 def test_caption_training(vocab, data):
     """Loss and gradients with fast paths are those of each caption's words alone."""
@@ -149,7 +149,7 @@ def test_caption_training(vocab, data):
     assert_same_gradients(gradients(model), gradients(plain))
 
 
-@settings(max_examples=draws(10))
+@settings(max_examples=draws(5, deep=200))
 @given(data=st.data())
 @torch.no_grad()
 def test_greedy_captions(vocab, data):

@@ -116,8 +116,8 @@ def test_several_processes_equal_one(world, data, tmp_path_factory):
     """Ragged shards, rows interleaved as a distributed sampler deals them."""
     vocab = tmp_path_factory.mktemp("vocab") / "vocab.txt"
     vocab.write_text("\n".join(VOCABULARY) + "\n", encoding="utf-8")
-    batch = []
-    for case in data.draw(st.lists(cases(), min_size=draws(30), max_size=draws(30))):
+    batch, count = [], draws(12, deep=600)
+    for case in data.draw(st.lists(cases(), min_size=count, max_size=count)):
         losses, grads, buffers = case.step(vocab, list(range(len(case.texts.lengths))))
         zeros = {n: torch.zeros(1, device=DEVICE) for n, g in grads.items() if g is None}
         filled = {n: zeros.get(n) if g is None else g for n, g in grads.items()}

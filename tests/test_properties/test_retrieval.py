@@ -45,7 +45,7 @@ def train_step(
     return {name: loss.detach() for name, loss in losses.items()}
 
 
-@settings(max_examples=draws(40))
+@settings(max_examples=draws(14, deep=800))
 @given(st.data())
 def test_training_steps_with_fast_paths_equal_plain_ones(data):
     """Losses, gradients of all trained tensors and of the pixels, over two steps."""
@@ -68,7 +68,7 @@ def test_training_steps_with_fast_paths_equal_plain_ones(data):
             assert_near(seen.grad, want_pixels, "pixels")
 
 
-@settings(max_examples=draws(40))
+@settings(max_examples=draws(14, deep=800))
 @given(st.data())
 @torch.no_grad()
 def test_each_text_counts_for_itself(data):
@@ -117,7 +117,7 @@ def test_each_text_counts_for_itself(data):
             assert_near(grid[medium][text], logits[0, 1], "score_texts")
 
 
-@settings(max_examples=draws(30))
+@settings(max_examples=draws(10, deep=600))
 @given(st.data())
 @torch.no_grad()
 def test_pairs_are_matched_one_by_one(data):
@@ -136,7 +136,7 @@ def test_pairs_are_matched_one_by_one(data):
         assert_near(got[pair], alone[0])
 
 
-@settings(max_examples=draws(30))
+@settings(max_examples=draws(10, deep=600))
 @given(st.data())
 @torch.no_grad()
 def test_disabled_adapters_leave_the_bare_model(data):

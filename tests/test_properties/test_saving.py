@@ -35,7 +35,7 @@ def scramble(model: torch.nn.Module) -> None:
                 buffer.sub_(1)
 
 
-@settings(max_examples=draws(40))
+@settings(max_examples=draws(14, deep=800))
 @given(data=st.data())
 def test_a_loaded_adapter_is_the_saved_one(data):
     """Bit for bit; everything else stays; momentum averages start from what was loaded."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.helpers import run
-from tests.spawn import spawn
+from tests.spawn import apart, spawn
 from tests.test_engine.test_runner.retrieval_stubs import (
     FakeRunner,
     Recorder,
@@ -127,19 +126,16 @@ def test_a_disk_too_small_is_found_before_it_is_filled(
     assert list(tmp_path.iterdir()) == []
 
 
+def _on_a_small_disk(folder: str) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
+    store = DiskTokens(folder, 10, "gallery_dir")
+    with pytest.raises(OSError, match=r"^\[Errno 27\] gallery_dir"):
+        store.extend([torch.zeros(200)])
+    assert len(store) == 0
+
+
 def test_the_space_is_really_taken_at_once(tmp_path: Path) -> None:
-    program = f"""
-import resource, torch
-from uniadapter.retrieval.token_store import DiskTokens
-resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
-store = DiskTokens({str(tmp_path)!r}, 10, "gallery_dir")
-try:
-    store.extend([torch.zeros(200)])
-except OSError as error:
-    print(len(store), error)
-"""
-    done = run(sys.executable, "-c", program)
-    assert done.stdout.startswith("0 [Errno 27] gallery_dir"), done.stderr
+    apart(_on_a_small_disk, str(tmp_path))
 
 
 def test_a_file_system_that_promises_nothing_is_used_all_the_same(
@@ -175,20 +171,19 @@ def test_nothing_stays_behind_after_an_error(tmp_path: Path) -> None:
         assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_memory_does_not_grow_with_the_gallery(tmp_path: Path) -> None:
-    program = f"""
-import resource, torch
-from uniadapter.retrieval.token_store import DiskTokens
-store = DiskTokens({str(tmp_path)!r}, 100, "gallery_dir")
-def peak():
+def _peak_mib() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-before = peak()
-for i in range(100):
-    store.extend([torch.full((1024, 1024), float(i))])
-assert all(store[i][0, 0] == i for i in range(100))
-print(peak() - before)
-"""
-    done = run(sys.executable, "-c", program)
-    assert done.returncode == 0, done.stderr
+
+
+def _with_a_large_gallery(folder: str) -> None:
+    store = DiskTokens(folder, 100, "gallery_dir")
+    before = _peak_mib()
+    for i in range(100):
+        store.extend([torch.full((1024, 1024), float(i))])
+    assert all(store[i][0, 0] == i for i in range(100))
     # 400 MiB are on disk.
-    assert int(done.stdout) < 100
+    assert _peak_mib() - before < 100
+
+
+def test_memory_does_not_grow_with_the_gallery(tmp_path: Path) -> None:
+    apart(_with_a_large_gallery, str(tmp_path))

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import io
 import json
+import subprocess
 from collections import OrderedDict
+from contextlib import redirect_stdout
 from dataclasses import fields
+from pathlib import Path
 from pprint import pformat
+from types import SimpleNamespace
 
 import pytest
 from mmengine.logging import MMLogger
 
-from tests.helpers import load_tool, run_tool, tiny_retrieval_cfg
+from tests.helpers import ROOT, load_tool, run_script, run_tool, tiny_retrieval_cfg
 from uniadapter.models.fast import FastPaths
 
 tool = load_tool("analysis_tools/benchmark_train.py")
@@ -157,7 +162,16 @@ def small_cases():
     return tool.cases(options)
 
 
+def run_here(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+    """What the tool starts as a process of its own, in this one."""
+    script = str(Path(command[1]).relative_to(ROOT / "tools"))
+    with redirect_stdout(io.StringIO()) as printed:
+        code = run_script(script, *command[2:])
+    return subprocess.CompletedProcess(command, code, printed.getvalue())
+
+
 def test_a_row_compares_two_variants(monkeypatch):
+    monkeypatch.setattr("train_bench.measure.subprocess", SimpleNamespace(PIPE=-1, run=run_here))
     row = next(row for row in tool.ROWS if row.name == "retrieval")
     variants = {k: v for k, v in small_cases()["video"].items() if k in (row.first, row.second)}
     results = tool.measure_case(variants, 1, 0, 1)

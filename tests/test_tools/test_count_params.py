@@ -7,7 +7,7 @@ import resource
 
 import pytest
 
-from tests.helpers import ROOT, run_tool
+from tests.helpers import ROOT, run_script
 from tools.analysis_tools.count_params import as_table, count_config
 
 UNIADAPTER = str(ROOT / "configs/uniadapter/msrvtt_r512.py")
@@ -91,16 +91,10 @@ def test_the_table_shows_shares():
     assert lines[-1].split() == ["total", "242,360,579", "100.00%"]
 
 
-def test_the_command_prints_json():
-    result = run_tool(
-        "analysis_tools/count_params.py",
-        UNIADAPTER,
-        "--json",
-        "--cfg-options",
-        "model.adapter.bottleneck=128",
-    )
-    assert result.returncode == 0, result.stderr
-    assert json.loads(result.stdout) == counted(bottleneck=128)
+def test_the_command_prints_json(capsys):
+    arguments = [UNIADAPTER, "--json", "--cfg-options", "model.adapter.bottleneck=128"]
+    assert run_script("analysis_tools/count_params.py", *arguments) == 0
+    assert json.loads(capsys.readouterr().out) == counted(bottleneck=128)
 
 
 def test_a_config_typo_names_key_and_remedy():

@@ -50,8 +50,11 @@ def test_the_rows_have_configs_and_the_frozen_one_trains_nothing(
 
 
 def test_a_failing_command_shows_the_end_of_its_log(tool: ModuleType, tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="no_config.py"):
-        tool.run(["tools/train.py", "no_config.py"], tmp_path / "log.txt")
+    script = tmp_path / "script.py"
+    script.write_text("import sys\nprint('begun')\nsys.exit(f'error: no {sys.argv[1]}')\n")
+    with pytest.raises(RuntimeError, match=r"(?s)script\.py config\.py` failed.*error: no config"):
+        tool.run([str(script), "config.py"], tmp_path / "log.txt")
+    assert "begun" in (tmp_path / "log.txt").read_text()
 
 
 def test_progress_is_read_from_the_log(

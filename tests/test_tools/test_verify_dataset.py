@@ -3,7 +3,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.helpers import run_script
 from uniadapter.datasets.transforms import open_media
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "misc" / "verify_dataset.py"
@@ -171,11 +171,10 @@ def test_missing_config(tool: ModuleType) -> None:
         tool.main(["none.py"])
 
 
-def test_exit_status_of_the_command(root: Path) -> None:
-    command = [sys.executable, str(TOOL), str(root / "config.py"), "--split", "train"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=TOOL.parents[2])
-    assert done.returncode == 1, done.stderr
-    assert "1 truncated" in done.stdout
+def test_exit_status_of_the_command(root: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    arguments = [root / "config.py", "--split", "train"]
+    assert run_script("misc/verify_dataset.py", *arguments) == 1
+    assert "1 truncated" in capfd.readouterr().out
 
 
 def test_features_are_read(tool: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -13,15 +14,20 @@ from uniadapter.registry import register_all_modules
 from uniadapter.utils.config import load_config
 
 
-@pytest.fixture
-def cfg(tiny_world: Path) -> Config:
+@pytest.fixture(scope="module")
+def run_cfg(tiny_world: Path) -> Config:
     runtime = load_config(ROOT / "configs/_base_/default_runtime.py")
     runtime.merge_from_dict(
         load_config(ROOT / "configs/_base_/schedules/adamw_cosine.py").to_dict()
     )
     runtime.merge_from_dict(tiny_run_cfg(tiny_world))
-    register_all_modules()
     return runtime
+
+
+@pytest.fixture
+def cfg(run_cfg: Config) -> Config:
+    register_all_modules()
+    return deepcopy(run_cfg)
 
 
 def test_known_types_pass(cfg: Config):
@@ -122,11 +128,3 @@ def test_a_hook_of_the_user_s_own_judges_its_options(cfg: Config):
 def test_a_config_without_a_model_is_no_run():
     with pytest.raises(ValueError, match="has no key `model`"):
         build_runner(Config({"train_cfg": {}}))
-
-
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "configs").glob("[!_]*/*.py")), ids=lambda path: path.stem
-)
-def test_types_of_the_repository_are_registered(path: Path):
-    register_all_modules()
-    check_options(load_config(path))

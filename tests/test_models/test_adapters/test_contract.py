@@ -31,6 +31,11 @@ def _pairs(*, task: bool = False, promise: str | None = None) -> list[Any]:
     return found
 
 
+def _marks(method: Method) -> list[Any]:
+    """What the core suite tries on no model, it leaves to the deep one."""
+    return [] if method.core else [pytest.mark.deep]
+
+
 every_pair = pytest.mark.parametrize(("method", "model"), _pairs())
 
 
@@ -240,7 +245,7 @@ def test_half_precision_is_finite(method, model, folder):
 @pytest.mark.parametrize(
     ("method", "kind", "match"),
     [
-        pytest.param(method, kind, match, id=f"{name}-{kind}")
+        pytest.param(method, kind, match, id=f"{name}-{kind}", marks=_marks(method))
         for name, method in METHODS.items()
         for kind, match in method.refuses.items()
     ],
@@ -254,7 +259,12 @@ def test_a_model_that_a_method_does_not_serve_is_refused_by_name(method, kind, m
 @pytest.mark.parametrize(
     ("method", "kind"),
     [
-        pytest.param(method, next(k for k in MODELS if k not in method.refuses), id=name)
+        pytest.param(
+            method,
+            next(k for k in MODELS if k not in method.refuses),
+            id=name,
+            marks=_marks(method),
+        )
         for name, method in METHODS.items()
         if not method.merges
     ],

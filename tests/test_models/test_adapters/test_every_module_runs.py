@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.helpers import VOCAB_SIZE, write_vocab
+from tests.helpers import VOCAB_SIZE, draws, write_vocab
 from tests.model_helpers import adapter_cfg, randomize, tiny_batch
 from uniadapter.apis.model import build_model
 from uniadapter.models.adapters.uniadapter_options import SHARING, TOWERS
@@ -94,7 +94,7 @@ def step(model: Any, task: str) -> None:
     sum(model.train()(**batch, mode="loss").values()).backward()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=draws(12, deep=600), deadline=None)
 @given(task=st.sampled_from(TASKS), options=OPTIONS, sizes=TOWER_SIZES)
 def test_every_parameter_of_the_adapter_gets_a_gradient(vocab, task, options, sizes):
     try:
