@@ -75,6 +75,8 @@ def test_links(page: Path):
 def test_paths(page: Path):
     text = page.read_text(encoding="utf-8")
     quoted = re.findall(r"`([^`\n]+)`", text) + re.findall(r"```\w*\n(.*?)```", text, re.DOTALL)
+    # MMEngine's name of an installed config.
+    quoted = [code.replace("uniadapter::", "configs/") for code in quoted]
     named = {
         path.rstrip("./")
         for code in quoted

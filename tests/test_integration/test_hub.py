@@ -6,9 +6,11 @@ from pathlib import Path
 
 import mmengine.hub
 import pytest
+import torch
 from mmengine.config import Config
 
 from tests.helpers import ROOT
+from uniadapter.checkpoints import read_state_dict
 from uniadapter.engine.runner import build_runner
 from uniadapter.models.tasks import RetrievalModel
 from uniadapter.utils.config import load_config
@@ -32,12 +34,23 @@ def test_model_of_the_hub_needs_no_file_of_the_current_folder():
     assert isinstance(mmengine.hub.get_model(f"uniadapter::{CONFIG}"), RetrievalModel)
 
 
+def test_weights_of_the_hub():
+    model = mmengine.hub.get_model("uniadapter::pretrain/vse_tiny.py", pretrained=True)
+    own = model.state_dict()
+    tensors = read_state_dict("configs/pretrain/vse_tiny.safetensors")
+    assert tensors
+    for name, tensor in tensors.items():
+        assert torch.equal(own[name], tensor), name
+
+
 def test_index_of_mmpretrains_hub():
     from mmpretrain.apis.model import ModelHub
 
     ModelHub.register_model_index(resource("model-index.yml"), config_prefix=resources_root())
-    found = ModelHub.get("uniadapter_msrvtt_r512")
-    assert found.config.model.type == "RetrievalModel"
+    # `get` would read mmpretrain's own index first, which takes long: see test_install.py.
+    assert ModelHub.has("uniadapter_msrvtt_r512")
+    found = ModelHub._models_dict["uniadapter_msrvtt_r512"]
+    assert Config.fromfile(found.config).model.type == "RetrievalModel"
     assert found.results[0].task == "Text-to-Video Retrieval"
 
 

@@ -4,6 +4,7 @@ from .adapter import load_adapter, save_adapter
 from .backbone import load_pretrained
 from .compare import Differences, compare
 from .files import Content, read, read_state_dict, write
+from .hub import load_from_safetensors
 from .load import load_weights
 from .state import backbone_fingerprint, heads_fingerprint, trained_state_dict
 
@@ -14,6 +15,7 @@ __all__ = [
     "compare",
     "heads_fingerprint",
     "load_adapter",
+    "load_from_safetensors",
     "load_pretrained",
     "load_weights",
     "read",
