@@ -26,7 +26,7 @@ from tests.test_models.test_adapters.contract_models import Outputs, write_files
 from uniadapter.apis import AutoAdapterModel, build_model, init_model
 from uniadapter.checkpoints import load_adapter, write
 from uniadapter.checkpoints.files import CONFIG_NAME, WEIGHTS_NAME
-from uniadapter.checkpoints.shared import BACKBONE_NAME
+from uniadapter.checkpoints.shared import BACKBONE_NAME, CARD_NAME
 
 _CORE = {
     *(("uniadapter", name) for name in ("blip_video", "vqa", "caption", "albef", "t5")),
@@ -435,7 +435,9 @@ def test_push_to_hub_uploads_the_folder(
     assert token[1] == {"token": "t"}
     assert created[1] == {"repo_id": "me/tiny", "private": True, "exist_ok": True}
     assert uploaded[1]["repo_id"] == "me/tiny"
-    assert uploaded[1]["names"] == sorted([CONFIG_NAME, WEIGHTS_NAME, BACKBONE_NAME, "vocab.txt"])
+    assert uploaded[1]["names"] == sorted(
+        [CONFIG_NAME, WEIGHTS_NAME, BACKBONE_NAME, CARD_NAME, "vocab.txt"]
+    )
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(ImportError, match="pip install huggingface_hub"):
         whole[0].push_to_hub("me/tiny", with_backbone=True)

@@ -22,7 +22,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "it",
     )
     parser.add_argument(
-        "dst", help="file to write: .safetensors in our names and with --to clip-hf, else .pth"
+        "dst",
+        help="file to write: .safetensors in our names and with --to clip-hf, a folder with --to "
+        "hf, else .pth",
     )
     parser.add_argument(
         "--from", dest="source", choices=sorted(SOURCES), help="layout of SRC; default: ours"

@@ -1,10 +1,18 @@
-r"""Turn a training checkpoint into a backbone file: towers and heads alone, as safetensors.
+r"""Turn what a training saved into what others load: a backbone file, or the folder of an adapter.
 
     python tools/model_converters/publish_model.py work_dirs/blip_tiny/epoch_5.pth \
         configs/pretrain/blip_tiny.safetensors --metafile configs/pretrain/metafile.yml
+    python tools/model_converters/publish_model.py work_dirs/msrvtt_r512 published \
+        --licence apache-2.0
 
-Momentum averages, the queue and the optimizer are left out. The file's size and sha256 are printed
-and, with ``--metafile``, written to the entry of that name. Loading runs no pickled code.
+A DST that ends in ``.safetensors`` is a backbone: towers and heads alone; momentum averages, the
+queue and the optimizer are left out. The file's size and sha256 are printed and, with
+``--metafile``, written to the entry of that name.
+
+Any other DST is a folder in which ``NAME-<8 hex>`` is made, the folder of an adapter that
+``AutoAdapterModel.from_pretrained`` loads by itself, with a card (README.md); SRC is a run's folder
+(its best checkpoint, else its last), a checkpoint, or an adapter's folder. With ``--metafile`` an
+entry is written behind the others. Loading runs no pickled code.
 """
 
 from __future__ import annotations
@@ -16,8 +24,17 @@ import sys
 from pathlib import Path
 
 import torch
+import yaml
 
+from uniadapter.apis.publish import (
+    PublishOptions,
+    add_entry,
+    metafile_entry,
+    publish_adapter,
+)
 from uniadapter.checkpoints import read_state_dict, write
+from uniadapter.checkpoints.card import About
+from uniadapter.utils.cfg_options import CfgOptions
 
 #: What a backbone file holds; everything else in a training checkpoint is a state of training.
 HEADS = (
@@ -30,10 +47,30 @@ PARTS = ("visual.", "text.", "decoder.", "detr.", *HEADS)
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Export a backbone as safetensors.")
-    parser.add_argument("src", help="training checkpoint (.pth)")
-    parser.add_argument("dst", help="file to write (.safetensors)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("src", help="training checkpoint (.pth), run's folder or adapter's folder")
+    parser.add_argument("dst", help="file of a backbone (.safetensors), or folder for adapters")
     parser.add_argument("--metafile", help="YAML file whose entry gets the new sha256")
+    adapter = parser.add_argument_group("adapters")
+    adapter.add_argument("--config", help="config that trained it; default: the one beside SRC")
+    adapter.add_argument("--name", help="default: that of the config")
+    adapter.add_argument("--licence", help="of the adapter, such as apache-2.0")
+    adapter.add_argument("--data", help="what it was trained on; default: the config's data set")
+    adapter.add_argument("--command", help="what trained it; default: the config's first line")
+    adapter.add_argument(
+        "--metrics",
+        nargs="+",
+        action=CfgOptions,
+        help="figures as name=value; default: those of the run's log",
+    )
+    adapter.add_argument("--base-model", help="name of the backbone on the Hub")
+    adapter.add_argument("--backbone-url", help="where others get the backbone's file")
+    adapter.add_argument(
+        "--with-backbone", action="store_true", help="put the frozen backbone into the folder"
+    )
+    adapter.add_argument("--collection", help="of the metafile, for the entry; default: its only")
     return parser.parse_args(argv)
 
 
@@ -47,8 +84,8 @@ def backbone_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     if not any(name.startswith(("visual.", "text.")) for name in chosen):
         raise ValueError(
             "The checkpoint has no visual tower and none of text: it holds trained tensors alone, "
-            "because the backbone was frozen. Publish the checkpoint of a pre-training or a full "
-            "fine-tuning."
+            "because the backbone was frozen. Name a folder as DST to publish its adapter, or "
+            "publish the checkpoint of a pre-training or a full fine-tuning."
         )
     return chosen
 
@@ -82,10 +119,46 @@ def update_metafile(metafile: str | Path, weights: str, digest: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
+def publish_folder(args: argparse.Namespace) -> None:
+    """Publish an adapter as the command line says."""
+    about = About(
+        metrics=dict(args.metrics or {}),
+        data=args.data,
+        command=args.command,
+        licence=args.licence,
+        base_model=args.base_model,
+    )
+    options = PublishOptions(args.config, args.name, args.with_backbone, args.backbone_url, about)
+    collection = _collection(args) if args.metafile else ""
+    folder = publish_adapter(args.src, args.dst, options)
+    if args.metafile:
+        add_entry(args.metafile, metafile_entry(folder, Path(), args.config, collection))
+    print(f"written: {folder}")
+    if args.licence is None:
+        print("The card states no licence, and nobody may use it without one: --licence.")
+
+
+def _collection(args: argparse.Namespace) -> str:
+    """Name of the collection that an entry goes to."""
+    if args.config is None:
+        raise ValueError("--metafile: an entry names its config, so --config is needed.")
+    content = yaml.safe_load(Path(args.metafile).read_text(encoding="utf-8")) or {}
+    names = [collection["Name"] for collection in content.get("Collections") or ()]
+    name = args.collection or (names[0] if len(names) == 1 else None)
+    if name not in names:
+        raise ValueError(
+            f"{args.metafile}: name one of its collections with --collection: {names}."
+        )
+    return str(name)
+
+
 def main(argv: list[str] | None = None) -> None:
     """Export as the command line says."""
     args = parse_args(argv)
     try:
+        if Path(args.dst).suffix not in (".safetensors", ".pth", ".pt", ".bin"):
+            publish_folder(args)
+            return
         digest, size = publish(args.src, args.dst)
         if args.metafile:
             update_metafile(args.metafile, Path(args.dst).as_posix(), digest)

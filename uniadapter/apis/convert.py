@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -11,32 +13,57 @@ from uniadapter.checkpoints import load_weights, read_state_dict, write
 from uniadapter.checkpoints.layouts import (
     ARRANGED,
     FLAT_TARGETS,
+    PLAIN_TARGETS,
     SAFETENSORS_TARGETS,
     Report,
     export_state,
+    huggingface_config,
     read_checkpoint,
 )
 from uniadapter.checkpoints.layouts.keys import State
 from uniadapter.checkpoints.state import TRAINING_STATE, weight_names
 from uniadapter.models.build import build_model
+from uniadapter.utils.safe_io import atomic_write
 
 _GRID = "visual.pos_embed"
 
 
-def _read_own(path: Path, config: Config) -> tuple[State, State]:
-    """Weights and training state of a checkpoint of this package, of any kind."""
-    model = build_model(config.model.to_dict())
+def _read_own(path: Path, config: Config, target: str | None) -> tuple[State, State, Any, Report]:
+    """Weights and training state of a checkpoint of this package, of any kind, and its model."""
+    model, report = build_model(config.model.to_dict()), Report()
     content = load_weights(model, path).tensors
     names = weight_names(model)
+    if target in PLAIN_TARGETS and model.adapter is not None:
+        names -= _merge(model, str(target))
+        report.notes.append(f"{model.adapter.method} is merged into the towers' weights")
     state = {name: tensor for name, tensor in model.state_dict().items() if name in names}
     training = {n: t for n, t in content.items() if n.startswith(TRAINING_STATE)}
     # Loading interpolated them; the official code does so itself and wants the source's grid.
+    # transformers does not, and gets what the model computes with.
+    if target == "hf":
+        return state, {}, model, report
     grid = content.get(_GRID)
     if grid is None and model.pretrained is not None:
         grid = read_state_dict(model.pretrained).get(_GRID)
     if grid is not None:
         state[_GRID] = grid.to(state[_GRID].dtype)
-    return state, training
+    return state, training, model, report
+
+
+def _merge(model: Any, target: str) -> set[str]:
+    """Write the adapter of a model as other weights of its towers; the names of its tensors.
+
+    Raises:
+        ValueError: If it is none that weights can hold.
+    """
+    try:
+        model.adapter.merge()
+    except ValueError as error:
+        raise ValueError(
+            f"--to {target} has no place for an adapter, and weights alone can't hold this "
+            f"{model.adapter.method}: {error}"
+        ) from error
+    return {name for name in model.state_dict() if name.startswith("adapter.")}
 
 
 def _is_safetensors(target: str | None) -> bool:
@@ -47,6 +74,9 @@ def _check_names(src: Path, dst: Path, source: str | None, target: str | None) -
     if source is None and target is None:
         raise ValueError("Name a layout: --from to read a foreign file, --to to write one.")
     suffix = ".safetensors" if _is_safetensors(target) else ".pth"
+    if target == "hf" and dst.suffix == "":
+        # The folder of a model.
+        return
     if dst.suffix != suffix:
         raise ValueError(f"DST {dst} must end in {suffix}.")
     if src.resolve() == dst.resolve():
@@ -69,7 +99,8 @@ def convert_checkpoint(
             ``'bart-hf'`` a folder or a file in one.
             With ``source=None`` anything that :func:`uniadapter.apis.init_model` loads.
         dst (str | Path): ``.safetensors`` in our names or those of ``'clip-hf'``, ``.pth`` in
-            another layout.
+            another layout. Of ``'hf'`` the folder of a model, or a ``.safetensors`` in it; its
+            ``config.json`` is written too.
         config (str | Path | Config): Config of the model.
         source (str, optional): Layout of ``src``; None is this package's.
         target (str, optional): Layout of ``dst``; None is this package's.
@@ -97,21 +128,31 @@ def convert_checkpoint(
     if source is None and init_decoder:
         raise ValueError("--init-decoder starts a decoder from a foreign file: it needs --from.")
     if source is None:
-        (state, training), report = _read_own(src, config), Report()
+        state, training, model, report = _read_own(src, config, target)
     else:
         with torch.device("meta"):
             model = build_model(config.model.to_dict())
         state, report = read_checkpoint(src, source, model, init_decoder, answers)
+    own, model_cfg = state, config.model
     if target is not None:
-        model_cfg = config.model
         state, written = export_state(
             state, target, training, model_cfg.get("queue_size", 57600), model_cfg.get("tasks", ())
         )
+        written.notes = [*report.notes, *written.notes] if source is None else written.notes
         report = _join(report, written) if source is not None else written
-    key = "" if target in FLAT_TARGETS else "model"
+    if target == "hf":
+        dst = dst / "model.safetensors" if dst.suffix == "" else dst
+        text = json.dumps(huggingface_config(own, model), indent=2) + "\n"
+        atomic_write(dst.parent / "config.json", text.encode())
+    _write(dst, state, target)
+    return report
+
+
+def _write(dst: Path, state: State, target: str | None) -> None:
+    """Write tensors as the layout's own code reads them."""
+    key = "" if target in FLAT_TARGETS else "state_dict" if target == "mmpretrain" else "model"
     content = ARRANGED[target](state) if target in ARRANGED else state
     write(dst, content, under=None if _is_safetensors(target) else key)
-    return report
 
 
 def _join(read: Report, written: Report) -> Report:

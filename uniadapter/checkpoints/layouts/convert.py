@@ -28,10 +28,10 @@ from .clip_vil import (
     read_clip_vil_start,
 )
 from .fit import fit_to_model
-from .huggingface import HUGGINGFACE, read_huggingface
+from .huggingface import HUGGINGFACE, export_huggingface, read_huggingface
 from .keys import Layout, Report, State, map_keys
 from .mdetr import MDETR, export_mdetr, read_mdetr
-from .mmpretrain import MMPRETRAIN
+from .mmpretrain import MMPRETRAIN, export_mmpretrain
 from .official import OFFICIAL, export_official
 from .released import RELEASED, export_released
 from .t5 import T5_FOLDER, read_t5_folder
@@ -65,6 +65,8 @@ _SCHEMES: dict[str, Callable[..., Layout]] = {"vl-adapter": layout_of}
 _EXPORTS: dict[str, Callable[..., tuple[State, dict[str, str]]]] = {
     "blip": export_official,
     "uniadapter": export_released,
+    "hf": export_huggingface,
+    "mmpretrain": export_mmpretrain,
     "albef": export_albef,
     "beit3": export_beit3,
     "clip": export_clip,
@@ -77,9 +79,11 @@ _EXPORTS: dict[str, Callable[..., tuple[State, dict[str, str]]]] = {
 }
 TARGETS = tuple(_EXPORTS)
 #: Targets whose own code reads safetensors.
-SAFETENSORS_TARGETS = ("clip-hf",)
+SAFETENSORS_TARGETS = ("clip-hf", "hf")
 #: Targets whose own code reads a state dict that stands under no key.
 FLAT_TARGETS = ("clip4clip", "clip-vil", "vl-adapter")
+#: Targets whose own code builds no adapter: one that can be is merged into the weights.
+PLAIN_TARGETS = ("hf", "mmpretrain")
 #: What a target's file holds in the place of one state dict.
 ARRANGED: dict[str, Callable[[State], Any]] = {"vse": in_two}
 # What a layout of adapters holds; others would be half a file.
@@ -231,6 +235,11 @@ def export_state(
     if layout not in TARGETS:
         raise ValueError(f"--to {layout!r} is unknown: choose from {list(TARGETS)}.")
     has_adapter = any(name.startswith("adapter.") for name in state)
+    if layout in PLAIN_TARGETS and has_adapter:
+        raise ValueError(
+            f"--to {layout} has no place for an adapter: convert to a file of ours first, and that "
+            "without --from, which merges an adapter that can be."
+        )
     if layout == "uniadapter" and not has_adapter:
         raise ValueError("--to uniadapter needs an adapter, the source has none: use --to blip.")
     training = training or {}

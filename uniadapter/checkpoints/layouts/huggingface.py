@@ -1,4 +1,4 @@
-"""BLIP folders of transformers: retrieval, captioning and question answering."""
+"""BLIP folders of transformers, read and written: retrieval, captioning and VQA."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from .keys import Layout, Pair, State
-from .official import HEADS, POSITION_IDS, TEXT, tied_head
+from .official import HEADS, POSITION_IDS, TEXT, rename_all, task_of, tied_head
 from .shards import find_weights, read_weights
 
 _BODY = "vision_model.encoder.layers.{i}"
@@ -32,11 +32,12 @@ HUGGINGFACE = Layout(
     ),
     (POSITION_IDS,),
 )
-_ARCHITECTURES = (
-    "BlipForImageTextRetrieval",
-    "BlipForConditionalGeneration",
-    "BlipForQuestionAnswering",
-)
+_CLASSES = {
+    "retrieval": "BlipForImageTextRetrieval",
+    "caption": "BlipForConditionalGeneration",
+    "vqa": "BlipForQuestionAnswering",
+}
+_ARCHITECTURES = tuple(_CLASSES.values())
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
@@ -109,3 +110,117 @@ def read_huggingface(source: str | Path, model: nn.Module) -> tuple[State, list[
         file, more = find_weights(folder)
         notes += more
     return read_weights(file), notes
+
+
+def export_huggingface(state: State, **_: Any) -> tuple[State, dict[str, str]]:
+    """Write an own state dict in the names of transformers' BLIP models.
+
+    Args:
+        state (dict[str, Tensor]): Towers, heads and temperature by our name.
+
+    Returns:
+        tuple: Tensors by transformers' name, and our names to those.
+
+    Raises:
+        ValueError: If no class of transformers has just these parts.
+    """
+    task_of(state, "hf")
+    named, used = rename_all(state, HUGGINGFACE)
+    # Its models have no temperature: their cosines are not scaled.
+    left = sorted(name for name in state if name not in used and name != "temp")
+    if left:
+        raise ValueError(
+            f"--to hf: transformers' BLIP has no place for {left[:3]}: it is written of BLIP's own "
+            "towers and heads."
+        )
+    return named, used
+
+
+def huggingface_config(state: State, model: Any) -> dict[str, Any]:
+    """The ``config.json`` of transformers that belongs to a model.
+
+    Args:
+        state (dict[str, Tensor]): Its weights by our name.
+        model (VisionLanguageModel): The model; it may be on the meta device.
+
+    Returns:
+        dict: For ``from_pretrained`` of the class that ``architectures`` names.
+
+    Raises:
+        ValueError: If transformers' classes can't have towers of these sizes.
+    """
+    task, heads = task_of(state, "hf"), _heads_of(model)
+    patch = state["visual.patch_embed.projection.weight"].shape[-1]
+    side = int((state["visual.pos_embed"].shape[1] - 1) ** 0.5) * patch
+    wanted = model.visual.img_size
+    wanted = wanted[0] if isinstance(wanted, tuple) else wanted
+    if side != wanted:
+        raise ValueError(
+            f"The position embeddings are those of {side} pixels and model.visual.img_size="
+            f"{wanted}; transformers does not interpolate when it loads. Set img_size={side} in "
+            "--config, or convert to a file of ours first, of which loading makes any size."
+        )
+    vision = {
+        "hidden_size": state["visual.cls_token"].shape[-1],
+        "intermediate_size": state["visual.layers.0.ffn.layers.0.0.weight"].shape[0],
+        "num_hidden_layers": len(model.visual.layers),
+        "num_attention_heads": heads["vision_config"],
+        "image_size": side,
+        "patch_size": patch,
+        "hidden_act": "gelu",
+        "layer_norm_eps": 1e-6,
+        "attention_dropout": 0.0,
+    }
+    bodies = [p for p in ("text.", "decoder.bert.") if f"{p}embeddings.LayerNorm.bias" in state]
+    texts = [_text_config(state, body) for body in bodies]
+    if (
+        any(text != texts[0] for text in texts)
+        or texts[0]["encoder_hidden_size"] != (vision["hidden_size"])
+    ):
+        raise ValueError(
+            f"transformers' {_CLASSES[task]} has one size for all towers of texts, and they read "
+            f"states as wide as the visual tower's ({vision['hidden_size']}); here are "
+            f"{dict(zip(bodies, texts, strict=True))}."
+        )
+    text = {**texts[0], "num_attention_heads": heads["text_config"], **_marks(model, texts[0])}
+    config = {
+        "architectures": [_CLASSES[task]],
+        "model_type": "blip",
+        "text_config": {"model_type": "blip_text_model", **text},
+        "vision_config": {"model_type": "blip_vision_model", **vision},
+        "tie_word_embeddings": True,
+    }
+    if task == "retrieval":
+        config["image_text_hidden_size"] = state["vision_proj.weight"].shape[0]
+    return config
+
+
+def _text_config(state: State, body: str) -> dict[str, Any]:
+    """Sizes of a tower of texts by transformers' names."""
+    vocab, hidden = state[f"{body}embeddings.word_embeddings.weight"].shape
+    layers = [name for name in state if name.startswith(f"{body}encoder.layer.")]
+    crossed = f"{body}encoder.layer.0.crossattention.self.key.weight"
+    return {
+        "vocab_size": vocab,
+        "hidden_size": hidden,
+        "max_position_embeddings": state[f"{body}embeddings.position_embeddings.weight"].shape[0],
+        "intermediate_size": state[f"{body}encoder.layer.0.intermediate.dense.weight"].shape[0],
+        "num_hidden_layers": 1 + max(int(n.removeprefix(body).split(".")[2]) for n in layers),
+        "encoder_hidden_size": state[crossed].shape[1] if crossed in state else None,
+        "hidden_act": "gelu",
+        "layer_norm_eps": 1e-12,
+    }
+
+
+def _marks(model: Any, sizes: dict[str, Any]) -> dict[str, int]:
+    """Ids that transformers' generation begins, ends and fills up with."""
+    tokenizer = getattr(model.data_preprocessor, "tokenizer", None)
+    if tokenizer is None:
+        # BERT's uncased vocabulary with [DEC] and [ENC] behind it.
+        end = {"sep_token_id": 102} if sizes["vocab_size"] > 102 else {}
+        return {"bos_token_id": sizes["vocab_size"] - 2, "pad_token_id": 0, **end}
+    return {
+        "bos_token_id": tokenizer.decoder_start_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        "sep_token_id": tokenizer.sep_token_id,
+    }

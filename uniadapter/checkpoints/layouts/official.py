@@ -175,3 +175,31 @@ def export_official(
         has_decoder = any(name.startswith("decoder.") for name in state)
         official.update(official_queue(queue, dim, queue_size, has_ids=not has_decoder))
     return official, used
+
+
+def task_of(state: State, layout: str) -> str:
+    """Which of BLIP's models for tasks has the parts of a state dict.
+
+    Args:
+        state (dict[str, Tensor]): Tensors by our name.
+        layout (str): The layout that it is written in, for the error.
+
+    Returns:
+        str: ``'retrieval'``, ``'vqa'`` or ``'caption'``.
+
+    Raises:
+        ValueError: If none has.
+    """
+    parts = {name.split(".")[0] for name in state} - {"temp", "adapter"}
+    for task, own in {
+        "retrieval": {"visual", "text", "vision_proj", "text_proj", "itm_head"},
+        "vqa": {"visual", "text", "decoder"},
+        "caption": {"visual", "decoder"},
+    }.items():
+        if parts == own:
+            return task
+    raise ValueError(
+        f"--to {layout} writes BLIP's models for retrieval, VQA and captioning, and none of them "
+        f"consists of {sorted(parts)}: name the --config of such a model, which takes its part of "
+        "a pre-trained file."
+    )

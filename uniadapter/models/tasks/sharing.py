@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from uniadapter.checkpoints.shared import save_shared
+from uniadapter.checkpoints.card import About, write_card
+from uniadapter.checkpoints.files import CONFIG_NAME, read_json
+from uniadapter.checkpoints.shared import CARD_NAME, save_shared
 
 
 class SharedModel:
@@ -71,7 +73,7 @@ class SharedModel:
         commit_message: str = "Upload adapter",
         **options: Any,
     ) -> str:
-        """Upload what :meth:`save_pretrained` writes to the Hugging Face Hub.
+        """Upload what :meth:`save_pretrained` writes, with a card, to the Hugging Face Hub.
 
         Args:
             repo_id (str): ``'user/name'``; made if missing.
@@ -97,6 +99,9 @@ class SharedModel:
             ) from error
         with tempfile.TemporaryDirectory() as folder:
             self.save_pretrained(folder, **options)
+            meta = read_json(Path(folder) / CONFIG_NAME, "save it again")
+            card = write_card(repo_id, meta, About())
+            (Path(folder) / CARD_NAME).write_text(card, encoding="utf-8")
             hub = HfApi(token=token)
             hub.create_repo(repo_id, private=private, exist_ok=True)
             done = hub.upload_folder(
