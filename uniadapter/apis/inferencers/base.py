@@ -148,15 +148,19 @@ class BaseInferencer(EngineInferencer):
 
     def read(self, medium: Any) -> torch.Tensor:
         """Frames (N, 3, H, W) uint8 of a medium, as the config's test prepares them."""
-        read = self.pipeline.read_image if self.of_pictures else self.pipeline.read_video
-        frames: torch.Tensor = read(medium)
-        return frames
+        reader: InputReader = self.pipeline
+        return reader.image_frames(medium) if self.of_pictures else reader.video_frames(medium)
 
     def preprocess(self, inputs: list, batch_size: int = 1, **kwargs: Any) -> Iterator[dict]:
         """Batches as the data loader of the test gives them."""
-        items = (self.item(medium, index) for index, medium in enumerate(inputs))
-        for chunk in self._get_chunk_data(items, batch_size):
-            yield self.collate_fn(chunk)
+        padded = getattr(self.model.data_preprocessor, "pad_frames", None) is not None
+        for items in alike(self.items(inputs), batch_size, padded):
+            yield self.collate_fn(items)
+
+    def items(self, inputs: list) -> Iterator[dict[str, Any]]:
+        """What the pipeline of a data set gives of each input."""
+        for index, medium in enumerate(inputs):
+            yield self.item(medium, index)
 
     def item(self, medium: Any, index: int, **facts: Any) -> dict[str, Any]:
         """What the pipeline of a data set gives of a medium.
@@ -234,6 +238,28 @@ def _model_of(
     if checkpoint is not None:
         load_weights(model, checkpoint)
     return (model if device is None else model.to(device)).eval()
+
+
+def alike(items: Iterable[dict], size: int, padded: bool) -> Iterator[list[dict]]:
+    """Items in order, at most ``size`` at once, those of one batch with frames of one shape.
+
+    Args:
+        items: As :func:`packed` makes them.
+        size: Most items of a batch.
+        padded: Whether their numbers of frames may differ.
+    """
+    batch: list[dict] = []
+    last = None
+    for item in items:
+        frames = item["inputs"]
+        shape = last if frames is None else frames.shape[1 if padded else 0 :]
+        if batch and (len(batch) == size or (last is not None and shape != last)):
+            yield batch
+            batch = []
+        batch.append(item)
+        last = shape
+    if batch:
+        yield batch
 
 
 def held(medium: Any) -> Any:

@@ -62,8 +62,8 @@ def binding_of(
 
 
 def to_plain_text(value: Any) -> bytes:
-    """Any plain value as JSON, the same for equal values."""
-    return json.dumps(to_plain(value), sort_keys=True, default=str).encode()
+    """Any value as JSON, what is not plain by its name; the same for equal values."""
+    return json.dumps(value, sort_keys=True, default=str).encode()
 
 
 def _digest(content: bytes) -> str:

@@ -18,7 +18,7 @@ from uniadapter.datasets.readers import read_text_lines
 from uniadapter.registry import DATASETS
 
 from ..inputs import InputReader
-from .base import held, media_facts, packed
+from .base import alike, held, media_facts, packed
 
 ON_ERROR = ("raise", "skip")
 
@@ -50,12 +50,14 @@ class MediaSource:
         reader: Of the model's config.
         pictures: Whether they are pictures rather than videos.
         batch_size: Media encoded at once.
+        padded: Whether the model takes media of different numbers of frames at once.
         on_error: ``'raise'`` or ``'skip'``: a medium that can't be read.
     """
 
     reader: InputReader
     pictures: bool
     batch_size: int
+    padded: bool = False
     on_error: str = "raise"
 
     def __post_init__(self) -> None:
@@ -66,9 +68,8 @@ class MediaSource:
 
     def read(self, medium: Any) -> Tensor:
         """Frames of a medium."""
-        read = self.reader.read_image if self.pictures else self.reader.read_video
-        frames: Tensor = read(medium)
-        return frames
+        reader = self.reader
+        return reader.image_frames(medium) if self.pictures else reader.video_frames(medium)
 
     def open(self, prototype: Any) -> MediaPrototype:
         """The media of a folder, a list, a data set, its config or a data loader.
@@ -101,9 +102,8 @@ class MediaSource:
                 facts["video_id"] = str(Path(facts["media_path"]).relative_to(root))
 
         def batches() -> Iterator[dict[str, Any]]:
-            for start in range(0, len(media), self.batch_size):
-                rows = range(start, min(start + self.batch_size, len(media)))
-                yield pseudo_collate([self._item(media[row], known[row]) for row in rows])
+            items = (self._item(*pair) for pair in zip(media, known, strict=True))
+            yield from map(pseudo_collate, alike(items, self.batch_size, self.padded))
 
         local = all(isinstance(medium, str | Path) for medium in media)
         files = [(facts["video_id"], facts["media_path"]) for facts in known] if local else None

@@ -51,6 +51,20 @@ class PrototypeOptions:
     on_error: str = "raise"
 
 
+def ranking_of(model: Any, given: Mapping[str, Any]) -> RetrievalOptions:
+    """How a model ranks: as its config's test, but for what is given.
+
+    Args:
+        model (RetrievalModel): With its config.
+        given (Mapping): Options of :class:`RetrievalOptions`.
+    """
+    tested = model.cfg.get("test_cfg") or model.cfg.get("val_cfg") or {}
+    own = {name: tested[name] for name in _RANKING if name in tested}
+    if not model.matches:
+        own["k_test"] = 0
+    return RetrievalOptions(**{**own, **given})
+
+
 class RetrievalInferencer(BaseInferencer):
     """Base class of inferencers that rank what a prototype holds for each query.
 
@@ -102,7 +116,7 @@ class RetrievalInferencer(BaseInferencer):
             raise ValueError(f"fast_match=True re-ranks nothing: leave out k_test={ranking}.")
         if fast_match:
             ranking["k_test"] = 0
-        self.ranker = Ranker(self.model, self._ranking(ranking))
+        self.ranker = Ranker(self.model, ranking_of(self.model, ranking))
         self.prototype = prototype
         self.prepare_prototype()
 
@@ -110,14 +124,6 @@ class RetrievalInferencer(BaseInferencer):
     def runs(cls, model: nn.Module) -> bool:
         """Whether it ranks."""
         return isinstance(model, RetrievalModel)
-
-    def _ranking(self, given: Mapping[str, Any]) -> RetrievalOptions:
-        """Options of the config's test, and those that were given."""
-        tested = self.cfg.get("test_cfg") or self.cfg.get("val_cfg") or {}
-        own = {name: tested[name] for name in _RANKING if name in tested}
-        if not self.model.matches:
-            own["k_test"] = 0
-        return RetrievalOptions(**{**own, **given})
 
     def prepare_prototype(self) -> None:
         """Encode the prototype, as the model is now."""
@@ -212,7 +218,10 @@ class _TextToMedia(RetrievalInferencer):
 
     def _encode(self, cache: PrototypeCache | None) -> None:
         options, ranking = self.options, self.ranker.options
-        source = MediaSource(self.pipeline, self.pictures, options.batch_size, options.on_error)
+        padded = self.model.data_preprocessor.pad_frames is not None
+        source = MediaSource(
+            self.pipeline, self.pictures, options.batch_size, padded, options.on_error
+        )
         self._media = media = source.open(self.prototype)
         tokens: list[Tensor] | DiskTokens = []
         if ranking.gallery_dir is not None and ranking.shortlisted:
