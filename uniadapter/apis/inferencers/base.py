@@ -278,7 +278,7 @@ def packed(frames: torch.Tensor | None, known: Mapping[str, Any], **facts: Any) 
 def media_facts(medium: Any, index: int) -> dict[str, Any]:
     """Number, name and, of a file, path of a medium."""
     if isinstance(medium, str | Path):
-        return {"media_id": index, "video_id": Path(medium).stem, "media_path": str(medium)}
+        return {"media_id": index, "video_id": str(medium), "media_path": str(medium)}
     return {"media_id": index, "video_id": str(index), "media_path": name_of(medium)}
 
 
