@@ -23,7 +23,7 @@ from .weights import load_weights_by_name
 
 __all__ = ["LoadedModel", "get_model", "list_models", "load_model_and_preprocess"]
 
-_CONFIG_SUFFIXES = (".py", ".json", ".yaml", ".yml")
+CONFIG_SUFFIXES = (".py", ".json", ".yaml", ".yml")
 Patterns = str | Sequence[str]
 
 
@@ -170,7 +170,7 @@ def _config_of(model: Any) -> tuple[Config, ModelEntry | None]:
         raise ValueError(
             f"A model is a name of list_models(), a config or its file, got {type(model).__name__}."
         )
-    if Path(model).suffix in _CONFIG_SUFFIXES:
+    if Path(model).suffix in CONFIG_SUFFIXES:
         return load_config(model), _entry_of(model)
     entry = find_model(str(model))
     return load_config(resource(entry.config)), entry

@@ -23,6 +23,7 @@ from uniadapter.apis.inferencers import (
     TextToVideoRetrievalInferencer,
     VisualQuestionAnsweringInferencer,
 )
+from uniadapter.models.tasks import CaptionModel
 from uniadapter.registry import DATASETS
 
 CLIPS = [f"{color}_{shape}" for color in COLORS for shape in SHAPES]
@@ -140,6 +141,17 @@ def test_models_of_other_tasks_are_refused(answering, describing, ranking):
         FeatureExtractor(describing)()
     with pytest.raises(ValueError, match="no inputs"):
         CaptionInferencer(describing)([])
+
+
+def test_models_by_name():
+    names = VisualQuestionAnsweringInferencer.list_models("tiny")
+    assert names
+    assert set(names) <= set(FeatureExtractor.list_models())
+    assert not set(names) & set(CaptionInferencer.list_models())
+    infer = CaptionInferencer(CaptionInferencer.list_models("tiny*zero_shot")[0])
+    assert isinstance(infer.model, CaptionModel)
+    with pytest.raises(ValueError, match="cfg_options are of a config"):
+        CaptionInferencer(names[0], cfg_options={"model.prompt": ""})
 
 
 def test_features_go_to_a_file(ranking, tmp_path):

@@ -21,12 +21,14 @@ from torch import nn
 
 from uniadapter.checkpoints import load_weights
 from uniadapter.structures import MultimodalSample
+from uniadapter.utils.config import apply_cfg_options, load_config
 from uniadapter.utils.safe_io import atomic_write
 from uniadapter.visualization.report import Entry, Panel, Report
 from uniadapter.visualization.strips import sized, strip
 
 from ..inputs import InputReader, config_of, content_of, name_of, parts_of
 from ..model import init_model
+from ..zoo import CONFIG_SUFFIXES, get_model, list_models
 
 #: Height of frames in pictures of results, and how many of a video are shown.
 _HEIGHT, _SHOWN = 96, 8
@@ -39,15 +41,16 @@ class BaseInferencer(EngineInferencer):
     in their order.
 
     Args:
-        model (str | Path | Config | nn.Module): A config or its file, or a model that
-            :func:`uniadapter.apis.init_model` built.
+        model (str | Path | Config | nn.Module): A name of :meth:`list_models`, a config or its
+            file, or a model that :func:`uniadapter.apis.init_model` built.
         pretrained (bool | str | Path): A checkpoint, see :func:`uniadapter.apis.load_weights`. True
-            loads the backbone of the config's ``model.pretrained``; of a model that is built
-            already nothing is loaded then. Defaults to True.
+            loads the weights of the name, of a config the backbone that its ``model.pretrained``
+            names, and of a model that is built already nothing. False loads nothing. Defaults to
+            True.
         device (str | torch.device, optional): Where the model runs. None: a built model stays
             where it is, others go to a GPU if there is one.
         show_progress (bool): Show a progress bar. Defaults to True.
-        cfg_options (dict, optional): Overrides of the config.
+        cfg_options (dict, optional): Overrides of a config.
 
     Raises:
         FileNotFoundError: If config or checkpoint do not exist.
@@ -57,8 +60,10 @@ class BaseInferencer(EngineInferencer):
     visualize_kwargs: ClassVar[set] = {"show_dir"}
     postprocess_kwargs: ClassVar[set] = {"out_file"}
 
-    #: Tasks whose models it runs, as they are said in errors.
+    #: Models that it runs, as they are said in errors.
     needs: str
+    #: Words of their task in the zoo; None for all.
+    task: ClassVar[str | None] = None
 
     def __init__(
         self,
@@ -89,6 +94,11 @@ class BaseInferencer(EngineInferencer):
     @abstractmethod
     def runs(cls, model: nn.Module) -> bool:
         """Whether it runs a model."""
+
+    @classmethod
+    def list_models(cls, pattern: str | None = None) -> list[str]:
+        """Names of models that it runs, see :func:`uniadapter.apis.list_models`."""
+        return list_models(pattern, task=cls.task)
 
     def _init_pipeline(self, cfg: Config) -> InputReader:
         """What reads inputs as the config's test does."""
@@ -229,15 +239,24 @@ def _model_of(
     model: Any, pretrained: Any, device: Any, cfg_options: Mapping[str, Any] | None
 ) -> nn.Module:
     """The model that an inferencer is given in one way or another."""
-    checkpoint = None if isinstance(pretrained, bool) else pretrained
-    if not isinstance(model, nn.Module):
-        where = get_device() if device is None else device
-        return init_model(model, checkpoint, where, dict(cfg_options or {}))
-    if cfg_options:
-        raise ValueError("cfg_options change how a model is built, and this one is built already.")
-    if checkpoint is not None:
-        load_weights(model, checkpoint)
-    return (model if device is None else model.to(device)).eval()
+    if isinstance(model, nn.Module):
+        if cfg_options:
+            raise ValueError("cfg_options change how a model is built; this one is built already.")
+        if not isinstance(pretrained, bool):
+            load_weights(model, pretrained)
+        return (model if device is None else model.to(device)).eval()
+    where = get_device() if device is None else device
+    named = isinstance(model, str) and Path(model).suffix not in CONFIG_SUFFIXES
+    if named and cfg_options:
+        raise ValueError(f"cfg_options are of a config: name that of {model!r}, a file.")
+    if not named and isinstance(model, str | Path):
+        model = load_config(model, cfg_options)
+    elif cfg_options:
+        model = Config(model.to_dict(), filename=model.filename)
+        apply_cfg_options(model, cfg_options)
+    if named or pretrained is not True:
+        return get_model(model, pretrained, where)
+    return init_model(model, device=where)
 
 
 def alike(items: Iterable[dict], size: int, padded: bool) -> Iterator[list[dict]]:

@@ -19,6 +19,7 @@ class CaptionInferencer(BaseInferencer):
     """
 
     needs = "a model that writes captions (CaptionModel)"
+    task = "Captioning"
 
     @classmethod
     def runs(cls, model: nn.Module) -> bool:

@@ -92,6 +92,7 @@ class RetrievalInferencer(BaseInferencer):
 
     forward_kwargs: ClassVar[set] = {"topk"}
     needs = "a retrieval model (RetrievalModel, VseModel)"
+    task = "Retrieval"
 
     def __init__(
         self,

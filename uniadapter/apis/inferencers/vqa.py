@@ -21,6 +21,7 @@ class VisualQuestionAnsweringInferencer(BaseInferencer):
     """
 
     needs = "a model that answers questions (VQAModel, AnswerClassModel)"
+    task = "Question Answering"
 
     @classmethod
     def runs(cls, model: nn.Module) -> bool:
