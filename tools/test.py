@@ -8,8 +8,7 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 
-from uniadapter.apis import load_weights
-from uniadapter.apis.testing import OUT_ITEMS, Kept, run_test, set_test_amp
+from uniadapter.apis.testing import OUT_ITEMS, Kept, load_for_test, run_test, set_test_amp
 from uniadapter.engine.launch import LAUNCHERS, finish_distributed, setup_distributed
 from uniadapter.engine.runner import build_runner
 from uniadapter.utils.cfg_options import CfgOptions
@@ -72,7 +71,7 @@ def main(argv: list[str] | None = None) -> None:
             set_test_amp(cfg, torch.cuda.is_available())
         setup_distributed(cfg, args.launcher, args.local_rank)
         runner = build_runner(cfg)
-        load_weights(getattr(runner.model, "module", runner.model), args.checkpoint)
+        load_for_test(runner, args.checkpoint)
     with one_message():
         run_test(runner, kept)
     finish_distributed()

@@ -94,3 +94,18 @@ def register_all_modules(init_scope: bool = True) -> None:
         registry.import_from_location()
     if init_scope and DefaultScope.get_current_instance() is None:
         init_default_scope(SCOPE)
+
+
+def found_by_name(known: Registry, kind: str) -> Any:
+    """What MMEngine finds for a type of a config, under the default scope that is in force.
+
+    Args:
+        known: The package's registry of such things.
+        kind: The type, with or without the prefix of a scope.
+
+    Returns:
+        The class or function; None if there is none.
+    """
+    root = known if known.parent is None else known.parent
+    with root.switch_scope_and_registry(None) as current:
+        return current.get(kind)

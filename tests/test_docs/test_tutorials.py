@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import re
 
+import pytest
 import torch
 
 from tests.helpers import ROOT
-from uniadapter.registry import MODELS
+from uniadapter.registry import DATASETS, MODELS
 
 OWN = ("TwoTerms", "FrameMean", "Beside", "Mixer")
 
@@ -24,3 +26,28 @@ def test_the_blocks_of_the_page_run(tmp_path):
     finally:
         for name in OWN:
             MODELS.module_dict.pop(name, None)
+        DATASETS.module_dict.pop("CaptionTable", None)
+
+
+def _classes(code: str) -> dict[str, str]:
+    """Classes of a file by name, without what only explains them."""
+    found = {}
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
+            node.body = node.body[1:]
+        if isinstance(node, ast.ClassDef):
+            found[node.name] = node
+    return {name: ast.dump(node) for name, node in found.items()}
+
+
+@pytest.mark.parametrize(
+    "file", ["new_method/two_terms.py", "new_backbone/mixer.py", "new_dataset/table.py"]
+)
+def test_the_projects_are_the_page_s(file: str):
+    page = (ROOT / "docs/tutorials.md").read_text(encoding="utf-8")
+    told: dict[str, str] = {}
+    for block in re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE):
+        told.update(_classes(block))
+    own = _classes((ROOT / "projects" / file).read_text(encoding="utf-8"))
+    assert own
+    assert {name: told[name] for name in own} == own

@@ -11,11 +11,15 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.fileio import dump
+from mmengine.model import is_model_wrapper
 
+from uniadapter.checkpoints import load_weights
 from uniadapter.engine.hooks import PredictionHook
 from uniadapter.engine.hooks.prediction import write_rows
 from uniadapter.engine.runner import RetrievalTestLoop
-from uniadapter.utils.safe_io import to_plain
+from uniadapter.engine.runner.resume import check_matches
+from uniadapter.models.tasks import VisionLanguageModel
+from uniadapter.utils.safe_io import load_torch_file, to_plain
 from uniadapter.visualization.report import png_path
 
 from .pictures import RankingPictures, prediction_report, ranking_report, read_ranking
@@ -84,6 +88,28 @@ def set_test_amp(cfg: Config, gpu: bool) -> None:
     if chosen is not None:
         raise ValueError(f"--amp and test_cfg.amp_dtype={chosen!r}: leave one of them out.")
     cfg.test_cfg.fp16 = True
+
+
+def load_for_test(runner: Any, checkpoint: str) -> None:
+    """Load a checkpoint into the model of a runner, of this package or of another project.
+
+    Args:
+        runner: The runner, before its test.
+        checkpoint: As :func:`~uniadapter.checkpoints.load_weights` takes it; of a model of another
+            project a training checkpoint or a state dict, which must have all that is trained.
+
+    Raises:
+        FileNotFoundError: If it does not exist.
+        ValueError: If it is damaged or belongs to another model.
+    """
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    if isinstance(model, VisionLanguageModel):
+        load_weights(model, checkpoint)
+        return
+    content = load_torch_file(checkpoint)
+    state = content.get("state_dict", content)
+    check_matches(model, state, (), checkpoint, exact=False)
+    model.load_state_dict(state, strict=False)
 
 
 def run_test(runner: Any, kept: Kept) -> dict[str, float]:

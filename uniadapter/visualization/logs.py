@@ -85,23 +85,60 @@ def read_curves(run: str | Path) -> dict[str, Curve]:
         ValueError: If a file is no log, or no iteration of a training is in it.
     """
     curves: dict[str, Curve] = {}
-    files, trained = log_files(run), False
+    for start, lines in _trainings(run):
+        for curve in curves.values():
+            _cut(curve, start)
+        _append(curves, lines)
+    return {key: curve for key, curve in curves.items() if curve.values}
+
+
+def read_times(run: str | Path) -> dict[int, list[float]]:
+    """Seconds of an iteration, as every logged line of a training has them, by epoch.
+
+    A line's is the mean over the iterations since the last line (over the log processor's window);
+    what a resumed training has computed again counts as it was then.
+
+    Args:
+        run (str | Path): See :func:`log_files`.
+
+    Returns:
+        dict: By epoch from 1; loops that count no epochs have one.
+
+    Raises:
+        FileNotFoundError: See :func:`log_files`.
+        ValueError: As :func:`read_curves`, or if no line has a time.
+    """
+    kept: dict[int, tuple[int, float]] = {}
+    for start, lines in _trainings(run):
+        kept = {iteration: pair for iteration, pair in kept.items() if iteration < start}
+        for line in lines:
+            # Lines of a validation have times of their own, and no iteration.
+            if "iter" in line and isinstance(line.get("time"), int | float):
+                kept[line["iter"]] = (int(line.get("epoch", 1)), float(line["time"]))
+    if not kept:
+        raise ValueError(f"{run}: no line has a time: keep default_hooks.timer, IterTimerHook.")
+    times: dict[int, list[float]] = {}
+    for iteration in sorted(kept):
+        epoch, seconds = kept[iteration]
+        times.setdefault(epoch, []).append(seconds)
+    return times
+
+
+def _trainings(run: str | Path) -> list[tuple[int, list[dict[str, Any]]]]:
+    """Lines of each start of a training, and the first iteration that it has logged."""
+    files, found = log_files(run), []
     for path in files:
         lines = _lines_of(path)
         starts = [int(line["iter"]) for line in lines if isinstance(line.get("iter"), int)]
-        if not starts:
-            # A test's figures, in a folder of their own.
-            continue
-        trained = True
-        for curve in curves.values():
-            _cut(curve, starts[0])
-        _append(curves, lines)
-    if not trained:
+        # Else a test's figures, in a folder of their own.
+        if starts:
+            found.append((starts[0], lines))
+    if not found:
         raise ValueError(
             f"{', '.join(map(str, files))}: no iteration of a training was logged "
             "(default_hooks.logger.interval iterations make a line)."
         )
-    return {key: curve for key, curve in curves.items() if curve.values}
+    return found
 
 
 def _cut(curve: Curve, start: int) -> None:

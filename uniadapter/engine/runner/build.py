@@ -12,6 +12,7 @@ from uniadapter.utils.config_variables import check_runner_keys
 from uniadapter.utils.errors import options_named
 
 from .check_options import check_options
+from .check_packages import check_backends
 from .check_strategy import check_strategy, runner_class
 from .check_values import check_values
 
@@ -38,10 +39,13 @@ def build_runner(cfg: Config) -> Runner | FlexibleRunner:
         # MMEngine's runner would look in its own scope, where nothing of this package is.
         cfg.default_scope = registry.SCOPE
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        check_model_cfg(cfg.model)
-        _check_scope(cfg, name)
+        foreign = cfg.default_scope != registry.SCOPE
+        if foreign:
+            _check_scope(cfg, name)
+        check_model_cfg(cfg.model, foreign=foreign)
         check_options(cfg)
         check_values(cfg)
+        check_backends(cfg)
         kind = runner_class(cfg)
         check_strategy(cfg, kind)
     with options_named():

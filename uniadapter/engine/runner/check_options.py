@@ -127,7 +127,7 @@ def check_options(cfg: Config) -> None:
                     _check_typed(key, found, pattern, known, cfg.filename)
     constructor = cfg.get("optim_wrapper", {}) and cfg.optim_wrapper.get("constructor")
     known = registry.OPTIM_WRAPPER_CONSTRUCTORS
-    if isinstance(constructor, str) and known.get(constructor) is None:
+    if isinstance(constructor, str) and registry.found_by_name(known, constructor) is None:
         raise ValueError(
             _unregistered("optim_wrapper.constructor", constructor, known, cfg.filename)
         )
@@ -149,8 +149,7 @@ def _check_typed(
         kind = "EpochBasedTrainLoop" if found.get("by_epoch", True) else "IterBasedTrainLoop"
     target: Any = kind
     if isinstance(kind, str):
-        # Functions are looked up in MMEngine's own registry, by a name that may have the scope.
-        target = known.get(kind) or (known.parent and known.parent.get(kind))
+        target = registry.found_by_name(known, kind)
         if target is None:
             raise ValueError(_unregistered(f"{key}.type", kind, known, filename))
     if target is None:

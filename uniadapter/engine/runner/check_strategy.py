@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +11,8 @@ from mmengine.runner import FlexibleRunner, Runner
 
 from uniadapter import registry
 from uniadapter.utils.options import near_name
+
+from .check_packages import require_package
 
 # What one of the two reads and the other does not, with what stands in its place there.
 _RUNNER_ALONE = {
@@ -30,7 +31,6 @@ _OF_THE_RUNNER = {
     "env_kwargs": "env_cfg and randomness",
     "log_kwargs": "log_level",
 }
-_PACKAGES = {"DeepSpeedStrategy": "deepspeed", "ColossalAIStrategy": "colossalai"}
 # Of one whole model in every process. The others cut it into pieces.
 _WHOLE = ("SingleDeviceStrategy", "DDPStrategy")
 
@@ -113,12 +113,7 @@ def _check_one(cfg: Config, strategy: Mapping[str, Any], name: str) -> None:
     for key, place in _OF_THE_RUNNER.items():
         if key in strategy:
             raise ValueError(f"{name}: strategy.{key} is the runner's to say: set {place}.")
-    package = _PACKAGES.get(called)
-    if package is not None and importlib.util.find_spec(package) is None:
-        raise ValueError(
-            f"{name}: strategy.type={called!r} needs the package {package}, which is not "
-            f"installed: pip install {package}."
-        )
+    require_package(f"{name}: strategy.type", called)
     if called == "FSDPStrategy" and STRATEGIES.get(called) is None:
         raise ValueError(
             f"{name}: strategy.type={called!r}: this build of torch has no torch.distributed.fsdp."

@@ -255,7 +255,8 @@ def _check_schedulers(cfg: Config, name: str) -> None:
 def _check_preprocessor(cfg: Config, name: str) -> None:
     outer, inner = cfg.get("data_preprocessor"), cfg.model.get("data_preprocessor")
     model = MODELS.get(cfg.model.type) if isinstance(cfg.model.type, str) else cfg.model.type
-    if outer is None and inner is None and model.__module__.startswith(f"{SCOPE}."):
+    ours = getattr(model, "__module__", "").startswith(f"{SCOPE}.")
+    if outer is None and inner is None and ours:
         raise ValueError(
             f"{name}: model.data_preprocessor is missing: batches become tensors there. Set it to "
             "dict(type='MultimodalDataPreprocessor')."

@@ -10,7 +10,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
 
-from uniadapter.registry import RUNNERS
+from uniadapter.registry import RUNNERS, SCOPE
 from uniadapter.utils.safe_io import load_torch_file
 
 _SCHEDULE = "RankScheduleHook"
@@ -48,7 +48,8 @@ class RunnerChecks:
         if isinstance(loop, dict) and "type" not in loop:
             by_epoch = loop.get("by_epoch", True)
             rest = {key: value for key, value in loop.items() if key != "by_epoch"}
-            loop = {"type": "EpochBasedTrainLoop" if by_epoch else "IterBasedTrainLoop", **rest}
+            kind = "EpochBasedTrainLoop" if by_epoch else "IterBasedTrainLoop"
+            loop = {"type": f"{SCOPE}.{kind}", **rest}
         return super().build_train_loop(loop)  # type: ignore[misc]
 
     @staticmethod

@@ -56,6 +56,9 @@ class AdaptedBackbone(BaseModule):
             the backbone does not have.
     """
 
+    #: Options whose types are looked up in the current scope.
+    foreign_parts = ("backbone",)
+
     def __init__(
         self,
         backbone: dict | nn.Module,
