@@ -74,6 +74,19 @@ def test_the_users_file_goes_before_the_projects(elsewhere: Path) -> None:
         assert find_file(unchanged) == Path(unchanged)
 
 
+def test_configs_have_the_names_of_models(elsewhere: Path) -> None:
+    file = load_config("uniadapter_msrvtt_r512").filename
+    assert file == str(ROOT / "configs/uniadapter/msrvtt_r512.py")
+    with pytest.raises(FileNotFoundError, match="Did you mean 'uniadapter_msrvtt_r512'"):
+        load_config("uniadapter_msrvt_r512")
+    with pytest.raises(FileNotFoundError, match="`uniadapter list` names"):
+        load_config("zzz")
+    # A file of that name is the user's.
+    (elsewhere / "uniadapter_msrvtt_r512").mkdir()
+    with pytest.raises(FileNotFoundError, match="uniadapter_msrvtt_r512 does not exist"):
+        load_config("uniadapter_msrvtt_r512")
+
+
 @pytest.mark.parametrize("name", [f"configs/{CONFIG}", f"uniadapter::{CONFIG}"])
 def test_configs_of_the_project_have_names(elsewhere: Path, name: str) -> None:
     assert find_config(name) == ROOT / "configs" / CONFIG

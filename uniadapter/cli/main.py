@@ -20,8 +20,8 @@ Adapt frozen vision-language models. Commands:
 {table}
 
 `uniadapter COMMAND --help` says what each takes. Configs are files, or the project's own by name:
-uniadapter::uniadapter/msrvtt_r512.py. A config is a program that runs when it is read: open only
-trusted ones."""
+uniadapter_msrvtt_r512 or uniadapter::uniadapter/msrvtt_r512.py. A config is a program that runs
+when it is read: open only trusted ones."""
 
 
 def known_commands() -> dict[str, str]:

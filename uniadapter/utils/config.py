@@ -14,7 +14,8 @@ from mmengine.config import Config
 from mmengine.utils import import_modules_from_strings
 
 from .config_variables import RUNNER_KEYS, check_file_variables, places_of, runner_key_hint
-from .paths import find_config
+from .model_index import config_file, models_by_name
+from .options import near_name
 
 # Dictionaries without a `type` whose keys go to a constructor, which refuses the unknown ones.
 _JUDGED_SECTIONS = frozenset(
@@ -27,7 +28,8 @@ def load_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None) 
 
     Args:
         path: Config file (.py, .json, .yaml). Those of the project are also found from other
-            folders, as ``configs/tiny/msrvtt_r32.py`` or ``uniadapter::tiny/msrvtt_r32.py``.
+            folders, as ``configs/tiny/msrvtt_r32.py`` or ``uniadapter::tiny/msrvtt_r32.py``, and by
+            the names of their models.
         cfg_options: Overrides by dotted key, e.g. ``{'model.adapter.bottleneck': 128}``. A number
             indexes a list: ``{'param_scheduler.0.T_max': 3}``.
 
@@ -39,7 +41,7 @@ def load_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None) 
         ValueError: If the file cannot be read as a config, a file that inherits assigns a variable
             that nothing reads, or an override names an unknown key.
     """
-    file = find_config(path)
+    file = config_file(path)
     if not file.is_file():
         raise FileNotFoundError(f"Config file {file} does not exist.{_similar_files(file)}")
     try:
@@ -157,6 +159,8 @@ def _unknown_key(key: str, part: str, prefix: str, node: Mapping[str, Any]) -> s
 
 
 def _similar_files(file: Path) -> str:
+    if not file.suffix:
+        return near_name(str(file), models_by_name()) or " `uniadapter list` names the project's."
     if not file.parent.is_dir():
         return f" Its folder {file.parent} does not exist either."
     names = sorted(other.name for other in file.parent.glob(f"*{file.suffix}"))

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from .options import near_name
-from .paths import resource, resources_root
+from .paths import find_config, resource, resources_root
 
 # libyaml's reader where it is there: the metafiles are long.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -78,6 +78,21 @@ def find_model(name: str) -> ModelEntry:
             "list` name all."
         )
     return found
+
+
+def config_file(name: str | Path) -> Path:
+    """Resolve what a command calls a config.
+
+    Args:
+        name: What :func:`.paths.find_config` takes, or the name of a model.
+
+    Returns:
+        The path; that of a file that doesn't exist for the reader's own error.
+    """
+    file = find_config(name)
+    if file.suffix or file.exists() or str(name) not in models_by_name():
+        return file
+    return resource(models_by_name()[str(name)].config)
 
 
 def _words(text: str) -> str:

@@ -1,7 +1,7 @@
 r"""Convert a checkpoint from another project's names to ours, or back.
 
     uniadapter convert model_base.pth checkpoints/blip_base.safetensors --from blip \
-        --config uniadapter::uniadapter/msrvtt_r512.py
+        --config uniadapter_msrvtt_r512
 
 The same as tools/model_converters/convert_checkpoint.py.
 """

@@ -1,7 +1,7 @@
 """Train what a config says, in one process or several.
 
     uniadapter train configs/tiny/msrvtt_r32.py --work-dir runs/first
-    uniadapter train uniadapter::uniadapter/msrvtt_r512.py --nproc-per-node 8 --amp
+    uniadapter train uniadapter_msrvtt_r512 --nproc-per-node 8 --amp
 
 Options of torchrun (--nproc-per-node, --nnodes, --node-rank, --master-port ...) start that many
 processes; on Slurm, put srun in front and add --launcher slurm. The same as tools/train.py.

@@ -1,6 +1,6 @@
 """Open every file of a config's data sets and list what is missing, empty or damaged.
 
-    uniadapter verify uniadapter::uniadapter/msrvtt_r512.py --split test --out report.json
+    uniadapter verify uniadapter_msrvtt_r512 --split test --out report.json
 
 The same as tools/misc/verify_dataset.py.
 """
