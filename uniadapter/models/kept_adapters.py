@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from uniadapter.checkpoints.state import KEPT_ADAPTERS, TRAINING_STATE
+from uniadapter.checkpoints.state import KEPT_ADAPTERS, TRAINING_STATE, trained_state_dict
 
 from .adapters.base import Adapter
 from .fillings import Fillings
@@ -45,6 +45,41 @@ class KeptAdapter(nn.Module):
         """What belongs to it outside of the method, by the names that the model has for it."""
         own = {**self.own._parameters, **self.own._buffers}
         return {key.replace("/", "."): t for key, t in own.items() if t is not None}
+
+
+def own_tensors(model: Any) -> Tensors:
+    """Tensors outside of the method that belong to the active adapter, each once.
+
+    What it trains, heads that it leaves frozen (another one may train them), and counters.
+
+    Args:
+        model (VisionLanguageModel): The model.
+    """
+    towers = {id(p) for tower in model.towers().values() for p in tower.parameters()}
+    heads = [head.state_dict(keep_vars=True).values() for head in model.heads().values()]
+    own = {id(tensor) for tensors in (*heads, model.scalars().values()) for tensor in tensors}
+    parts = model.components()
+    own = own - towers | {id(p) for name in model.trainable_components() for p in parts[name]}
+    trained = set(trained_state_dict(model))
+    found: Tensors = {}
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        counter = name.startswith(TRAINING_STATE) and "." not in name
+        outside = not name.startswith(("adapter.", f"{KEPT_ADAPTERS}."))
+        if outside and (id(tensor) in own or name in trained or counter):
+            found[name] = tensor
+    return found
+
+
+def copies_of(own: Tensors) -> Tensors:
+    """What a new adapter begins with: copies of another one's tensors, counters at zero."""
+    copies: Tensors = {}
+    for name, tensor in own.items():
+        if isinstance(tensor, nn.Parameter):
+            copies[name] = nn.Parameter(tensor.detach().clone())
+        else:
+            counter = name.startswith(TRAINING_STATE)
+            copies[name] = torch.zeros_like(tensor) if counter else tensor.clone()
+    return copies
 
 
 def put_tensors(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:

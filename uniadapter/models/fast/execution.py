@@ -90,6 +90,20 @@ class FastExecution(Execution):
         finally:
             self._step = None
 
+    @contextmanager
+    def continued(self, pixels: torch.Tensor, prefix: Prefix) -> Iterator[None]:
+        """Inside the context a run of these pixels goes on from a prefix that is known already.
+
+        Args:
+            pixels (Tensor): (B, N, 3, H, W).
+            prefix (Prefix): Of their frames.
+        """
+        self._step = (pixels, prefix)
+        try:
+            yield
+        finally:
+            self._step = None
+
     def visual(self, tower: Any, pixels: torch.Tensor, want: Want = "all") -> torch.Tensor:
         """Continued from what is frozen, the first token alone in the last layer where wanted."""
         (batch, frames), images = pixels.shape[:2], pixels.flatten(0, 1)

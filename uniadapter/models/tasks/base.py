@@ -280,6 +280,8 @@ class VisionLanguageModel(NamedAdapters, SharedModel, BaseModel):
 
     def _run_forward(self, *args: Any, **kwargs: Any) -> Any:
         """Called by MMEngine's steps of training, validation and test."""
+        data = args[0] if args else kwargs.get("data")
+        self.check_samples(data.get("data_samples") if isinstance(data, dict) else None)
         with self.frozen_autocast():
             return super()._run_forward(*args, **kwargs)
 

@@ -12,10 +12,11 @@ from ..generation import generate
 from ..heads import decoder_loss
 from ..sites import Places
 from .generative import GenerativeModel
+from .mixed import MixedRows
 
 
 @MODELS.register_module()
-class CaptionModel(GenerativeModel):
+class CaptionModel(MixedRows, GenerativeModel):
     """Captioning on BLIP's visual tower and decoder (spec section 4).
 
     Args:
@@ -106,6 +107,10 @@ class CaptionModel(GenerativeModel):
         samples, seen = self.samples_of(data_samples, mode)
         if mode == "predict" and samples and not seen:
             return samples
+        rows = self.rows_of(data_samples, len(pixels), mode)
+        if rows is not None:
+            found = self.by_adapter(rows, {"pixels": pixels}, data_samples, mode)
+            return samples if mode == "predict" else found
         tokens = self.encode_frames(pixels).flatten(1, 2)
         if mode == "tensor":
             return tokens

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,7 @@ from uniadapter.checkpoints.files import CONFIG_NAME, read_adapter
 from uniadapter.checkpoints.plain_config import OF_MODELS, check_data
 from uniadapter.checkpoints.state import (
     KEPT_ADAPTERS,
-    TRAINING_STATE,
     heads_fingerprint,
-    trained_state_dict,
 )
 from uniadapter.registry import MODELS
 
@@ -28,7 +26,7 @@ from .. import sites
 from ..adapters.base import Adapter
 from ..check_config import check_model_cfg
 from ..fillings import Fillings
-from ..kept_adapters import KeptAdapter, Tensors, put_tensors, running_parts
+from ..kept_adapters import KeptAdapter, copies_of, own_tensors, put_tensors, running_parts
 from ..linears import drop_shifts
 from ..sites import Places
 
@@ -46,12 +44,49 @@ class NamedAdapters(nn.Module):
 
     adapter: Adapter | None
     data_preprocessor: Any
+    #: Whether the rows of a batch may be of several adapters, see :class:`.mixed.MixedRows`.
+    takes_rows = False
     _active = "default"
+    _row_names: list[str] | None = None
 
     @property
     def active_adapter(self) -> str:
         """Name of the adapter that acts."""
         return self._active
+
+    @property
+    def active(self) -> str | list[str]:
+        """Name of the adapter that acts, or one for every row of the batches to come.
+
+        Rows of several adapters are answered (``mode='predict'`` and ``'tensor'``), not trained. A
+        sample that has an ``adapter`` says it for its row.
+        """
+        return self._active if self._row_names is None else list(self._row_names)
+
+    @active.setter
+    def active(self, names: str | Sequence[str]) -> None:
+        if isinstance(names, str):
+            self.set_adapter(names)
+            self._row_names = None
+            return
+        if not self.takes_rows:
+            raise ValueError(f"A {type(self).__name__} takes batches of one adapter alone.")
+        for name in names:
+            self._check_known(name)
+        self._row_names = list(names)
+
+    def check_samples(self, samples: Sequence[Any] | None) -> None:
+        """Refuse samples that name another adapter where batches are of one alone.
+
+        Raises:
+            ValueError: If the task takes no rows of several adapters, and one names another.
+        """
+        names = {getattr(sample, "adapter", None) for sample in samples or []} - {None}
+        if not self.takes_rows and names - {self._active}:
+            raise ValueError(
+                f"A {type(self).__name__} takes batches of one adapter alone, and the batch names "
+                f"{sorted(names)} where {self._active!r} is active."
+            )
 
     def list_adapters(self) -> list[str]:
         """Names of all adapters, in the order in which they came."""
@@ -80,7 +115,7 @@ class NamedAdapters(nn.Module):
         self._put_aside()
         places = self.places()
         try:
-            self._renew(self._kept()[before].tensors())
+            put_tensors(self, copies_of(self._kept()[before].tensors()))
             if cfg is not None:
                 built = MODELS.build(dict(cfg), default_args={"places": places})
                 self.adapter = built.to(*kind).train(self.training)
@@ -169,6 +204,8 @@ class NamedAdapters(nn.Module):
             ValueError: If there is none of that name, or it is the only one.
         """
         self._check_known(name)
+        if name in (self._row_names or ()):
+            raise ValueError(f"model.active names {name!r} for rows: set it to another one first.")
         others = [other for other in self.list_adapters() if other != name]
         if not others:
             raise ValueError(
@@ -282,32 +319,12 @@ class NamedAdapters(nn.Module):
         rounded = getattr(self, "frozen_dtype", None) is not None
         return own[0].device, trained[0] if trained else torch.float32 if rounded else own[0].dtype
 
-    def _own(self) -> Tensors:
-        """Tensors outside of the method that belong to the active adapter, each once.
-
-        What it trains, heads that it leaves frozen (another one may train them), and counters.
-        """
-        model: Any = self
-        towers = {id(p) for tower in model.towers().values() for p in tower.parameters()}
-        heads = [head.state_dict(keep_vars=True).values() for head in model.heads().values()]
-        own = {id(tensor) for tensors in (*heads, model.scalars().values()) for tensor in tensors}
-        parts = model.components()
-        own = own - towers | {id(p) for name in model.trainable_components() for p in parts[name]}
-        trained = set(trained_state_dict(self))
-        found: Tensors = {}
-        for name, tensor in (*self.named_parameters(), *self.named_buffers()):
-            counter = name.startswith(TRAINING_STATE) and "." not in name
-            outside = not name.startswith(("adapter.", f"{KEPT_ADAPTERS}."))
-            if outside and (id(tensor) in own or name in trained or counter):
-                found[name] = tensor
-        return found
-
     def _put_aside(self) -> None:
         """Keep the active adapter beside the model, whose places are empty from now on.
 
         Tensors of heads stay in place until others come.
         """
-        kept = KeptAdapter(self.adapter, self._own())
+        kept = KeptAdapter(self.adapter, own_tensors(self))
         switches = () if self.adapter is None else self.adapter.places.switches
         kept.fillings = Fillings.taken_from(self.places(), switches)
         kept.attributes = {key: vars(self).get(key) for key in self.adapter_attributes}
@@ -334,17 +351,6 @@ class NamedAdapters(nn.Module):
             self._modules[key] = kept._modules[key]
         self._active = name
         self.finish()
-
-    def _renew(self, own: Tensors) -> None:
-        """Give a new adapter copies of the active one's tensors; it has counted nothing yet."""
-        copies: Tensors = {}
-        for name, tensor in own.items():
-            if isinstance(tensor, nn.Parameter):
-                copies[name] = nn.Parameter(tensor.detach().clone())
-            else:
-                counter = name.startswith(TRAINING_STATE)
-                copies[name] = torch.zeros_like(tensor) if counter else tensor.clone()
-        put_tensors(self, copies)
 
     def _clear(self, places: Places) -> None:
         """Take out what an adapter that could not be built has left."""

@@ -21,13 +21,14 @@ from ..sites import Places
 from .embeddings import EmbeddingTerms
 from .head_options import HEAD_OPTIONS, head_configs, option_value
 from .matching import MatchingModel
+from .mixed import MixedRows
 
 _CONTRAST = {"type": "MomentumContrastHead"}
 _MATCHING = {"type": "MatchingHead"}
 
 
 @MODELS.register_module()
-class RetrievalModel(EmbeddingTerms, MatchingModel):
+class RetrievalModel(MixedRows, EmbeddingTerms, MatchingModel):
     """Retrieval on BLIP's towers (spec section 4): a contrastive head, ITM, PFA.
 
     Args:
@@ -293,10 +294,15 @@ class RetrievalModel(EmbeddingTerms, MatchingModel):
             dict | list: Losses; a dict of tokens and features; or the samples with their
             similarities to all texts.
         """
+        rows = self.rows_of(data_samples, len(pixels), mode)
         if mode == "loss":
             if media_ids is None or not len(media_ids) == len(input_ids) == len(pixels):
                 raise ValueError("mode='loss' needs media_ids and one text a medium.")
             return self.loss(pixels, input_ids, attention_mask, media_ids, frame_mask)
+        if rows is not None:
+            media = {"pixels": pixels, "frame_mask": frame_mask}
+            texts = {"input_ids": input_ids, "attention_mask": attention_mask}
+            return self.pairs_by_adapter(rows, media, texts, data_samples, mode)
         samples = [s for s in data_samples or [] if not getattr(s, "skipped", False)]
         if mode == "predict" and not samples and not len(pixels):
             return []

@@ -23,13 +23,14 @@ from ..generation import generate
 from ..heads import AnswerHead, decoder_loss
 from ..sites import Places
 from .generative import GenerativeModel
+from .mixed import MixedRows
 from .vqa_options import VQAOptions
 
 _GENERATION = {"num_beams": 3, "max_length": 10, "min_length": 1}
 
 
 @MODELS.register_module()
-class VQAModel(GenerativeModel):
+class VQAModel(MixedRows, GenerativeModel):
     """VQA and VideoQA on the towers of BLIP (spec section 4) or ALBEF.
 
     The question is encoded together with the visual tokens (``[ENC]`` first in BLIP); the decoder
@@ -180,6 +181,11 @@ class VQAModel(GenerativeModel):
         samples, seen = self.samples_of(data_samples, mode)
         if mode == "predict" and samples and not seen:
             return samples
+        rows = self.rows_of(data_samples, len(pixels), mode)
+        if rows is not None:
+            batch = {"pixels": pixels, "input_ids": input_ids, "attention_mask": attention_mask}
+            found = self.by_adapter(rows, batch, data_samples, mode)
+            return samples if mode == "predict" else found
         states = self.encode_question(pixels, input_ids, attention_mask)
         if mode == "tensor":
             return states
