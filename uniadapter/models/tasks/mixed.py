@@ -44,10 +44,10 @@ class MixedRows(NamedAdapters):
         seen = [sample for sample in samples or [] if not getattr(sample, "skipped", False)]
         said = [getattr(sample, "adapter", None) for sample in seen]
         # Without samples, of rows that are none, nothing is said.
-        names = said if any(said) else self._row_names
-        if not names or not count:
+        told: Sequence[str | None] = said if any(said) else self._row_names or []
+        if not told or not count:
             return None
-        names = [self._active if name is None else name for name in names]
+        names = [self._active if name is None else name for name in told]
         if len(names) != count:
             raise ValueError(f"A batch of {count} rows needs as many adapters, got {len(names)}.")
         found: Rows = {}
@@ -96,7 +96,10 @@ class MixedRows(NamedAdapters):
             shared = self._shared_prefix(list(rows), tensors["pixels"])
             for name, index in rows.items():
                 self.set_adapter(name)
-                some = {k: None if t is None else t[index] for k, t in tensors.items()}
+                some: dict[str, Any] = {
+                    key: None if tensor is None else tensor[index]
+                    for key, tensor in tensors.items()
+                }
                 of_group = [seen[row] for row in index] if seen else None
                 with self._continued(some["pixels"], shared, index):
                     parts.append(model(**some, **whole, data_samples=of_group, mode=mode))

@@ -81,7 +81,8 @@ class NamedAdapters(nn.Module):
         Raises:
             ValueError: If the task takes no rows of several adapters, and one names another.
         """
-        names = {getattr(sample, "adapter", None) for sample in samples or []} - {None}
+        said = (getattr(sample, "adapter", None) for sample in samples or [])
+        names = {str(name) for name in said if name is not None}
         if not self.takes_rows and names - {self._active}:
             raise ValueError(
                 f"A {type(self).__name__} takes batches of one adapter alone, and the batch names "
