@@ -1,5 +1,8 @@
 """Parameter-efficient adaptation of frozen vision-language models (UniAdapter, ICLR 2024)."""
 
+import importlib
+from typing import Any
+
 from .registry import (
     DATA_SAMPLERS,
     DATASETS,
@@ -20,6 +23,36 @@ from .version import __version__
 
 repair_imports()
 register_scope(SCOPE)
+
+#: Of :mod:`uniadapter.apis`, which takes seconds to import and is imported at the first use.
+_APIS = (
+    "AutoAdapterModel",
+    "encode_image",
+    "encode_text",
+    "encode_video",
+    "find_weights",
+    "get_model",
+    "inference_model",
+    "init_model",
+    "list_models",
+    "load_model_and_preprocess",
+    "read_image",
+    "read_text",
+    "read_video",
+)
+
+
+def __getattr__(name: str) -> Any:
+    """A function of :mod:`uniadapter.apis`."""
+    if name in _APIS:
+        return getattr(importlib.import_module("uniadapter.apis"), name)
+    raise AttributeError(f"module 'uniadapter' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """All names, those of :mod:`uniadapter.apis` among them."""
+    return sorted({*globals(), *_APIS})
+
 
 __all__ = [
     "DATASETS",

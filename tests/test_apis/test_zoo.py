@@ -16,7 +16,9 @@ import yaml
 from mmengine.config import Config
 from safetensors.torch import load_file, save_file
 
+import uniadapter
 from tests.helpers import ROOT
+from uniadapter import apis
 from uniadapter.apis import (
     encode_image,
     encode_text,
@@ -73,6 +75,14 @@ def test_models_are_listed_by_name_task_and_weights():
     assert sorted([*with_weights, *list_models(pretrained=False)]) == names
     with pytest.raises(ValueError, match=r"'captoning'\..*Image Captioning"):
         list_models(task="captoning")
+
+
+def test_the_package_has_the_functions_as_well():
+    names = [name for name in dir(uniadapter) if name in apis.__all__]
+    assert {"get_model", "encode_image", "read_video", "inference_model"} <= set(names)
+    assert all(getattr(uniadapter, name) is getattr(apis, name) for name in names)
+    with pytest.raises(AttributeError, match="no attribute 'colour'"):
+        _ = uniadapter.colour
 
 
 def test_every_model_has_a_task():
