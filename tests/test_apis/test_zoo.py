@@ -163,6 +163,20 @@ def test_three_in_one_call_rank_as_their_parts():
     torch.testing.assert_close(words, encode_text(model, texts), atol=2e-6, rtol=0)
 
 
+def test_the_backbone_of_a_config_is_found_in_the_user_s_folder(tmp_path, monkeypatch):
+    said: list[str] = []
+    monkeypatch.setattr("uniadapter.apis.model.print_log", lambda text, *_: said.append(text))
+    options = {"model.pretrained": "checkpoints/mine.safetensors"}
+    init_model(ZERO_SHOT, cfg_options=options)
+    assert "random: no checkpoint was given, and checkpoints/mine" in said.pop()
+    file = tmp_path / "home/checkpoints/mine.safetensors"
+    file.parent.mkdir(parents=True)
+    file.symlink_to(WEIGHTS)
+    model = init_model(ZERO_SHOT, cfg_options=options)
+    assert torch.equal(model.text_proj.weight, load_file(WEIGHTS)["text_proj.weight"])
+    assert said == []
+
+
 @pytest.fixture
 def shelf(tmp_path, monkeypatch):
     """A project of one model, whose weights a server has in BLIP's layout."""
@@ -215,7 +229,10 @@ def test_public_weights_are_fetched_when_asked_and_then_found(shelf, tmp_path, c
     model = get_model("public", pretrained=True, download=True)
     assert find_weights("public") == target
     wanted = load_file(WEIGHTS)
-    assert torch.equal(model.text_proj.weight, wanted["text_proj.weight"])
+    adapted = get_model(ROOT / "configs/tiny/msrvtt_r32.py", pretrained="public")
+    for one in (model, adapted):
+        assert torch.equal(one.text_proj.weight, wanted["text_proj.weight"])
+        assert torch.equal(one.visual.pos_embed, wanted["visual.pos_embed"])
     assert download(["public"]) == 0
     assert capsys.readouterr().out.strip().endswith(f"public: {target} (sha256 is right)")
 
