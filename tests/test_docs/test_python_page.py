@@ -39,7 +39,7 @@ def test_the_readme_s_lines_run_in_a_checkout(monkeypatch):
 def test_the_page_s_blocks_run_in_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = blocks_of((ROOT / "docs/python.md").read_text(encoding="utf-8"))
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     found = run("docs/python.md", blocks)
     assert "uniadapter_msrvtt_r512" in found["names"]
     assert found["captioners"]
@@ -47,6 +47,8 @@ def test_the_page_s_blocks_run_in_any_folder(tmp_path, monkeypatch):
     assert torch.equal(found["pictures"][0], found["pictures"][1])
     assert found["similarity"].shape == (2, 3)
     assert found["logits"].shape[0] == 1
+    assert found["result"]["pred_text"] in ("a red ball", "two blue boxes")
+    assert list(found["captions"][0]) == ["pred_caption"]
 
 
 def test_the_names_of_the_backbones_page_exist():

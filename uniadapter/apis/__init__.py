@@ -3,6 +3,7 @@
 from .auto import AutoAdapterModel
 from .convert import convert_checkpoint
 from .encoding import encode_image, encode_text, encode_video
+from .inference import inference_model
 from .inputs import InputReader, read_image, read_text, read_video
 from .model import build_model, init_model, load_weights
 from .weights import find_weights
@@ -18,6 +19,7 @@ __all__ = [
     "encode_video",
     "find_weights",
     "get_model",
+    "inference_model",
     "init_model",
     "list_models",
     "load_model_and_preprocess",
