@@ -19,11 +19,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from tests.helpers import draws, tiny_retrieval_cfg, write_vocab
+from tests.helpers import ROOT, draws, tiny_retrieval_cfg, write_vocab
 from tests.model_helpers import outputs, randomize, same, seeded_model, tiny_batch
 from tests.test_models.test_adapters.contract import METHODS, MODELS, Method, Model
 from tests.test_models.test_adapters.contract_models import Outputs, write_files
-from uniadapter.apis import AutoAdapterModel, build_model, init_model
+from uniadapter.apis import AutoAdapterModel, auto, build_model, init_model
 from uniadapter.checkpoints import load_adapter, write
 from uniadapter.checkpoints.files import CONFIG_NAME, WEIGHTS_NAME
 from uniadapter.checkpoints.shared import BACKBONE_NAME, CARD_NAME
@@ -182,6 +182,19 @@ def test_the_backbone_is_found_by_name_and_sha256(
         loads(backbone=folder / path.name)
     with pytest.raises(FileNotFoundError, match=r"backbone=nothing.pth does not exist"):
         loads(backbone="nothing.pth")
+    (home / "checkpoints" / path.name).unlink()
+    fetched = []
+
+    def fetch(url: str, target: Path, sha256: str) -> Path:
+        fetched.append((url, sha256))
+        return Path(shutil.copy(path, target))
+
+    monkeypatch.setattr(auto, "download_file", fetch)
+    with pytest.raises(FileNotFoundError, match="download=True fetches it"):
+        loads()
+    assert loads(download=True)
+    assert loads()
+    assert fetched == [("https://x.org/t.safetensors", entry["sha256"])]
 
 
 def test_what_others_could_not_load_is_not_saved(tmp_path: Path) -> None:
@@ -225,6 +238,9 @@ def test_the_pipeline_of_the_test_data_goes_along(tmp_path: Path) -> None:
     assert found.cfg.test_dataloader.dataset.pipeline[1].size == [32, 32]
     frames = torch.randint(0, 256, (3, 3, 40, 50), dtype=torch.uint8)
     assert found.transform.read_video(frames).shape == (2, 3, 32, 32)
+    # Texts alone have no transform of pictures.
+    edit(folder, _set("pipeline", to=[{"type": "PackTexts"}]))
+    assert AutoAdapterModel.from_pretrained(folder).transform is None
     for change, words in (
         ({"type": "os.getcwd"}, "pipeline.0.type='os.getcwd' is not registered"),
         ({"type": "PackInputs", "x": 1}, "its model can't be built"),
@@ -232,6 +248,28 @@ def test_the_pipeline_of_the_test_data_goes_along(tmp_path: Path) -> None:
     ):
         edit(folder, _set("pipeline", to=[change, {"type": "PackInputs"}]))
         assert words in refused(folder)
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("vl_bart_image_single", "vl_t5_image_single", "t5_mrpc_lora", "t5_rte_unipt"),
+        *("mdetr_unipt", "clip_vil_vqav2_unipt", "flickr30k_vse_unipt", "clip4clip_unipt"),
+        *("coco_caption_r32", "flickr30k_beit3_r32", "flickr30k_clip_r32", "coco_full_finetune"),
+    ],
+)
+def test_every_family_comes_back(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the project's own small backbones, which are found by name."""
+    monkeypatch.chdir(ROOT)
+    model = randomize(init_model(f"configs/tiny/{name}.py")).eval()
+    found = AutoAdapterModel.from_pretrained(model.save_pretrained(tmp_path))
+    own, theirs = model.state_dict(), found.state_dict()
+    kept = [n for n in own if not n.startswith(("ema.", "queue.", "step"))]
+    assert set(own) == set(theirs)
+    assert [n for n in kept if not torch.equal(own[n], theirs[n])] == []
 
 
 _HARM = Path(__file__).with_name("harm_that_was_run")
@@ -317,6 +355,17 @@ _PREPROCESSOR = ("model", "data_preprocessor")
         (_set("model", "visual", "type", to="torch.nn.Linear"), "model.visual.type="),
         (_set("model", "adapter", "type", to="subprocess.Popen"), "model.adapter.type="),
         (_set("model", "adapter", "x", to=[{"type": "os.getcwd"}]), "model.adapter.x.0.type="),
+        (
+            _set(
+                "model",
+                "adapter",
+                to={
+                    "type": "PeftAdapter",
+                    "config": {"peft_type": "LORA", "megatron_config": {}, "megatron_core": "os"},
+                },
+            ),
+            "adapter.config.megatron_config",
+        ),
         (_set("model", "adapter", "_scope_", to="mmdet"), "model.adapter._scope_"),
         (_set("model", "visual", "depth", to=3), "model.visual.depth is no option of BlipViT"),
         (_set("model", "visual", "img_size", to="x"), "its model can't be built"),
@@ -441,6 +490,25 @@ def test_push_to_hub_uploads_the_folder(
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(ImportError, match="pip install huggingface_hub"):
         whole[0].push_to_hub("me/tiny", with_backbone=True)
+
+
+def test_a_repository_of_the_hub_is_fetched_when_asked(
+    whole: tuple[Any, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = types.ModuleType("huggingface_hub")
+    asked = []
+
+    def snapshot_download(name: str, allow_patterns: list[str]) -> str:
+        asked.append(name)
+        return str(whole[1])
+
+    module.snapshot_download = snapshot_download  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "huggingface_hub", module)
+    with pytest.raises(FileNotFoundError, match=r"with download=True, a repository"):
+        AutoAdapterModel.from_pretrained("me/tiny")
+    found = AutoAdapterModel.from_pretrained("me/tiny", download=True)
+    assert same(outputs(found, tiny_batch()), outputs(whole[0], tiny_batch()))
+    assert asked == ["me/tiny"]
 
 
 def test_a_config_of_a_file_goes_along(tmp_path: Path) -> None:

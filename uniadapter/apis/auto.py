@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,12 +14,21 @@ from mmengine.config import Config
 from uniadapter.checkpoints import load_weights
 from uniadapter.checkpoints.files import CONFIG_NAME
 from uniadapter.checkpoints.plain_config import OF_MODELS, find_type
-from uniadapter.checkpoints.shared import check_facts, facts_of, file_sha256, read_shared
+from uniadapter.checkpoints.shared import check_facts, facts_of, read_shared
+from uniadapter.datasets.transforms import PackInputs
 from uniadapter.models.build import build_model
 from uniadapter.models.tasks import VisionLanguageModel
-from uniadapter.utils.paths import resources_root
+from uniadapter.registry import TRANSFORMS
+from uniadapter.utils.download import download as download_file
+from uniadapter.utils.download import sha256_of
+from uniadapter.utils.paths import home, resources_root, search_folders
 
 from .inputs import InputReader
+
+_CHECKPOINTS = "checkpoints"
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+# Of a repository: weights, JSON and vocabularies.
+_FETCHED = ["*.json", "*.safetensors", "*.txt", "*.gz"]
 
 
 class AutoAdapterModel:
@@ -35,15 +44,19 @@ class AutoAdapterModel:
         folder: str | Path,
         backbone: str | Path | None = None,
         device: str | torch.device = "cpu",
+        download: bool = False,
     ) -> VisionLanguageModel:
         """Build the model of a folder and load its weights; no code of the folder runs.
 
         Args:
             folder (str | Path): Folder with ``adapter_config.json`` and
-                ``adapter_model.safetensors``.
+                ``adapter_model.safetensors``; with ``download`` also a repository of the Hugging
+                Face Hub, ``'user/name'``.
             backbone (str | Path, optional): File of the frozen backbone. Defaults to None: it is
                 looked for by its name and SHA-256.
             device (str | torch.device): Where the model goes. Defaults to ``'cpu'``.
+            download (bool): Fetch what is not here: a repository of the Hub, and the backbone from
+                its address, if its SHA-256 is known. Defaults to False.
 
         Returns:
             VisionLanguageModel: In evaluation mode. ``tokenizer`` makes ids of texts. ``transform``
@@ -57,12 +70,17 @@ class AutoAdapterModel:
             ValueError: If a file is damaged, or names anything but registered types and files of
                 the folder; the error names file, key and remedy.
         """
-        folder = Path(folder)
+        name, folder = str(folder), Path(folder)
+        if not folder.is_dir() and download and _REPOSITORY.fullmatch(name):
+            folder = _from_hub(name)
         if not folder.is_dir():
-            raise FileNotFoundError(f"{folder} is no folder: name the folder of an adapter.")
+            raise FileNotFoundError(
+                f"{folder} is no folder: name the folder of an adapter, or, with download=True, a "
+                "repository of the Hugging Face Hub (user/name)."
+            )
         meta = read_shared(folder).meta
         config = dict(meta["model"])
-        config["pretrained"] = _find_backbone(folder, meta["backbone"], backbone)
+        config["pretrained"] = _find_backbone(folder, meta["backbone"], backbone, download)
         path = folder / CONFIG_NAME
         task = find_type(config.get("type"), OF_MODELS)
         if isinstance(task, type) and not issubclass(task, VisionLanguageModel):
@@ -75,10 +93,16 @@ class AutoAdapterModel:
         pipeline = meta.get("pipeline")
         loader = {} if pipeline is None else {"dataset": {"pipeline": pipeline}}
         model.cfg = Config({"model": config, "test_dataloader": loader})
-        if pipeline is not None:
+        if _packs_pictures(pipeline or []):
             with _said_of(path):
                 model.transform = InputReader(model)
         return model.to(device).eval()
+
+
+def _packs_pictures(pipeline: list[dict[str, Any]]) -> bool:
+    """Whether a pipeline gives pictures; others give texts or kept features."""
+    kinds = [find_type(step["type"], (TRANSFORMS,)) for step in pipeline]
+    return any(isinstance(kind, type) and issubclass(kind, PackInputs) for kind in kinds)
 
 
 @contextmanager
@@ -107,7 +131,7 @@ def _placed(facts: dict[str, Any], meta: dict[str, Any]) -> dict[str, Any]:
 
 
 def _find_backbone(
-    folder: Path, entry: dict[str, Any] | None, given: str | Path | None
+    folder: Path, entry: dict[str, Any] | None, given: str | Path | None, fetch: bool
 ) -> str | None:
     """Path of the backbone's file; None for a folder that needs none."""
     if given is not None:
@@ -121,23 +145,33 @@ def _find_backbone(
     others = []
     for path in _places(folder, entry["file"]):
         if path.is_file():
-            if entry["sha256"] in (None, file_sha256(path)):
+            if entry["sha256"] in (None, sha256_of(path)):
                 return str(path)
             others.append(str(path))
+    target = home() / _CHECKPOINTS / entry["file"]
+    if fetch and entry["url"] and entry["sha256"]:
+        return str(download_file(entry["url"], target, entry["sha256"]))
     found = f" {', '.join(others)} has another SHA-256." if others else ""
-    source = f" It is at {entry['url']}." if entry["url"] else ""
+    source = f" It is at {entry['url']}, and download=True fetches it." if entry["url"] else ""
     raise FileNotFoundError(
         f"{folder} needs the backbone {entry['name']}: put {entry['file']} (sha256 "
-        f"{entry['sha256']}) into {_home() / 'checkpoints'}, or pass backbone=FILE.{source}{found}"
+        f"{entry['sha256']}) there as {target}, or pass backbone=FILE.{source}{found}"
     )
-
-
-def _home() -> Path:
-    """Folder of the user's weights."""
-    return Path(os.environ.get("UNIADAPTER_HOME") or "~/.cache/uniadapter").expanduser()
 
 
 def _places(folder: Path, name: str) -> list[Path]:
     """Where a file of weights may lie, the nearest first."""
-    near = [folder, Path("checkpoints"), _home(), _home() / "checkpoints"]
+    near = [folder, *(place / _CHECKPOINTS for place in search_folders()), home()]
     return [*(place / name for place in near), *(resources_root() / "configs").rglob(name)]
+
+
+def _from_hub(name: str) -> Path:
+    """The folder of a repository of the Hugging Face Hub, fetched."""
+    try:
+        # Imported here: nothing else of the package knows the Hub.
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise ImportError(
+            f"Fetching {name} needs huggingface_hub: pip install huggingface_hub."
+        ) from error
+    return Path(snapshot_download(name, allow_patterns=_FETCHED))

@@ -18,9 +18,10 @@ from mmengine.config import Config
 from uniadapter.checkpoints import trained_state_dict
 from uniadapter.checkpoints.card import About, task_name, write_card
 from uniadapter.checkpoints.files import CONFIG_NAME, WEIGHTS_NAME, is_adapter, read_json
-from uniadapter.checkpoints.shared import CARD_NAME, file_sha256
+from uniadapter.checkpoints.shared import CARD_NAME
 from uniadapter.models.tasks import VisionLanguageModel
 from uniadapter.utils.config import load_config
+from uniadapter.utils.download import sha256_of
 from uniadapter.utils.paths import find_file
 from uniadapter.utils.safe_io import atomic_write
 
@@ -76,7 +77,7 @@ def publish_adapter(src: str | Path, dst: str | Path, options: PublishOptions) -
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         model.save_pretrained(temporary, config, options.with_backbone, options.backbone_url)
-        digest = file_sha256(temporary / WEIGHTS_NAME)
+        digest = sha256_of(temporary / WEIGHTS_NAME)
         folder = Path(dst) / f"{name}-{digest[:8]}"
         about = _found(options.about, checkpoint, config, source)
         meta = read_json(temporary / CONFIG_NAME, "save it again")
@@ -198,7 +199,7 @@ def metafile_entry(folder: Path, root: Path, config: str, collection: str) -> di
         "Metadata": {"Parameters": {"trainable": meta["parameters"]}},
         "Results": results,
         "Weights": _relative(weights, root),
-        "SHA256": file_sha256(weights),
+        "SHA256": sha256_of(weights),
     }
 
 

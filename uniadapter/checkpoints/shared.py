@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 
 from uniadapter.registry import TRANSFORMS
+from uniadapter.utils.download import sha256_of
 from uniadapter.utils.paths import find_file
 from uniadapter.utils.safe_io import atomic_write
 from uniadapter.version import __version__
@@ -34,12 +34,6 @@ _OWN_NAMES = (CONFIG_NAME, WEIGHTS_NAME, BACKBONE_NAME, CARD_NAME)
 # Of the model's options, what belongs to the machine it was trained on.
 _NOT_SHARED = ("pretrained", "prefix_cache")
 _BACKBONE_KEYS = ("name", "file", "sha256", "url")
-
-
-def file_sha256(path: str | Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def save_shared(
@@ -128,7 +122,7 @@ def _describe_backbone(
                 "its SHA-256: put it there, or pass with_backbone=True."
             )
         name = path.stem
-    return {"name": name, "file": path.name, "sha256": file_sha256(path), "url": url}
+    return {"name": name, "file": path.name, "sha256": sha256_of(path), "url": url}
 
 
 def _model_config(
@@ -158,7 +152,7 @@ def _model_config(
         target = source.name
         if target in _OWN_NAMES or not is_plain_name(target):
             target = f"tokenizer{source.suffix}"
-        digest = file_sha256(source)
+        digest = sha256_of(source)
         if files.setdefault(target, digest) != digest:
             raise ValueError(f"{key}={name}: another file of the folder has the name {target}.")
         folder.mkdir(parents=True, exist_ok=True)
@@ -298,7 +292,7 @@ def _check_files(path: Path, files: Mapping[str, Any]) -> None:
         file = path.parent / name
         if not file.is_file():
             raise FileNotFoundError(f"{file} is missing beside {CONFIG_NAME}: copy all files.")
-        if file_sha256(file) != digest:
+        if sha256_of(file) != digest:
             raise ValueError(
                 f"{file} is not the file that was saved (files in {CONFIG_NAME} has another "
                 "SHA-256): copy the folder again."

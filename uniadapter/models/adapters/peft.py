@@ -193,6 +193,11 @@ class PeftAdapter(LinearAdapter):
                     f"adapter.config.{key}: modules are chosen by adapter.targets, "
                     "adapter.feedforward, adapter.roles and adapter.layers."
                 )
+            if key.startswith("megatron"):
+                # One of these is the name of a module, which peft would import.
+                raise ValueError(
+                    f"adapter.config.{key}: the towers have no layers of Megatron, leave it out."
+                )
             if key not in known:
                 raise ValueError(
                     f"adapter.config.{key} is no field of peft's {found.__name__}."
