@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -60,8 +60,9 @@ def test_a_new_command_is_one_file(tmp_path: Path, monkeypatch) -> None:
     assert main(["index", "a", "--b"]) == 2
 
 
-def test_it_runs_as_a_module(tmp_path: Path) -> None:
-    code = "import runpy, sys; sys.argv[1:] = ['-V']; runpy.run_module('uniadapter')"
-    code = code.replace("('uniadapter')", "('uniadapter', run_name='__main__')")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, f"uniadapter {__version__}\n"), done.stderr
+def test_it_runs_as_a_module(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(sys, "argv", ["uniadapter", "-V"])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_module("uniadapter", run_name="__main__")
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"uniadapter {__version__}\n"

@@ -121,7 +121,8 @@ def test_the_build_carries_configs_tools_and_index(skeleton: Path, tmp_path: Pat
     assert not any(path.is_symlink() for path in built.rglob("*"))
 
 
-def test_the_source_distribution_builds_the_same(skeleton: Path, tmp_path: Path):
+@pytest.mark.deep
+def test_the_source_distribution_has_what_a_build_needs(skeleton: Path, tmp_path: Path):
     python("setup.py", "-q", "sdist", "-d", tmp_path, path=(SITE,), cwd=skeleton)
     (archive,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(archive) as tar:
