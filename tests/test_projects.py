@@ -9,10 +9,14 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 from safetensors.torch import load_file
 
 from projects.make_data import write
 from tests.helpers import ROOT, load_tool
+from uniadapter.engine.runner.check_options import check_options
+from uniadapter.engine.runner.check_values import check_values
+from uniadapter.models.build import check_model_cfg
 from uniadapter.registry import DATASETS, MODELS
 
 train, test = load_tool("train.py"), load_tool("test.py")
@@ -47,20 +51,25 @@ def run(data: Path, out: Path, path: str) -> tuple[dict[str, Any], dict[str, flo
     return torch.load(out / "epoch_1.pth", weights_only=True), json.loads(metrics.read_text())
 
 
+CLASSIFIER = ("backbone.adapter.", "head.")
+RETRIEVAL = ("adapter.", "vision_proj", "text_proj")
+RUNS = [
+    ("other_scope/configs/video_text_pfa", ("frames.", "words.", "contrast."), "t2v/R1"),
+    ("transformers_clip/configs/clip_uniadapter", ("adapters.",), "t2i/R1"),
+]
+# What they are made of runs in the core suite as well: below, and as blocks of the tutorial.
+FURTHER = [
+    ("new_backbone/configs/mixer_uniadapter", CLASSIFIER, "accuracy/top1"),
+    ("mmpretrain_vit/configs/vit_uniadapter", CLASSIFIER, "accuracy/top1"),
+    ("mmpretrain_vit/configs/vit_lora", CLASSIFIER, "accuracy/top1"),
+    ("new_method/configs/two_terms_r4", RETRIEVAL, "t2i/R1"),
+    ("new_dataset/configs/table_r8", RETRIEVAL, "i2t/R10"),
+]
+
+
 @pytest.mark.parametrize(
     ("path", "trained", "metric"),
-    [
-        ("mmpretrain_vit/configs/vit_uniadapter", ("backbone.adapter.", "head."), "accuracy/top1"),
-        pytest.param(
-            *("mmpretrain_vit/configs/vit_lora", ("backbone.adapter.", "head."), "accuracy/top1"),
-            marks=pytest.mark.deep,
-        ),
-        ("other_scope/configs/video_text_pfa", ("frames.", "words.", "contrast."), "t2v/R1"),
-        ("transformers_clip/configs/clip_uniadapter", ("adapters.",), "t2i/R1"),
-        ("new_method/configs/two_terms_r4", ("adapter.", "vision_proj", "text_proj"), "t2i/R1"),
-        ("new_backbone/configs/mixer_uniadapter", ("backbone.adapter.", "head."), "accuracy/top1"),
-        ("new_dataset/configs/table_r8", ("adapter.", "vision_proj", "text_proj"), "i2t/R10"),
-    ],
+    [*RUNS, *(pytest.param(*row, marks=pytest.mark.deep) for row in FURTHER)],
 )
 def test_a_project_trains_and_tests(
     data: Path,
@@ -83,6 +92,17 @@ def test_a_project_trains_and_tests(
         assert exported.is_file() == (not path.startswith("new_backbone"))
         if exported.is_file():
             assert all(torch.isfinite(tensor).all() for tensor in load_file(exported).values())
+
+
+@pytest.mark.parametrize("path", [row[0] for row in [*RUNS, *FURTHER]])
+def test_a_config_is_one_that_a_run_takes(data: Path, monkeypatch: pytest.MonkeyPatch, path: str):
+    monkeypatch.chdir(ROOT)
+    given = train.parse_args([f"projects/{path}.py", *options(data, path)])
+    cfg = train.build_config(given)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        check_model_cfg(cfg.model, foreign=cfg.default_scope != "uniadapter")
+        check_options(cfg)
+        check_values(cfg)
 
 
 def test_a_classifier_of_mmpretrain_s_resumes_with_averages(
@@ -152,3 +172,6 @@ def forget_the_projects():
     for name in ("TwoTerms", "Mixer", "AdaptedCLIP"):
         MODELS.module_dict.pop(name, None)
     DATASETS.module_dict.pop("CaptionTable", None)
+    for name, instance in list(DefaultScope._instance_dict.items()):
+        if instance.scope_name == "mmpretrain":
+            del DefaultScope._instance_dict[name]

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 from mmengine.hooks import Hook
+from mmengine.registry import DefaultScope
 
 from tests.helpers import ROOT, tiny_run_cfg
 from uniadapter.engine.runner.build import build_runner
 from uniadapter.engine.runner.check_options import check_options
+from uniadapter.models.check_config import check_model_cfg
 from uniadapter.registry import register_all_modules
 from uniadapter.utils.config import load_config
 
@@ -123,6 +125,48 @@ def test_a_hook_of_the_user_s_own_judges_its_options(cfg: Config):
 
     cfg.custom_hooks = [{"type": Mine, "size": 1, "anything": 2}]
     check_options(cfg)
+
+
+ADAPTED = {
+    "type": "uniadapter.AdaptedBackbone",
+    "backbone": {"type": "VisionTransformer", "arch": "deit-t"},
+    "adapter": {"type": "UniAdapter", "towers": ["visual"]},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({}, None),
+        ({"head": {"type": "TheirOwn", "whatever": {"type": "Else"}}}, None),
+        ({"backbone.adapter.botleneck": 8}, r"model\.backbone\.adapter\.botleneck is no option of"),
+        ({"backbone.backbone.archh": "b"}, r"model\.backbone\.backbone\.archh is no option of"),
+        ({"backbon": 1}, r"model\.backbon is no option of ImageClassifier"),
+        ({"neck": {"type": "uniadapter.FrameAwareAttention", "x": 1}}, r"neck\.x is no option of"),
+    ],
+)
+def test_models_of_another_scope(change: dict, message: str | None):
+    model = Config({"type": "ImageClassifier", "backbone": ADAPTED})
+    model.merge_from_dict(change)
+    with DefaultScope.overwrite_default_scope("mmpretrain"):
+        if message is None:
+            check_model_cfg(model._cfg_dict, foreign=True)
+        else:
+            with pytest.raises(ValueError, match=message):
+                check_model_cfg(model._cfg_dict, foreign=True)
+
+
+def test_types_are_those_of_the_config_s_scope(cfg: Config):
+    cfg.default_scope = "mmpretrain"
+    with pytest.raises(ValueError, match="'RetrievalJsonDataset' is not registered"):
+        check_options(cfg)
+    theirs = {"type": "Accuracy", "topk": 1}
+    check_options(Config({"default_scope": "mmpretrain", "val_evaluator": theirs}))
+    with pytest.raises(ValueError, match=r"val_evaluator\.type='Accuracy' is not registered"):
+        check_options(Config({"val_evaluator": theirs}))
+    wrong = Config({"default_scope": "mmpretrain", "val_evaluator": {**theirs, "top": 1}})
+    with pytest.raises(ValueError, match=r"val_evaluator\.top is no option of Accuracy"):
+        check_options(wrong)
 
 
 def test_a_config_without_a_model_is_no_run():

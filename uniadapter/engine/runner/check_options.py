@@ -10,7 +10,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import init_dist
 from mmengine.hooks import CheckpointHook
-from mmengine.registry import STRATEGIES, Registry
+from mmengine.registry import STRATEGIES, DefaultScope, Registry
 from mmengine.runner import Runner
 from mmengine.utils.dl_utils import set_multi_processing
 from torch.utils.data import DataLoader
@@ -112,7 +112,7 @@ def check_options(cfg: Config) -> None:
     """Check that types outside of the model are registered and take the options they are given.
 
     MMEngine builds most of them late, some at the first save, and then names neither the key nor
-    what would be right. Call it under the default scope of the config.
+    what would be right. Types are looked up in the config's ``default_scope``.
 
     Args:
         cfg: The config.
@@ -120,6 +120,11 @@ def check_options(cfg: Config) -> None:
     Raises:
         ValueError: If one is not, naming its key and the nearest name.
     """
+    with DefaultScope.overwrite_default_scope(cfg.get("default_scope") or registry.SCOPE):
+        _check_all(cfg)
+
+
+def _check_all(cfg: Config) -> None:
     for pattern, known in _PLACES.items():
         for split in SPLITS if "{split}" in pattern else ("",):
             for key, found in find(cfg._cfg_dict, pattern.format(split=split).split(".")):
