@@ -11,7 +11,7 @@ from typing import Any
 
 from mmengine.registry import Registry
 
-from uniadapter.registry import MODELS, PROJECTIONS, TOKENIZERS
+from uniadapter.registry import MODELS, PROJECTIONS, SCOPE, TOKENIZERS
 from uniadapter.utils.options import near_name
 
 #: Registries whose types the config of a model may name.
@@ -37,7 +37,9 @@ def to_json(value: Any, key: str) -> Any:
     if isinstance(value, Mapping):
         if wrong := [name for name in value if not isinstance(name, str)]:
             raise ValueError(f"{key} has the key {wrong[0]!r}: keys of JSON are strings.")
-        return {name: to_json(item, f"{key}.{name}") for name, item in value.items()}
+        # Written by MMEngine where a config inherits from `uniadapter::...`; types are ours anyway.
+        kept = {name: item for name, item in value.items() if (name, item) != ("_scope_", SCOPE)}
+        return {name: to_json(item, f"{key}.{name}") for name, item in kept.items()}
     if isinstance(value, list | tuple):
         return [to_json(item, f"{key}.{index}") for index, item in enumerate(value)]
     if isinstance(value, Path):
