@@ -27,6 +27,13 @@ register_scope(SCOPE)
 #: Of :mod:`uniadapter.apis`, which takes seconds to import and is imported at the first use.
 _APIS = (
     "AutoAdapterModel",
+    "CaptionInferencer",
+    "FeatureExtractor",
+    "ImageToTextRetrievalInferencer",
+    "TextToImageRetrievalInferencer",
+    "TextToVideoRetrievalInferencer",
+    "VideoToTextRetrievalInferencer",
+    "VisualQuestionAnsweringInferencer",
     "encode_image",
     "encode_text",
     "encode_video",

@@ -4,6 +4,15 @@ from .auto import AutoAdapterModel
 from .convert import convert_checkpoint
 from .encoding import encode_image, encode_text, encode_video
 from .inference import inference_model
+from .inferencers import (
+    CaptionInferencer,
+    FeatureExtractor,
+    ImageToTextRetrievalInferencer,
+    TextToImageRetrievalInferencer,
+    TextToVideoRetrievalInferencer,
+    VideoToTextRetrievalInferencer,
+    VisualQuestionAnsweringInferencer,
+)
 from .inputs import InputReader, read_image, read_text, read_video
 from .model import build_model, init_model, load_weights
 from .weights import find_weights
@@ -11,7 +20,14 @@ from .zoo import get_model, list_models, load_model_and_preprocess
 
 __all__ = [
     "AutoAdapterModel",
+    "CaptionInferencer",
+    "FeatureExtractor",
+    "ImageToTextRetrievalInferencer",
     "InputReader",
+    "TextToImageRetrievalInferencer",
+    "TextToVideoRetrievalInferencer",
+    "VideoToTextRetrievalInferencer",
+    "VisualQuestionAnsweringInferencer",
     "build_model",
     "convert_checkpoint",
     "encode_image",
