@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from uniadapter.checkpoints.files import write
-from uniadapter.models.tasks import RetrievalModel, VisionLanguageModel
+from uniadapter.models.tasks import GroundingModel, RetrievalModel, VisionLanguageModel
 from uniadapter.structures import MultimodalSample
 from uniadapter.visualization.report import Entry
 
@@ -27,12 +27,14 @@ class FeatureExtractor(BaseInferencer):
 
     visualize_kwargs: ClassVar[set] = set()
     forward_kwargs: ClassVar[set] = {"stage"}
-    needs = "a model with a visual tower"
+    needs = "a model with a visual tower, of any task but grounding"
 
     @classmethod
     def runs(cls, model: nn.Module) -> bool:
-        """Whether it sees."""
-        return isinstance(model, VisionLanguageModel) and model.visual is not None
+        """Whether it sees pictures or videos by themselves."""
+        # Grounding prepares pictures together with expressions.
+        apart = isinstance(model, VisionLanguageModel) and not isinstance(model, GroundingModel)
+        return apart and model.visual is not None
 
     @property
     def embeds(self) -> bool:
