@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import pickle
 import shutil
 import sys
 import types
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from safetensors.torch import load_file, save_file
 
-from tests.helpers import ROOT, draws, tiny_retrieval_cfg, write_vocab
+from tests.helpers import ROOT, tiny_retrieval_cfg, write_vocab
 from tests.model_helpers import outputs, randomize, same, seeded_model, tiny_batch
+from tests.shared_helpers import edit, put, refused, shared_model
 from tests.test_models.test_adapters.contract import METHODS, MODELS, Method, Model
 from tests.test_models.test_adapters.contract_models import Outputs, write_files
 from uniadapter.apis import AutoAdapterModel, auto, build_model, init_model
@@ -29,12 +24,10 @@ from uniadapter.checkpoints.files import CONFIG_NAME, WEIGHTS_NAME
 from uniadapter.checkpoints.shared import BACKBONE_NAME, CARD_NAME
 
 _CORE = {
-    *(("uniadapter", name) for name in ("blip_video", "vqa", "caption", "albef", "t5")),
+    *(("uniadapter", name) for name in ("vqa", "caption", "albef", "t5")),
     *(("lora", name) for name in ("clip", "vqa")),
-    *((name, "blip_video") for name in ("compacter", "peft-dora", "prompt", "bitfit", "stack")),
-    *((name, "blip_video") for name in ("unipt", "ladder", "hyperformer")),
+    *((name, "blip_video") for name in ("compacter", "peft-dora", "prompt", "bitfit", "unipt")),
     *((name, "caption") for name in ("mam", "peft-ia3")),
-    ("st_adapter", "beit3"),
 }
 
 
@@ -76,36 +69,12 @@ def test_the_folder_is_the_model(method: Method, model: Model, files: Path, tmp_
     assert all((again / n).read_bytes() == (tmp_path / n).read_bytes() for n in names)
 
 
-def _model(folder: Path, **options: Any) -> Any:
-    vocab = write_vocab(folder / "vocab.txt")
-    return randomize(seeded_model(tiny_retrieval_cfg(vocab, **options))).eval()
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
     """A model, and a folder with its backbone beside it."""
     folder = tmp_path_factory.mktemp("whole")
-    model = _model(folder)
+    model = shared_model(folder)
     return model, model.save_pretrained(folder / "adapter", with_backbone=True)
-
-
-@pytest.fixture
-def folder(whole: tuple[Any, Path], tmp_path: Path) -> Path:
-    """A copy of it, to be spoilt."""
-    return shutil.copytree(whole[1], tmp_path / "adapter")
-
-
-def edit(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
-    config = json.loads((folder / CONFIG_NAME).read_text())
-    change(config)
-    (folder / CONFIG_NAME).write_text(json.dumps(config))
-
-
-def refused(folder: Path, error: type[Exception] = ValueError) -> str:
-    with pytest.raises(error) as raised:
-        AutoAdapterModel.from_pretrained(folder)
-    assert str(folder) in str(raised.value)
-    return str(raised.value)
 
 
 def test_the_json_says_what_the_model_is(whole: tuple[Any, Path]) -> None:
@@ -145,7 +114,7 @@ def _backbone(model: Any, path: Path) -> Path:
 def test_the_backbone_is_found_by_name_and_sha256(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = _model(tmp_path)
+    first = shared_model(tmp_path)
     path = _backbone(first, tmp_path / "there" / "tiny_towers.safetensors")
     config = tiny_retrieval_cfg(tmp_path / "vocab.txt", pretrained=str(path))
     model = build_model(config)
@@ -174,7 +143,7 @@ def test_the_backbone_is_found_by_name_and_sha256(
     shutil.copy(path, home / "checkpoints" / path.name)
     assert loads()
     # One of the same name with other weights is passed over.
-    _backbone(_model(tmp_path, embed_dim=16), folder / path.name)
+    _backbone(shared_model(tmp_path, embed_dim=16), folder / path.name)
     other = seeded_model(tiny_retrieval_cfg(), seed=3)
     _backbone(other, folder / path.name)
     assert loads()
@@ -198,7 +167,7 @@ def test_the_backbone_is_found_by_name_and_sha256(
 
 
 def test_what_others_could_not_load_is_not_saved(tmp_path: Path) -> None:
-    model = _model(tmp_path)
+    model = shared_model(tmp_path)
     with pytest.raises(ValueError, match="pass with_backbone=True"):
         model.save_pretrained(tmp_path / "a")
     model.pretrained = str(tmp_path / "gone.safetensors")
@@ -218,7 +187,7 @@ def test_what_others_could_not_load_is_not_saved(tmp_path: Path) -> None:
 
 
 def test_a_full_fine_tuning_needs_no_backbone(tmp_path: Path) -> None:
-    model = _model(tmp_path, adapter=None, train_backbone=True)
+    model = shared_model(tmp_path, adapter=None, train_backbone=True)
     found = AutoAdapterModel.from_pretrained(model.save_pretrained(tmp_path / "a"))
     assert same(outputs(found, tiny_batch()), outputs(model, tiny_batch()))
     with pytest.raises(ValueError, match="leaves no weights out"):
@@ -231,7 +200,7 @@ def test_the_pipeline_of_the_test_data_goes_along(tmp_path: Path) -> None:
         {"type": "VideoResize", "size": (32, 32)},
         {"type": "PackInputs"},
     ]
-    model = _model(tmp_path)
+    model = shared_model(tmp_path)
     config = {**model.cfg, "test_dataloader": {"dataset": {"dataset": {"pipeline": steps}}}}
     folder = model.save_pretrained(tmp_path / "a", config, with_backbone=True)
     found = AutoAdapterModel.from_pretrained(folder)
@@ -239,14 +208,14 @@ def test_the_pipeline_of_the_test_data_goes_along(tmp_path: Path) -> None:
     frames = torch.randint(0, 256, (3, 3, 40, 50), dtype=torch.uint8)
     assert found.transform.read_video(frames).shape == (2, 3, 32, 32)
     # Texts alone have no transform of pictures.
-    edit(folder, _set("pipeline", to=[{"type": "PackTexts"}]))
+    edit(folder, put("pipeline", to=[{"type": "PackTexts"}]))
     assert AutoAdapterModel.from_pretrained(folder).transform is None
     for change, words in (
         ({"type": "os.getcwd"}, "pipeline.0.type='os.getcwd' is not registered"),
         ({"type": "PackInputs", "x": 1}, "its model can't be built"),
         ("PackInputs", "pipeline.0 has no type"),
     ):
-        edit(folder, _set("pipeline", to=[change, {"type": "PackInputs"}]))
+        edit(folder, put("pipeline", to=[change, {"type": "PackInputs"}]))
         assert words in refused(folder)
 
 
@@ -270,188 +239,6 @@ def test_every_family_comes_back(
     kept = [n for n in own if not n.startswith(("ema.", "queue.", "step"))]
     assert set(own) == set(theirs)
     assert [n for n in kept if not torch.equal(own[n], theirs[n])] == []
-
-
-_HARM = Path(__file__).with_name("harm_that_was_run")
-
-
-class Harm:
-    """Pickled code that leaves a file."""
-
-    def __reduce__(self) -> Any:
-        return (os.mkdir, (str(_HARM),))
-
-
-@pytest.fixture(autouse=True)
-def _no_harm() -> Any:
-    yield
-    assert not _HARM.exists()
-
-
-def test_a_folder_of_save_adapter_says_what_to_do(whole: tuple[Any, Path], folder: Path) -> None:
-    edit(folder, lambda c: [c.pop(key) for key in ("model", "backbone", "files", "pipeline")])
-    assert "init_model(config, folder)" in refused(folder)
-    load_adapter(whole[0], folder)
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("[1, 2]", "must hold one JSON object, not a list"),
-        ("null", "must hold one JSON object"),
-        ('{"format_version": 1,', "is not valid JSON"),
-        ("", "is not valid JSON"),
-        ('{"format_version": NaN}', "NaN is no number of JSON"),
-        ('{"a": 1, "a": 2}', "'a' stands there twice"),
-        ("[" * 100_000, "nested too deeply"),
-        ("{}", "lacks the key 'format_version'"),
-    ],
-)
-def test_a_json_that_is_none(folder: Path, text: str, words: str) -> None:
-    (folder / CONFIG_NAME).write_text(text)
-    said = refused(folder)
-    assert words in said
-    assert CONFIG_NAME in said
-
-
-def test_bytes_that_are_no_text(folder: Path) -> None:
-    (folder / CONFIG_NAME).write_bytes(b"\xff\xfe{}")
-    assert "is not valid JSON" in refused(folder)
-    (folder / CONFIG_NAME).unlink()
-    assert CONFIG_NAME in refused(folder, FileNotFoundError)
-    assert "is no folder" in refused(folder / "nothing", FileNotFoundError)
-
-
-def _set(*keys: str, to: Any) -> Callable[[dict[str, Any]], None]:
-    def change(config: dict[str, Any]) -> None:
-        for key in keys[:-1]:
-            config = config[key]
-        config[keys[-1]] = to
-
-    return change
-
-
-_PREPROCESSOR = ("model", "data_preprocessor")
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (_set("modle", to={}), "unknown key 'modle'"),
-        (_set("model", to=[]), "model must be an object, not []"),
-        (_set("model", to={}), "model has no key 'type'"),
-        (_set("format_version", to=2), "install the version that wrote it"),
-        (_set("mean", to=[0, 0, 0]), "mean=[0, 0, 0], but its model has"),
-        (_set("image_size", to=64), "image_size=64, but its model has 32"),
-        (_set("tokenizer", "vocab_file", to="other.txt"), "tokenizer="),
-        (_set("model", "type", to="os.system"), "model.type='os.system' is not registered"),
-        (_set("model", "type", to="antigravity"), "model.type='antigravity' is not registered"),
-        (_set("model", "type", to="mmdet.models.X"), "is not registered"),
-        (_set("model", "type", to="mmdet.Faster"), "is not registered"),
-        (_set("model", to={"type": "BlipViT"}), "model.type='BlipViT' is no task"),
-        (_set("model", "visual", "arch", "num_layers", to=-1), "its model can't be built"),
-        (_set("model", "embed_dim", to=-3), "its model can't be built"),
-        (_set("model", "type", to=["os"]), "is not registered"),
-        (_set("model", "visual", "type", to="torch.nn.Linear"), "model.visual.type="),
-        (_set("model", "adapter", "type", to="subprocess.Popen"), "model.adapter.type="),
-        (_set("model", "adapter", "x", to=[{"type": "os.getcwd"}]), "model.adapter.x.0.type="),
-        (
-            _set(
-                "model",
-                "adapter",
-                to={
-                    "type": "PeftAdapter",
-                    "config": {"peft_type": "LORA", "megatron_config": {}, "megatron_core": "os"},
-                },
-            ),
-            "adapter.config.megatron_config",
-        ),
-        (_set("model", "adapter", "_scope_", to="mmdet"), "model.adapter._scope_"),
-        (_set("model", "visual", "depth", to=3), "model.visual.depth is no option of BlipViT"),
-        (_set("model", "visual", "img_size", to="x"), "its model can't be built"),
-        (_set("model", "visual", "arch", to=None), "its model can't be built"),
-        (_set("model", "pretrained", to="/etc/passwd"), "model.pretrained"),
-        (_set("model", "prefix_cache", to={"dir": "/tmp"}), "model.prefix_cache"),
-        (_set("model", "adapter", "bottleneck", to=4), "adapter.bottleneck: file"),
-        (_set("options", to="x"), "options must be an object"),
-        (_set("options", "bottleneck", to=4), "adapter.bottleneck: file 4, model 8"),
-        (_set("backbone", "file", to="../../x.safetensors"), "must be a name without a folder"),
-        (_set("backbone", "file", to="/etc/passwd"), "must be a name without a folder"),
-        (_set("backbone", "file", to="..\\x"), "must be a name without a folder"),
-        (_set("backbone", "file", to=3), "backbone.file must be a string"),
-        (_set("backbone", "url", to="file:///etc/passwd"), "is no address of the web"),
-        (_set("backbone", "sha256", to="abc"), "is no SHA-256"),
-        (_set("backbone", to={}), "backbone.name must be a string"),
-        (_set("backbone_sha256", to="0" * 64), "trained on a backbone with other weights"),
-        (_set(*_PREPROCESSOR, "tokenizer", "vocab_file", to="/etc/passwd"), "is no file of the"),
-        (_set(*_PREPROCESSOR, "tokenizer", to={"vocab_file": "/etc/passwd"}), "has no type"),
-        (_set("files", to={"../vocab.txt": ""}), "which is no name of a file in it"),
-        (_set("files", "vocab.txt", to="0" * 64), "is not the file that was saved"),
-        (_set("extras", to=[]), "extras must be an object"),
-    ],
-)
-def test_an_edited_json_is_refused(folder: Path, change: Callable[..., Any], words: str) -> None:
-    edit(folder, change)
-    assert words in refused(folder)
-
-
-@pytest.mark.parametrize("name", [WEIGHTS_NAME, BACKBONE_NAME])
-def test_weights_that_are_none(folder: Path, name: str) -> None:
-    whole = (folder / name).read_bytes()
-    backbone = name == BACKBONE_NAME
-
-    def says(data: bytes) -> str:
-        (folder / name).write_bytes(data)
-        if backbone:
-            digest = hashlib.sha256(data).hexdigest()
-            edit(folder, _set("backbone", "sha256", to=digest))
-        return refused(folder)
-
-    for data in (b"", whole[:7], whole[: len(whole) // 2], whole[:-1], pickle.dumps(Harm())):
-        assert name in says(data)
-    torch.save({"temp": Harm()}, folder / "pickled.pth")
-    assert name in says((folder / "pickled.pth").read_bytes())
-    (folder / name).unlink()
-    assert name in refused(folder, FileNotFoundError)
-
-
-def test_tensors_that_do_not_fit(folder: Path) -> None:
-    state = load_file(folder / WEIGHTS_NAME)
-    for change, words in (
-        ({"temp": torch.tensor(float("inf"))}, "temp holds values that are not finite"),
-        ({"temp": torch.tensor(1)}, "temp: the file holds integers"),
-        ({"temp": torch.zeros(2)}, "temp: file (2,), model ()"),
-        ({"visual.cls_token": torch.zeros(1)}, "not in the model: visual.cls_token"),
-        ({"temp": None}, "missing in the file: temp"),
-    ):
-        changed = {n: t for n, t in {**state, **change}.items() if t is not None}
-        save_file(changed, folder / WEIGHTS_NAME)
-        assert words in refused(folder)
-
-
-@settings(max_examples=draws(15), deadline=None)
-@given(st.data())
-def test_any_spoilt_folder_is_one_clear_error(
-    whole: tuple[Any, Path], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
-) -> None:
-    """Whatever byte of the JSON is another, it loads as it was or is refused by name."""
-    folder = shutil.copytree(whole[1], tmp_path_factory.mktemp("spoilt") / "adapter")
-    path = folder / CONFIG_NAME
-    text = bytearray(path.read_bytes())
-    position = data.draw(st.integers(0, len(text) - 1))
-    text[position] = data.draw(st.integers(0, 255))
-    path.write_bytes(bytes(text))
-    said = _said(folder)
-    assert said is None or str(folder) in said
-
-
-def _said(folder: Path) -> str | None:
-    """The error of a folder; None if it loads."""
-    try:
-        AutoAdapterModel.from_pretrained(folder)
-    except (ValueError, FileNotFoundError) as error:
-        return str(error)
-    return None
 
 
 class _Hub:

@@ -34,8 +34,12 @@ def _read_own(path: Path, config: Config, target: str | None) -> tuple[State, St
     content = load_weights(model, path).tensors
     names = weight_names(model)
     if target in PLAIN_TARGETS and model.adapter is not None:
-        names -= _merge(model, str(target))
-        report.notes.append(f"{model.adapter.method} is merged into the towers' weights")
+        own = {name for name in model.state_dict() if name.startswith("adapter.")}
+        names -= own
+        # A backbone's file has nothing of the adapter that the config would train.
+        if not own or own & set(content):
+            _merge(model, target)
+            report.notes.append(f"{model.adapter.method} is merged into the towers' weights")
     state = {name: tensor for name, tensor in model.state_dict().items() if name in names}
     training = {n: t for n, t in content.items() if n.startswith(TRAINING_STATE)}
     # Loading interpolated them; the official code does so itself and wants the source's grid.
@@ -50,8 +54,8 @@ def _read_own(path: Path, config: Config, target: str | None) -> tuple[State, St
     return state, training, model, report
 
 
-def _merge(model: Any, target: str) -> set[str]:
-    """Write the adapter of a model as other weights of its towers; the names of its tensors.
+def _merge(model: Any, target: str | None) -> None:
+    """Write the adapter of a model as other weights of its towers.
 
     Raises:
         ValueError: If it is none that weights can hold.
@@ -63,7 +67,6 @@ def _merge(model: Any, target: str) -> set[str]:
             f"--to {target} has no place for an adapter, and weights alone can't hold this "
             f"{model.adapter.method}: {error}"
         ) from error
-    return {name for name in model.state_dict() if name.startswith("adapter.")}
 
 
 def _is_safetensors(target: str | None) -> bool:
@@ -78,7 +81,8 @@ def _check_names(src: Path, dst: Path, source: str | None, target: str | None) -
         # The folder of a model.
         return
     if dst.suffix != suffix:
-        raise ValueError(f"DST {dst} must end in {suffix}.")
+        folder = ", or be a folder without a dot in its name" if target == "hf" else ""
+        raise ValueError(f"DST {dst} must end in {suffix}{folder}.")
     if src.resolve() == dst.resolve():
         raise ValueError(f"DST {dst} is SRC and would be overwritten: name another file.")
 

@@ -69,6 +69,8 @@ def save_shared(
         raise ValueError(
             f"The frozen weights were cast to {model.frozen_dtype}: save a model that was not."
         )
+    if getattr(model.adapter, "merged", False):
+        raise ValueError("The adapter is merged into the backbone: unmerge() it before saving.")
     _check_finite(dict(values or trained_state_dict(model)), "The model")
     entry = _describe_backbone(model, folder, with_backbone, backbone_url)
     files: dict[str, str] = {}

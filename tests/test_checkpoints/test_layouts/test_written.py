@@ -174,6 +174,17 @@ def test_other_adapters_are_refused(adapter: Any, target: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("target", ["hf", "mmpretrain"])
+def test_a_backbone_is_written_with_the_config_of_any_adapter(target: str, tmp_path: Path) -> None:
+    dst = tmp_path / ("x" if target == "hf" else "x.pth")
+    _, source = saved(config_of("caption"), tmp_path)
+    config = config_of("caption", adapter={"type": "UniAdapter", "bottleneck": 4})
+    report = convert_checkpoint(source, dst, config, target=target)
+    assert not any("merged" in note for note in report.notes)
+    with pytest.raises(ValueError, match="must end in .safetensors, or be a folder"):
+        convert_checkpoint(source, tmp_path / "x.y", config, target="hf")
+
+
+@pytest.mark.parametrize("target", ["hf", "mmpretrain"])
 def test_other_models_are_refused(target: str, tmp_path: Path) -> None:
     dst = tmp_path / ("x" if target == "hf" else "x.pth")
     config = config_of("retrieval", matching=None)
@@ -227,5 +238,10 @@ def test_another_image_size(tmp_path: Path) -> None:
     written = load_file(tmp_path / "hf/model.safetensors")
     assert torch.equal(written["vision_model.embeddings.position_embedding"], own)
     convert_checkpoint(source, tmp_path / "m.pth", small, target="mmpretrain")
+    # mmpretrain interpolates itself, and gets those of the source.
+    convert_checkpoint(source, tmp_path / "n.pth", large, target="mmpretrain")
+    first, other = (torch.load(tmp_path / f"{x}.pth", weights_only=True) for x in "mn")
+    grid = "visual_encoder.pos_embed"
+    assert torch.equal(first["state_dict"][grid], other["state_dict"][grid])
     with pytest.raises(ValueError, match=r"those of 32 pixels and model.visual.img_size=64"):
         convert_checkpoint(tmp_path / "m.pth", tmp_path / "y", large, "mmpretrain", "hf")
