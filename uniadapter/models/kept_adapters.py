@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -40,6 +40,17 @@ class KeptAdapter(nn.Module):
                 self.own.register_buffer(key, tensor)
         self.fillings = Fillings()
         self.attributes: dict[str, Any] = {}
+        self._trained: set[str] = set()
+
+    def freeze(self) -> None:
+        """Let nothing of it be trained, until :meth:`unfreeze`."""
+        self._trained = {name for name, p in self.named_parameters() if p.requires_grad}
+        self.requires_grad_(False)
+
+    def unfreeze(self) -> None:
+        """Let be trained what was before."""
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(name in self._trained)
 
     def tensors(self) -> Tensors:
         """What belongs to it outside of the method, by the names that the model has for it."""
@@ -67,6 +78,17 @@ def own_tensors(model: Any) -> Tensors:
         outside = not name.startswith(("adapter.", f"{KEPT_ADAPTERS}."))
         if outside and (id(tensor) in own or name in trained or counter):
             found[name] = tensor
+    return found
+
+
+def tensors_of(model: nn.Module, names: Iterable[str]) -> Tensors:
+    """Parameters and buffers of a model by name."""
+    found: Tensors = {}
+    for name in names:
+        path, _, leaf = name.rpartition(".")
+        module = model.get_submodule(path)
+        tensor = module._parameters.get(leaf)
+        found[name] = module.get_buffer(leaf) if tensor is None else tensor
     return found
 
 

@@ -261,6 +261,7 @@ class VisionLanguageModel(NamedAdapters, SharedModel, BaseModel):
         check_trained(self)
         components = self.components()
         set_trainable(self, [p for name in self.trainable_components() for p in components[name]])
+        self._own_names = None
         if self.prefix_cache is not None:
             self.prefix_cache.check(frozen_layers(self.visual))
 

@@ -26,7 +26,14 @@ from .. import sites
 from ..adapters.base import Adapter
 from ..check_config import check_model_cfg
 from ..fillings import Fillings
-from ..kept_adapters import KeptAdapter, copies_of, own_tensors, put_tensors, running_parts
+from ..kept_adapters import (
+    KeptAdapter,
+    copies_of,
+    own_tensors,
+    put_tensors,
+    running_parts,
+    tensors_of,
+)
 from ..linears import drop_shifts
 from ..sites import Places
 
@@ -325,14 +332,18 @@ class NamedAdapters(nn.Module):
 
         Tensors of heads stay in place until others come.
         """
-        kept = KeptAdapter(self.adapter, own_tensors(self))
-        switches = () if self.adapter is None else self.adapter.places.switches
-        kept.fillings = Fillings.taken_from(self.places(), switches)
+        # Which tensors these are is the same for all adapters of a model.
+        names = self.__dict__.get("_own_names")
+        own = own_tensors(self) if names is None else tensors_of(self, names)
+        self._own_names: list[str] | None = list(own)
+        kept = KeptAdapter(self.adapter, own)
+        places = self.places() if self.adapter is None else self.adapter.places
+        kept.fillings = Fillings.taken_from(places, places.switches)
         kept.attributes = {key: vars(self).get(key) for key in self.adapter_attributes}
         for key in running_parts(self._modules):
             kept._modules[key], self._modules[key] = self._modules[key], None
         kept.train(self.training)
-        kept.requires_grad_(False)
+        kept.freeze()
         self.adapter = None
         if KEPT_ADAPTERS not in self._modules:
             self.add_module(KEPT_ADAPTERS, nn.Module())
@@ -343,6 +354,7 @@ class NamedAdapters(nn.Module):
     def _bring(self, name: str) -> None:
         """Let a kept adapter act in a model whose places are empty."""
         kept = self._kept().pop(name)
+        kept.unfreeze()
         put_tensors(self, kept.tensors())
         self.adapter = kept.adapter
         kept.fillings.put_back()
@@ -351,7 +363,6 @@ class NamedAdapters(nn.Module):
         for key in running_parts(kept._modules):
             self._modules[key] = kept._modules[key]
         self._active = name
-        self.finish()
 
     def _clear(self, places: Places) -> None:
         """Take out what an adapter that could not be built has left."""
