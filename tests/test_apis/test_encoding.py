@@ -83,9 +83,9 @@ def test_embeddings_are_those_of_the_test_loop(
         (encode_video(model, videos, normalize=False), features),
         (encode_text(model, gallery.texts(), normalize=False), found),
     ):
-        assert not torch.allclose(raw.norm(dim=1), torch.ones(len(raw)), atol=1e-3)
         torch.testing.assert_close(torch.nn.functional.normalize(raw, dim=1), unit, **close)
     assert model.contrast.unit
+    assert getattr(model.pooling, "unit", True)
 
 
 def test_without_normalisation_they_are_the_projection(models):
@@ -95,6 +95,14 @@ def test_without_normalisation_they_are_the_projection(models):
         projected = model.text_proj(model.encode_text(ids, mask)[0][:, 0])
     found = encode_text(model, ["A red dot."], normalize=False)
     torch.testing.assert_close(found, projected, rtol=0.0, atol=1e-6)
+    # Where features are pooled, what is pooled is of length 1, and its mean as it comes out.
+    pooled, clip = models[1], np.zeros((2, 40, 48, 3), np.uint8)
+    clip[1] = 200
+    with torch.no_grad():
+        frames = pooled.encode_visual(Preprocess(pooled)(clip))[2]
+    torch.testing.assert_close(frames.norm(dim=-1), torch.ones(1, 2), rtol=0.0, atol=1e-6)
+    found = encode_video(pooled, clip, normalize=False)
+    torch.testing.assert_close(found, frames[0].mean(0), rtol=0.0, atol=1e-6)
 
 
 def test_one_gives_a_vector_and_a_list_a_matrix(models):

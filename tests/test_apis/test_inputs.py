@@ -205,6 +205,17 @@ def test_a_frame_a_second_needs_a_rate(tmp_path):
     assert len(read_video(frames, cfg, fps=2.0)) == 3
 
 
+def test_a_config_of_pictures_takes_no_video(tmp_path):
+    loader = {"type": "LoadVideo", "num_frames": 1, "backend": {"type": "image"}}
+    reader = InputReader(config(tmp_path, loader=loader))
+    with pytest.raises(ValueError, match="tests on pictures, and this is a video of 2 frames"):
+        reader.read_video(np.stack([SMALL] * 2))
+    write_video(tmp_path / "a.mkv", np.stack([SMALL] * 2))
+    with pytest.raises(MediaError, match="no picture"):
+        reader.read_video(tmp_path / "a.mkv")
+    assert reader.read_video(SMALL).shape == (1, 3, 5, 6)
+
+
 def test_a_config_without_pictures_is_refused():
     with pytest.raises(ValueError, match="PackInputs"):
         InputReader(ROOT / "configs/tiny/t5_mrpc_full_finetune.py")

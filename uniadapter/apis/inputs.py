@@ -172,6 +172,11 @@ class InputReader:
             if not isinstance(step, _LOADERS):
                 results = step(results)
                 continue
+            if reader is not None and step.backend == "image" and len(reader) > 1:
+                raise ValueError(
+                    f"{name}: {self._name} tests on pictures, and this is a video of "
+                    f"{len(reader)} frames; give the frame that is to be looked at."
+                )
             results = step(results) if reader is None else step.load(reader, results)
             height, width = results["frames"].shape[1:3]
             # Without annotation, what is looked for may be anywhere.
@@ -273,7 +278,7 @@ def _still_transforms(cfg: Config, name: str) -> list[Callable]:
             f"{name}: its test data come decoded, and model.visual has no img_size to bring others "
             "to."
         )
-    return [LoadVideo(num_frames=1), VideoResize(size)]
+    return [LoadVideo(num_frames=1, backend={"type": "image"}), VideoResize(size)]
 
 
 def parts_of(medium: Medium, dims: int) -> list[Any] | None:
