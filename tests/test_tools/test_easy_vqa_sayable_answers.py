@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.helpers import ROOT
+from tools.analysis_tools import sayable_answers
 from tools.analysis_tools.sayable_answers import main, sayable
 
 CONFIG = str(ROOT / "configs/easy_vqa/r64.py")
@@ -13,6 +14,8 @@ CONFIG = str(ROOT / "configs/easy_vqa/r64.py")
 @pytest.fixture(autouse=True)
 def _in_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
+    # What a word keeps is far from another's long before the last digits settle.
+    monkeypatch.setattr(sayable_answers, "_STEPS", 250)
 
 
 def test_words_of_pretraining_are_sayable_and_others_are_not() -> None:
