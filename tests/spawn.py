@@ -20,7 +20,7 @@ import torch
 import torch.distributed as torch_dist
 import torch.multiprocessing as mp
 
-from tests.helpers import load_tool
+from tests.helpers import ROOT, load_tool
 from uniadapter.engine.launch import finish_distributed
 
 multiprocessing.set_forkserver_preload(
@@ -74,6 +74,7 @@ def _call(script: str, arguments: list[str], log: str) -> None:
     with open(log, "ab") as stream:
         for output in (1, 2):
             os.dup2(stream.fileno(), output)
+    os.chdir(ROOT)
     load_tool(script).main(arguments)
 
 
@@ -82,7 +83,7 @@ def _rank(rank: int, world: int, *call: Any) -> None:
 
 
 def run_tool_apart(script: str, *arguments: str | Path, log: Path, world: int | None = None) -> str:
-    """Call the ``main`` of ``tools/<script>`` in a process of its own; what it prints.
+    """Call the ``main`` of ``tools/<script>`` in a process at the root; what it prints.
 
     Args:
         script: The tool, below ``tools/``.

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
+from tests.spawn import run_tool_apart
 from tests.toy_parts import draw_parts, load_tool
+from tools import quickstart
 
 
 @pytest.fixture(scope="module")
@@ -141,9 +144,21 @@ def test_a_test_without_the_figure_is_a_failure(
     assert not (tmp_path / "coco_caption_r32" / "result.json").exists()
 
 
+def forked(program: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+    """The program in a process that need not import everything anew."""
+    script = program[1].removeprefix("tools/")
+    run_tool_apart(script, *program[2:], log=Path(options["stdout"].name))
+    return subprocess.CompletedProcess(program, 0)
+
+
 def test_a_small_run(
-    tool: ModuleType, world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tool: ModuleType,
+    world: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(quickstart, "subprocess", SimpleNamespace(run=forked))
     argv = ["--only", "vqav2", "--methods", "linear_probe", "--epochs", "1"]
     argv += ["--world", str(world), "--work-dir", str(tmp_path), "--out", str(tmp_path / "t.md")]
     tool.main(argv)
