@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import EMAHook
 from mmengine.registry import MODELS as ROOT
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from PIL import Image
 
+from uniadapter.engine.hooks import SafeCheckpointHook
 from uniadapter.models import AdaptedBackbone
 from uniadapter.utils.compat import mmpretrain_models
 
@@ -119,6 +122,17 @@ def test_weights_of_another_file_are_left_out_and_looked_at(pretrained, tmp_path
     with torch.no_grad():
         model.backbone.cls_token.add_(1)
     assert len(model.state_dict()) == whole
+
+
+def test_plain_averages_are_refused_where_weights_are_left_out(pretrained):
+    """MMEngine's hook would look for the frozen weights in the state dict at the first save."""
+    hook = SafeCheckpointHook(interval=1)
+    runner: Any = SimpleNamespace(hooks=[EMAHook(), hook], _resume=False)
+    runner.model = build(VIT)
+    hook.before_run(runner)
+    runner.model = torch.nn.Sequential(build(pretrained))
+    with pytest.raises(ValueError, match=r"dict\(type='uniadapter\.EMAHook'\)"):
+        hook.before_run(runner)
 
 
 COLORS = [(200, 40, 40), (40, 200, 40), (40, 40, 200)]

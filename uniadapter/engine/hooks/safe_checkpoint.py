@@ -295,7 +295,9 @@ class SafeCheckpointHook(CheckpointHook):
 
 def _refuse_plain_ema(runner: Runner) -> None:
     plain = any(type(hook) is EMAHook for hook in runner.hooks)
-    if plain and _restored_by_pretrained(_unwrap(runner.model)):
+    model = _unwrap(runner.model)
+    wrapped = any(getattr(module, "leaves_out", False) for module in model.modules())
+    if plain and (wrapped or _restored_by_pretrained(model)):
         raise ValueError(
             "MMEngine's EMAHook averages and saves the frozen weights too, and can't resume from "
             "checkpoints that leave them out: write custom_hooks=[dict(type='uniadapter.EMAHook')]."

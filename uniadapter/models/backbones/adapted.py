@@ -173,14 +173,19 @@ class AdaptedBackbone(BaseModule):
         self._is_init = True
 
     def _init_backbone(self) -> None:
-        init = getattr(self.backbone, "init_cfg", None)
         if hasattr(self.backbone, "init_weights"):
             self.backbone.init_weights()
         if self.adapter is not None:
             self.adapter.backbone_loaded()
-        pretrained = isinstance(init, Mapping) and init.get("type") == "Pretrained"
-        if pretrained and not self.train_backbone:
+        if self.leaves_out:
             self._pretrained = self._fingerprint()
+
+    @property
+    def leaves_out(self) -> bool:
+        """Whether state dicts leave the backbone to the file of its ``init_cfg``."""
+        init = getattr(self.backbone, "init_cfg", None)
+        pretrained = isinstance(init, Mapping) and init.get("type") == "Pretrained"
+        return pretrained and not self.train_backbone
 
     def _fingerprint(self) -> str:
         return digest_frozen({"backbone": self.backbone})
