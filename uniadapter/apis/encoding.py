@@ -14,7 +14,8 @@ from uniadapter.retrieval.texts import encode_parts, kept
 from uniadapter.structures import MultimodalSample
 from uniadapter.utils.modes import evaluating
 
-from .inputs import InputReader, Medium, parts_of
+from .inputs import InputReader
+from .media_input import Medium, parts_of
 
 __all__ = ["Preprocess", "Tokenize", "encode_image", "encode_text", "encode_video"]
 

@@ -14,7 +14,8 @@ from uniadapter.models.tasks import RetrievalModel
 
 from .encoding import encode_image, encode_text, encode_video
 from .inferencers import CaptionInferencer, VisualQuestionAnsweringInferencer
-from .inputs import InputReader, Medium, parts_of
+from .inputs import InputReader
+from .media_input import Medium, parts_of
 from .zoo import get_model
 
 __all__ = ["inference_model"]

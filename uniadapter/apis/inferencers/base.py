@@ -26,7 +26,8 @@ from uniadapter.utils.safe_io import atomic_write
 from uniadapter.visualization.report import Entry, Panel, Report
 from uniadapter.visualization.strips import sized, strip
 
-from ..inputs import InputReader, config_of, content_of, name_of, parts_of
+from ..inputs import InputReader, config_of
+from ..media_input import content_of, name_of, parts_of
 from ..model import init_model
 from ..zoo import CONFIG_SUFFIXES, get_model, list_models
 
