@@ -194,6 +194,20 @@ def test_a_full_fine_tuning_needs_no_backbone(tmp_path: Path) -> None:
         AutoAdapterModel.from_pretrained(tmp_path / "a", backbone=tmp_path / "x.safetensors")
 
 
+def test_an_answer_list_goes_along(tmp_path: Path) -> None:
+    """The file that the config names is no other machine's; its answers are in the JSON."""
+    answers = tmp_path / "answers.json"
+    answers.write_text(json.dumps(["red", "a blue dot"]))
+    cfg = tiny_retrieval_cfg(write_vocab(tmp_path / "vocab.txt"), type="VQAModel", answer_list=None)
+    for key in ("pfa", "embed_dim", "queue_size"):
+        del cfg[key]
+    cfg.update(answer_list=str(answers), decoder={**cfg["text"], "type": "BertDecoder"})
+    folder = build_model(cfg).save_pretrained(tmp_path / "a", with_backbone=True)
+    answers.unlink()
+    assert str(tmp_path) not in (folder / CONFIG_NAME).read_text()
+    assert AutoAdapterModel.from_pretrained(folder).answer_list == ["red", "a blue dot"]
+
+
 def test_the_pipeline_of_the_test_data_goes_along(tmp_path: Path) -> None:
     steps = [
         {"type": "LoadVideo", "num_frames": 2, "backend": {"type": "frames"}},

@@ -102,6 +102,7 @@ def test_a_run(run: tuple[Any, Path], tool: Any, tmp_path: Path, capsys: Any) ->
     header = yaml.safe_load(card.split("---")[1])
     assert header["license"] == "mit"
     assert header["library_name"] == "uniadapter"
+    assert header["tags"] == ["uniadapter", "adapter"]
     results = header["model-index"][0]["results"][0]
     assert results["metrics"] == [{"type": "t2v/R1", "name": "t2v/R1", "value": 30.5}]
     for part in (COMMAND, "RetrievalJsonDataset", "towers.safetensors", "UniAdapter", "30.5"):

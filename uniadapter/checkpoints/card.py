@@ -58,7 +58,7 @@ def write_card(name: str, meta: Mapping[str, Any], about: About) -> str:
     header: dict[str, Any] = {"library_name": "uniadapter"}
     header.update({"license": about.licence} if about.licence else {})
     header.update({"base_model": about.base_model} if about.base_model else {})
-    header["tags"] = ["uniadapter", "adapter", str(meta["method"]).lower()]
+    header["tags"] = list(dict.fromkeys(("uniadapter", "adapter", str(meta["method"]).lower())))
     if about.metrics:
         metrics = [
             {"type": key, "name": key, "value": value} for key, value in about.metrics.items()
