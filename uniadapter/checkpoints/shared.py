@@ -269,6 +269,8 @@ def _check_backbone(path: Path, entry: Any) -> None:
     """Refuse a description of a backbone that is none."""
     if entry is None:
         return
+    if unknown := sorted(set(entry) - set(_BACKBONE_KEYS)):
+        raise ValueError(f"{path}: backbone has the unknown key {unknown[0]!r}: take it out.")
     for key in _BACKBONE_KEYS:
         value = entry.get(key)
         optional = key in ("sha256", "url") and value is None
