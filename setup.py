@@ -109,6 +109,7 @@ setup(
         "optional": read_requirements("optional"),
         "tests": read_requirements("tests") + read_requirements("optional"),
         "docs": read_requirements("docs"),
+        "sentence-transformers": read_requirements("sentence-transformers"),
     },
     zip_safe=False,
 )
