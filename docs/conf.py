@@ -6,7 +6,10 @@ import re
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from sphinx.application import Sphinx
+
+DOCS = Path(__file__).resolve().parent
+ROOT = DOCS.parent
 sys.path.insert(0, str(ROOT))
 
 project = "uniadapter"
@@ -37,3 +40,20 @@ autodoc_class_signature = "separated"
 napoleon_numpy_docstring = False
 # Attributes as fields of their class, so that those of a tuple are not described twice.
 napoleon_use_ivar = True
+
+
+def _plain_outside(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Links to folders and pages outside of docs/ keep their words: the site has no such page."""
+    folder = (DOCS / docname).parent
+
+    def words(found: re.Match[str]) -> str:
+        target = (folder / found[2]).resolve()
+        outside = not target.is_relative_to(DOCS)
+        return found[1] if outside and (target.is_dir() or target.suffix == ".md") else found[0]
+
+    source[0] = re.sub(r"\[([^\]]+)\]\(((?:\.\./)+[^)#\s]+)(?:#[^)]*)?\)", words, source[0])
+
+
+def setup(app: Sphinx) -> None:
+    """Called by Sphinx."""
+    app.connect("source-read", _plain_outside)
