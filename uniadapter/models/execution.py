@@ -269,6 +269,11 @@ class PairMemory:
 class Execution:
     """The plain way. The model builds its execution once and gives it to its towers and heads."""
 
+    @property
+    def shares_frozen_layers(self) -> bool:
+        """Whether visual layers before the first adapter may run once for several runs."""
+        return False
+
     def rows(
         self,
         mask: torch.Tensor | None,

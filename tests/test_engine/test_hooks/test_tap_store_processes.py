@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load
+from torch.testing import assert_close
 
 from tests.helpers import COLORS, load_tool, write_clip, write_run_cfg
 from tests.spawn import spawn
@@ -75,6 +77,16 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
+def assert_same_taps(kept: dict[str, bytes], wanted: dict[str, bytes]) -> None:
+    """The same files and tensors; the last bits depend on what a medium shares its batch with."""
+    assert kept.keys() == wanted.keys()
+    for name, content in wanted.items():
+        if name.endswith(".safetensors"):
+            assert_close(load(kept[name]), load(content), atol=1e-5, rtol=1e-5)
+        else:
+            assert kept[name] == content
+
+
 def _train_twice(rank: int, world: int, root: str) -> None:
     """A whole run and, from its first epoch, a resumed one; this process looks after the others."""
     folder, counted = Path(root), []
@@ -112,7 +124,7 @@ def test_processes_keep_and_read_what_one_does(world_size, captions, tmp_path):
         write_cfg(tmp_path / name, root, tmp_path / "taps", 4 // world_size)
     spawn(_train_twice, world_size, str(tmp_path))
     kept = files(tmp_path / "taps")
-    assert kept == files(tmp_path / "taps_of_one")
+    assert_same_taps(kept, files(tmp_path / "taps_of_one"))
     assert len(kept) == 2 * len(captions) + 1
     shares = [int((tmp_path / f"counted_{r}.txt").read_text()) for r in range(world_size)]
     assert shares == [len(captions[rank::world_size]) for rank in range(world_size)]

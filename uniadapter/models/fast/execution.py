@@ -35,6 +35,11 @@ class FastExecution(Execution):
         # Of the step that is being made: its pixels, and what was computed of them.
         self._step: tuple[torch.Tensor, Prefix | None] | None = None
 
+    @property
+    def shares_frozen_layers(self) -> bool:
+        """As the switch says, where the layers are not kept on disk."""
+        return self.switches.share_prefix and self.cache is None
+
     def rows(
         self,
         mask: torch.Tensor | None,

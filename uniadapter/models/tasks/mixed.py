@@ -143,8 +143,7 @@ class MixedRows(NamedAdapters):
     def _shared_prefix(self, names: list[str], pixels: torch.Tensor) -> Prefix | None:
         """What the visual tower makes of all pictures before an adapter acts; None: too little."""
         model: Any = self
-        switches = getattr(model.execution, "switches", None)
-        if switches is None or not switches.share_prefix or model.prefix_cache is not None:
+        if not model.execution.shares_frozen_layers:
             return None
         depths = []
         for name in names:
