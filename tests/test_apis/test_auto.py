@@ -320,3 +320,16 @@ def test_a_config_of_a_file_goes_along(tmp_path: Path) -> None:
     model = init_model(path)
     model.save_pretrained(tmp_path / "a", with_backbone=True)
     assert str(tmp_path) not in (tmp_path / "a" / CONFIG_NAME).read_text()
+
+
+def test_an_adapter_that_took_the_first_one_s_name(tmp_path: Path) -> None:
+    """What is saved is what acts, whatever it is called."""
+    model = shared_model(tmp_path)
+    model.add_adapter("a", {"type": "LoRA", "rank": 2})
+    model.set_adapter("a")
+    model.delete_adapter("default")
+    model.add_adapter("default", {"type": "LoRA", "rank": 3})
+    model.set_adapter("default")
+    found = AutoAdapterModel.from_pretrained(model.save_pretrained(tmp_path / "x", None, True))
+    assert found.adapter.options["rank"] == 3
+    assert same(outputs(found, tiny_batch()), outputs(model, tiny_batch()))

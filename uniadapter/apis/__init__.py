@@ -1,5 +1,6 @@
 """What a script or a notebook calls: a model by name, media and texts read and embedded, files."""
 
+from .adapters import find_adapter, load_adapter
 from .auto import AutoAdapterModel
 from .convert import convert_checkpoint
 from .encoding import encode_image, encode_text, encode_video
@@ -33,11 +34,13 @@ __all__ = [
     "encode_image",
     "encode_text",
     "encode_video",
+    "find_adapter",
     "find_weights",
     "get_model",
     "inference_model",
     "init_model",
     "list_models",
+    "load_adapter",
     "load_model_and_preprocess",
     "load_weights",
     "read_image",

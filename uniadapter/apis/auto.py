@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,12 +22,10 @@ from uniadapter.utils.download import download as download_file
 from uniadapter.utils.download import sha256_of
 from uniadapter.utils.paths import home, resources_root, search_folders
 
+from .adapters import find_adapter
 from .inputs import InputReader
 
 _CHECKPOINTS = "checkpoints"
-_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
-# Of a repository: weights, JSON and vocabularies.
-_FETCHED = ["*.json", "*.safetensors", "*.txt", "*.gz"]
 
 
 class AutoAdapterModel:
@@ -50,8 +47,7 @@ class AutoAdapterModel:
 
         Args:
             folder (str | Path): Folder with ``adapter_config.json`` and
-                ``adapter_model.safetensors``; with ``download`` also a repository of the Hugging
-                Face Hub, ``'user/name'``.
+                ``adapter_model.safetensors``, or a name, see :func:`.adapters.find_adapter`.
             backbone (str | Path, optional): File of the frozen backbone. Defaults to None: it is
                 looked for by its name and SHA-256.
             device (str | torch.device): Where the model goes. Defaults to ``'cpu'``.
@@ -70,14 +66,7 @@ class AutoAdapterModel:
             ValueError: If a file is damaged, or names anything but registered types and files of
                 the folder; the error names file, key and remedy.
         """
-        name, folder = str(folder), Path(folder)
-        if not folder.is_dir() and download and _REPOSITORY.fullmatch(name):
-            folder = _from_hub(name)
-        if not folder.is_dir():
-            raise FileNotFoundError(
-                f"{folder} is no folder: name the folder of an adapter, or, with download=True, a "
-                "repository of the Hugging Face Hub (user/name)."
-            )
+        folder = find_adapter(folder, download)
         meta = read_shared(folder).meta
         config = dict(meta["model"])
         config["pretrained"] = _find_backbone(folder, meta["backbone"], backbone, download)
@@ -163,15 +152,3 @@ def _places(folder: Path, name: str) -> list[Path]:
     """Where a file of weights may lie, the nearest first."""
     near = [folder, *(place / _CHECKPOINTS for place in search_folders()), home()]
     return [*(place / name for place in near), *(resources_root() / "configs").rglob(name)]
-
-
-def _from_hub(name: str) -> Path:
-    """The folder of a repository of the Hugging Face Hub, fetched."""
-    try:
-        # Imported here: nothing else of the package knows the Hub.
-        from huggingface_hub import snapshot_download
-    except ImportError as error:
-        raise ImportError(
-            f"Fetching {name} needs huggingface_hub: pip install huggingface_hub."
-        ) from error
-    return Path(snapshot_download(name, allow_patterns=_FETCHED))

@@ -134,7 +134,7 @@ def _model_config(
     kept = {key: value for key, value in dict(config).items() if key not in _NOT_SHARED}
     # What the JSON has as an extra is loaded from there.
     kept.update({key: None for key in model.adapter_extras() if isinstance(kept.get(key), str)})
-    if getattr(model, "active_adapter", "default") != "default":
+    if not getattr(model, "has_first_adapter", True):
         # Another one than the config's acts, and is saved.
         adapter = model.adapter
         kept["adapter"] = adapter and {"type": adapter.method, **adapter.options}

@@ -54,12 +54,19 @@ class NamedAdapters(nn.Module):
     #: Whether the rows of a batch may be of several adapters, see :class:`.mixed.MixedRows`.
     takes_rows = False
     _active = "default"
+    #: What the first adapter is called; None once it is deleted, whatever is called so later.
+    _first: str | None = "default"
     _row_names: list[str] | None = None
 
     @property
     def active_adapter(self) -> str:
         """Name of the adapter that acts."""
         return self._active
+
+    @property
+    def has_first_adapter(self) -> bool:
+        """Whether the adapter that acts is the one that the model was built with."""
+        return self._active == self._first
 
     @property
     def active(self) -> str | list[str]:
@@ -147,7 +154,8 @@ class NamedAdapters(nn.Module):
         is safetensors and JSON, from which no code runs.
 
         Args:
-            folder (str | Path): The folder, or the safetensors file in it.
+            folder (str | Path): The folder, or the safetensors file in it;
+                ``uniadapter.apis.load_adapter`` takes names as well.
             name (str, optional): What it is called from now on. Defaults to the folder's name.
             check_backbone (bool): Refuse an adapter of another backbone. Defaults to True.
 
@@ -228,6 +236,7 @@ class NamedAdapters(nn.Module):
             )
         del self._kept()[name]
         self._names = others
+        self._first = None if name == self._first else self._first
         self._drop_empty()
 
     @contextmanager
