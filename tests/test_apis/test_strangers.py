@@ -69,6 +69,8 @@ def test_a_folder_of_save_adapter_says_what_to_do(whole: tuple[Any, Path], folde
         ('{"format_version": NaN}', "NaN is no number of JSON"),
         ('{"a": 1, "a": 2}', "'a' stands there twice"),
         ("[" * 100_000, "nested too deeply"),
+        ('{"model": ' + "[" * 500 + "]" * 500 + "}", "nested too deeply"),
+        ('{"a": ' * 65 + "1" + "}" * 65, "nested too deeply"),
         ("{}", "lacks the key 'format_version'"),
     ],
 )

@@ -51,6 +51,9 @@ _KINDS = {
     type(None): "null",
 }
 
+# What walks a config calls itself on every level, and no config has as many.
+_DEEPEST = 64
+
 # Where other projects put a state dict, and what their wrappers put before its names.
 _WRAPPERS = ("state_dict", "model", "model_state_dict", "net", "module")
 _PREFIXES = ("module.", "_orig_mod.")
@@ -272,6 +275,8 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
         content = json.loads(text, object_pairs_hook=once, parse_constant=refuse)
+        if _deeper(content, _DEEPEST):
+            raise RecursionError
     except (ValueError, RecursionError) as error:
         said = "nested too deeply" if isinstance(error, RecursionError) else error
         raise ValueError(f"{path} is not valid JSON ({said}): {remedy}.") from error
@@ -279,6 +284,14 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
         kind = type(content).__name__
         raise ValueError(f"{path} must hold one JSON object, not a {kind}: {remedy}.")
     return content
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    """Whether lists and objects stand in each other on more than so many levels."""
+    held = list(value.values()) if isinstance(value, dict) else value
+    if not isinstance(held, list):
+        return False
+    return not levels or any(_deeper(item, levels - 1) for item in held)
 
 
 def _own_memory(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from tests.helpers import draws, load_tool, tiny_retrieval_cfg, tiny_run_cfg, write_run_cfg
 from uniadapter.apis.model import build_model, init_model
 from uniadapter.engine.hooks import EMAHook
+from uniadapter.engine.runner.build import build_runner
 
 train = load_tool("train.py")
 MOMENTUM = 0.25
@@ -194,3 +195,36 @@ def test_averages_may_begin_before_the_first_step(
 def test_buffers_are_no_option():
     with pytest.raises(ValueError, match="update_buffers"):
         EMAHook(update_buffers=True)
+
+
+@pytest.mark.deep
+def test_a_run_of_an_adapter_that_was_added_resumes_bit_for_bit(
+    tmp_path: Path, tiny_world: Path, backbone: Path
+):
+    """Beside the config's own, which stays as it was."""
+
+    def built(folder: Path, *arguments: str) -> Any:
+        path = write_cfg(folder, tiny_world, backbone, HOOK)
+        given = train.parse_args([str(path), "--work-dir", str(folder), *arguments])
+        runner = build_runner(train.build_config(given))
+        for name in ("b", "c"):
+            runner.model.add_adapter(name, {"type": "LoRA", "rank": 2})
+        runner.model.set_adapter("b")
+        return runner
+
+    runner = built(tmp_path / "whole")
+    kept = {n: t.clone() for n, t in runner.model.state_dict().items() if n.startswith("adapters.")}
+    runner.train()
+    assert all(torch.equal(runner.model.state_dict()[name], t) for name, t in kept.items())
+    (tmp_path / "parts").mkdir()
+    shutil.copy(tmp_path / "whole/iter_2.pth", tmp_path / "parts")
+    built(tmp_path / "parts", "--resume", str(tmp_path / "parts/iter_2.pth")).train()
+    whole, parts = (read(tmp_path / name / "iter_4.pth") for name in ("whole", "parts"))
+    assert not any(name.startswith("adapters.") for name in whole["state_dict"])
+    for part in ("state_dict", "ema_state_dict"):
+        assert all(torch.equal(parts[part][name], t) for name, t in whole[part].items())
+    model = init_model(tmp_path / "whole/cfg.py")
+    model.load_adapter(tmp_path / "parts/iter_4_adapter", "own")
+    model.set_adapter("own")
+    for name in {n for group in whole["optimizer_names"] for n in group}:
+        assert torch.equal(model.get_parameter(name), whole["state_dict"][name])

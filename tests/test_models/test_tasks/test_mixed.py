@@ -91,6 +91,18 @@ def test_tensors_of_rows_that_the_model_is_told(task, tiny_vocab):
                 assert torch.equal(found[key], again[key])
 
 
+def test_a_row_whose_sample_says_nothing_is_as_the_model_is_told():
+    model, batch = filled(*UPPER.values()), tiny_batch(3)
+    expected = predicted(model, "blip_video", batch, ["default", "a", "a"])
+    model.active = ["a", "a", "a"]
+    found = predicted(model, "blip_video", batch, ["default", None, None])
+    assert all(torch.equal(row, other) for row, other in zip(found, expected, strict=True))
+    model.active = ["a", "a"]
+    assert predicted(model, "blip_video", batch, ["default", "a", "a"])
+    with pytest.raises(ValueError, match="3 rows needs as many adapters, got 2"):
+        predicted(model, "blip_video", batch, ["default", None, None])
+
+
 def test_frozen_layers_run_once_for_all_rows():
     model, batch = filled(*UPPER.values(), {"type": "UniPT"}), tiny_batch(4)
     calls = []

@@ -288,6 +288,11 @@ def test_files_name_registered_methods_and_run_no_code(tmp_path):
     path.write_text(json.dumps({**meta, "options": {"ranks": 2}}))
     with pytest.raises(ValueError, match=r"lora can't be put on this RetrievalModel.*ranks"):
         model.load_adapter(tmp_path / "lora", "x")
+    # Whatever constructors raise.
+    for method, options in (("LoRA", {"rank": True}), ("LoRA", {"rank": 10**15}), ("BlipViT", {})):
+        path.write_text(json.dumps({**meta, "method": method, "options": options}))
+        with pytest.raises(ValueError, match="lora can't be put on this RetrievalModel"):
+            model.load_adapter(tmp_path / "lora", "x")
     with pytest.raises(FileNotFoundError, match="adapter_config.json is missing"):
         model.load_adapter(tmp_path / "none")
     assert model.list_adapters() == ["default"]

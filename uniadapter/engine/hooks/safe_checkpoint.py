@@ -127,6 +127,10 @@ class SafeCheckpointHook(CheckpointHook):
         left_out = meta.get("left_out", [])
         recorded = meta.get("backbone_sha256")
         exact = bool(runner._resume)
+        if exact:
+            # Averages and queue of an adapter that was added are made where its training begins.
+            mode = model.training
+            model.train().train(mode)
         whole, state = state, drop_obsolete(path, state, model)
         if "state_dict" in checkpoint:
             checkpoint["state_dict"] = state

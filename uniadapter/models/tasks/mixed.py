@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ class MixedRows(NamedAdapters):
     def rows_of(self, samples: Sequence[Any] | None, count: int, mode: str) -> Rows | None:
         """The rows of a batch by the name of their adapter.
 
-        A sample says it in ``adapter``; without that it is :attr:`active`.
+        A sample says it in ``adapter``; without that it is what :attr:`active` has for the row.
 
         Args:
             samples (Sequence, optional): The batch's; those that were skipped have no row.
@@ -43,11 +44,9 @@ class MixedRows(NamedAdapters):
         """
         seen = [sample for sample in samples or [] if not getattr(sample, "skipped", False)]
         said = [getattr(sample, "adapter", None) for sample in seen]
-        # Without samples, of rows that are none, nothing is said.
-        told: Sequence[str | None] = said if any(said) else self._row_names or []
-        if not told or not count:
+        names = self._told(said)
+        if not names or not count:
             return None
-        names = [self._active if name is None else name for name in told]
         if len(names) != count:
             raise ValueError(f"A batch of {count} rows needs as many adapters, got {len(names)}.")
         found: Rows = {}
@@ -62,6 +61,14 @@ class MixedRows(NamedAdapters):
                 f"{list(found)}: set_adapter() one of them, and give it its own rows."
             )
         return found
+
+    def _told(self, said: list[str | None]) -> list[str]:
+        """Names of rows; what no sample says is as :attr:`active` has it. None are told: []."""
+        # Without samples, of rows that are none, nothing is said.
+        rest = self._row_names or ([self._active] * len(said) if any(said) else [])
+        if not any(said) or (len(rest) != len(said) and None in said):
+            return rest
+        return [own or name for own, name in zip_longest(said, rest[: len(said)])]
 
     def by_adapter(
         self,

@@ -133,6 +133,8 @@ class NamedAdapters(nn.Module):
             put_tensors(self, copies_of(self._kept()[before].tensors()))
             if cfg is not None:
                 built = MODELS.build(dict(cfg), default_args={"places": places})
+                if not isinstance(built, Adapter):
+                    raise ValueError(f"adapter.type={cfg['type']!r} is no adapter.")
                 self.adapter = built.to(*kind).train(self.training)
             self.check_adapter()
             self.finish()
@@ -178,7 +180,10 @@ class NamedAdapters(nn.Module):
             check_data(cfg, "adapter", OF_MODELS, path / CONFIG_NAME)
         try:
             self.add_adapter(name, cfg)
-        except (TypeError, ValueError, KeyError) as error:
+        except ImportError:
+            raise
+        except Exception as error:
+            # A stranger's values can make constructors raise anything.
             raise ValueError(f"{path} can't be put on this {type(self).__name__}: {error}") from (
                 error
             )
