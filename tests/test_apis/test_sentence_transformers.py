@@ -85,6 +85,22 @@ def test_a_video_is_encoded_once_and_matched_on_the_fast_path(world, model, monk
     ranked = matcher.rank({"video": str(world / "clips" / CLIPS[0])}, texts, batch_size=4)
     assert counted == [1]
     assert sorted(row["corpus_id"] for row in ranked) == list(range(len(texts)))
+    counted.clear()
+    frames = [Image.open(file) for file in sorted((world / "clips" / CLIPS[0]).glob("*.png"))]
+    assert [row["corpus_id"] for row in matcher.rank(frames, texts)] == [
+        row["corpus_id"] for row in ranked
+    ]
+    assert counted == [1]
+
+
+def test_one_file_as_a_picture_and_as_a_video_is_two_media():
+    clip = np.zeros((2, 4, 4, 3), np.uint8)
+    media: list = [{"image": "a.gif"}, {"video": "a.gif"}, {"image": "a.gif"}]
+    media += [{"array": clip, "video_metadata": {"fps": fps}} for fps in (5, 25, 5)]
+    _, found, chosen = ours._sorted([["red", medium] for medium in media])
+    assert [medium.kind for medium in found] == ["image", "video", "video", "video"]
+    assert [medium.fps for medium in found] == [None, None, 5, 25]
+    assert [[row for row, _ in rows] for rows in chosen] == [[0, 2], [1], [3, 5], [4]]
 
 
 def test_inputs_of_all_kinds(world, model):

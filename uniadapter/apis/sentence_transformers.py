@@ -311,15 +311,25 @@ def _sorted(
                 "with a picture or a video."
             )
         text, medium = found
-        # A string names the same medium each time; all else is the same where it is one object.
-        value = medium.value
-        key = value if isinstance(value, str) else id(value)
+        key = _identity(medium)
         if key not in media:
             media[key] = len(media)
             sources.append(medium)
             chosen.append([])
         chosen[media[key]].append((row, texts.setdefault(text.value, len(texts))))
     return [Given("text", text) for text in texts], sources, chosen
+
+
+def _identity(medium: Given) -> tuple:
+    """What two media have alike that are the same, read in the same way.
+
+    A string names the same medium each time; all else is the same where it is one object, and
+    frames where each of them is.
+    """
+    value = medium.value
+    parts = value if isinstance(value, list | tuple) else [value]
+    same = [part if isinstance(part, str) else id(part) for part in parts]
+    return (medium.kind, medium.fps, isinstance(value, list | tuple), *same)
 
 
 class MatchingCrossEncoder(CrossEncoder):

@@ -28,6 +28,7 @@ from uniadapter.apis.inferencers import (
     TextToImageRetrievalInferencer,
     TextToVideoRetrievalInferencer,
     VideoToTextRetrievalInferencer,
+    prototypes,
 )
 from uniadapter.datasets import MediaError
 from uniadapter.registry import DATASETS
@@ -166,7 +167,27 @@ def test_a_model_that_changed_is_noticed(world, model):
         assert finder(clip) != before
 
 
-def test_each_fault_has_one_clear_error(world, model, tmp_path):
+def test_adapters_beside_the_active_one_play_no_part(world):
+    model = clips_model(world)
+    finder = TextToVideoRetrievalInferencer(model, str(world / "clips"), show_progress=False)
+    before = finder("a red square")
+    model.add_adapter("other", model.cfg.model.adapter)
+    assert finder("a red square") == before
+    model.set_adapter("other")
+    with pytest.raises(ValueError, match=r"call prepare_prototype\(\)"):
+        finder("a red square")
+    model.set_adapter("default")
+    assert finder("a red square") == before
+
+
+def test_linked_folders_are_searched_and_end(world, model, tmp_path):
+    (tmp_path / "linked").symlink_to(world / "clips", target_is_directory=True)
+    (tmp_path / "back").symlink_to(tmp_path, target_is_directory=True)
+    found = prototypes.list_media(tmp_path, pictures=False)
+    assert found == [str(tmp_path / "linked" / name) for name in sorted(CLIPS)]
+
+
+def test_each_fault_has_one_clear_error(world, model, tmp_path, monkeypatch):
     quiet = {"show_progress": False}
     clips = str(world / "clips")
 
@@ -189,10 +210,15 @@ def test_each_fault_has_one_clear_error(world, model, tmp_path):
     (tmp_path / "broken.mp4").write_bytes(b"\0" * 99)
     broken = [str(tmp_path / "broken.mp4"), str(world / "clips" / CLIPS[0])]
     refused(videos, "broken.mp4", broken, error=MediaError)
+    warned: list[str] = []
+    monkeypatch.setattr(prototypes, "print_log", lambda text, *_: warned.append(text))
     finder = videos(model, broken, on_error="skip", **quiet)
+    assert warned == [f"1 of 2 media of the prototype can't be read and are left out: {broken[0]}"]
     assert [m["sample_idx"] for m in finder("red")[0]] == [1]
     assert [medium.name for medium in finder.gallery.skipped] == broken[:1]
     refused(videos, "no medium", broken[:1], on_error="skip")
+    (tmp_path / "a.safetensors").mkdir()
+    refused(videos, "is a folder", clips, prototype_cache=tmp_path / "a.safetensors")
     for inputs, options in (([], {}), (" ", {}), ([3], {}), ("red", {"topk": 0})):
         with pytest.raises(ValueError, match="."):
             finder(inputs, **options)

@@ -122,6 +122,8 @@ def test_one_question_for_many_and_many_for_one(tiny_world, answering, tmp_path)
         infer(media, [*asked, "why?"])
     with pytest.raises(ValueError, match="blank"):
         infer(media, "")
+    with pytest.raises(ValueError, match="NoneType"):
+        infer(media, None)
 
 
 def test_models_of_other_tasks_are_refused(answering, describing, ranking):
@@ -159,5 +161,25 @@ def test_features_go_to_a_file(ranking, tmp_path):
     found = infer(texts=["red", "a blue bar"], out_file=tmp_path / "texts.safetensors")
     written = load_file(tmp_path / "texts.safetensors")["text_features"]
     assert torch.equal(written, torch.stack([row["text_features"] for row in found]))
-    with pytest.raises(ValueError, match=r"a \.safetensors file"):
-        infer(texts="red", out_file=tmp_path / "texts.json")
+    with pytest.raises(ValueError, match="NoneType"):
+        infer(texts=["red", None])
+
+
+def test_places_of_results_are_refused_before_the_work(describing, ranking, tmp_path, monkeypatch):
+    def never(*args):
+        raise AssertionError("the model ran")
+
+    (tmp_path / "folder.json").mkdir()
+    (tmp_path / "file").touch()
+    infer = CaptionInferencer(describing, show_progress=False)
+    monkeypatch.setattr(CaptionInferencer, "forward", never)
+    picture = np.zeros((9, 9, 3), np.uint8)
+    for words, options in (
+        (r"ends in \.json", {"out_file": "captions.txt"}),
+        ("is a folder", {"out_file": tmp_path / "folder.json"}),
+        ("is a file", {"show_dir": tmp_path / "file"}),
+    ):
+        with pytest.raises(ValueError, match=words):
+            infer(picture, **options)
+    with pytest.raises(ValueError, match=r"ends in \.safetensors"):
+        FeatureExtractor(ranking, show_progress=False)(texts="red", out_file="texts.json")

@@ -61,6 +61,8 @@ class BaseInferencer(EngineInferencer):
     visualize_kwargs: ClassVar[set] = {"show_dir"}
     postprocess_kwargs: ClassVar[set] = {"out_file"}
 
+    #: How the name of its ``out_file`` ends.
+    ending: ClassVar[str] = ".json"
     #: Models that it runs, as they are said in errors.
     needs: str
     #: Words of their task in the zoo; None for all.
@@ -128,6 +130,8 @@ class BaseInferencer(EngineInferencer):
         read, run, draw, finish = self._dispatch_kwargs(**kwargs)
         if batch_size < 1:
             raise ValueError(f"batch_size is the number of inputs at once, got {batch_size}.")
+        # Before the work, which would be lost.
+        self._check_places(draw.get("show_dir"), finish.get("out_file"))
         given = self._inputs_to_list(inputs)
         if not given:
             raise ValueError(f"{type(self).__name__} was given no inputs: an empty list.")
@@ -138,6 +142,18 @@ class BaseInferencer(EngineInferencer):
             predictions.extend(self.forward(batch, **run))
         pictures = self.visualize(given, predictions, **draw)
         return self.postprocess(predictions, pictures, return_datasamples, **finish)
+
+    def _check_places(self, show_dir: str | Path | None, out_file: str | Path | None) -> None:
+        """Refuse what results could not be written to."""
+        if out_file is not None and Path(out_file).suffix != self.ending:
+            raise ValueError(
+                f"out_file={str(out_file)!r}: the results of {type(self).__name__} go to a file "
+                f"whose name ends in {self.ending}."
+            )
+        if out_file is not None and Path(out_file).is_dir():
+            raise ValueError(f"out_file={str(out_file)!r} is a folder: name a file.")
+        if show_dir is not None and Path(show_dir).exists() and not Path(show_dir).is_dir():
+            raise ValueError(f"show_dir={str(show_dir)!r} is a file: name a folder.")
 
     def _tracked(self, steps: Iterable, total: int, description: str) -> Iterable:
         if not self.show_progress:
@@ -231,8 +247,6 @@ class BaseInferencer(EngineInferencer):
 
     def save(self, results: list, path: Path) -> None:
         """Write the plain results as JSON."""
-        if path.suffix != ".json":
-            raise ValueError(f"out_file={str(path)!r}: name a file that ends in .json.")
         atomic_write(path, json.dumps(results, ensure_ascii=False, indent=1).encode())
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from uniadapter.checkpoints.files import write
 from uniadapter.checkpoints.state import (
+    KEPT_ADAPTERS,
     backbone_fingerprint,
     trained_state_dict,
     weight_names,
@@ -85,6 +86,19 @@ def _adapter_fingerprint(model: Any) -> str:
     return digest.hexdigest()
 
 
+def state_of(model: Any) -> tuple:
+    """What tells whether a model's weights were changed, or its adapter, without reading them."""
+    adapter = model.adapter
+    enabled = None if adapter is None else adapter.places.enabled
+    # Adapters that are kept beside the active one play no part.
+    tensors = sorted(
+        (tensor.data_ptr(), tensor._version)
+        for name, tensor in model.named_parameters()
+        if not name.startswith(f"{KEPT_ADAPTERS}.")
+    )
+    return (model.active, enabled, *tensors)
+
+
 def file_stamps(files: list[tuple[str, str]]) -> list[list[Any]]:
     """Name, size and time of change of files, or of all that is in folders of frames."""
     return [[name, *_stamp(path)] for name, path in files]
@@ -112,6 +126,8 @@ class PrototypeCache:
         self.path, self.rebuild = Path(path), rebuild
         if self.path.suffix != ".safetensors":
             raise ValueError(f"prototype_cache={str(path)!r} must end in .safetensors.")
+        if self.path.is_dir():
+            raise ValueError(f"prototype_cache={str(path)!r} is a folder: name a file.")
 
     def fits(self, binding: dict[str, Any]) -> bool:
         """Whether the file is there and belongs to what is given.

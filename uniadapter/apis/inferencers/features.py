@@ -27,6 +27,7 @@ class FeatureExtractor(BaseInferencer):
 
     visualize_kwargs: ClassVar[set] = set()
     forward_kwargs: ClassVar[set] = {"stage"}
+    ending = ".safetensors"
     needs = "a model with a visual tower, of any task but grounding"
 
     @classmethod
@@ -74,7 +75,11 @@ class FeatureExtractor(BaseInferencer):
         if (inputs is None) == (texts is None):
             raise ValueError("FeatureExtractor takes either media or texts.")
         if texts is not None:
-            inputs = [_Text(text) for text in ([texts] if isinstance(texts, str) else texts)]
+            listed = [texts] if isinstance(texts, str) else list(texts)
+            for text in listed:
+                if not isinstance(text, str):
+                    raise ValueError(f"A text is expected, got {type(text).__name__}.")
+            inputs = [_Text(text) for text in listed]
         return super().__call__(inputs, return_datasamples, batch_size, **kwargs)
 
     def preprocess(self, inputs: list, batch_size: int = 1, **kwargs: Any) -> Iterator[dict]:
@@ -138,8 +143,6 @@ class FeatureExtractor(BaseInferencer):
 
     def save(self, results: list, path: Path) -> None:
         """Write features as safetensors."""
-        if path.suffix != ".safetensors":
-            raise ValueError(f"out_file={str(path)!r}: features go to a .safetensors file.")
         shapes = {key: {tuple(row[key].shape) for row in results} for key in results[0]}
         for key, found in shapes.items():
             if len(found) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.dataset import pseudo_collate
+from mmengine.logging import print_log
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
@@ -155,6 +157,17 @@ class MediaSource:
         )
 
 
+def warn_of(skipped: Sequence[str], size: int) -> None:
+    """Log which media of a prototype of some size are left out."""
+    if skipped:
+        print_log(
+            f"{len(skipped)} of {size} media of the prototype can't be read and are left out: "
+            f"{', '.join(skipped)}",
+            "current",
+            logging.WARNING,
+        )
+
+
 def dataset_of(config: Mapping[str, Any], reader: InputReader) -> Any:
     """The data set of a config, tested on and prepared as the model's own unless it says else."""
     defaults = {"test_mode": True, "pipeline": reader.transforms}
@@ -180,8 +193,17 @@ def list_media(folder: str | Path, pictures: bool) -> list[str]:
     wanted = IMAGE_EXTENSIONS if pictures else VIDEO_EXTENSIONS
     found: list[str] = []
     stills = 0
-    for place, below, names in os.walk(root):
-        below[:] = sorted(name for name in below if not name.startswith("."))
+    above: dict[str, set[str]] = {}
+    for place, below, names in os.walk(root, followlinks=True):
+        # A link that leads back to a folder around it would never end.
+        around = above.get(os.path.dirname(place), set()) | {os.path.realpath(place)}
+        above[place] = around
+        below[:] = sorted(
+            name
+            for name in below
+            if not name.startswith(".")
+            and os.path.realpath(os.path.join(place, name)) not in around
+        )
         kinds = {name: Path(name).suffix.lower() for name in names if not name.startswith(".")}
         media = [name for name, kind in kinds.items() if kind in wanted]
         others = sum(kind in IMAGE_EXTENSIONS for kind in kinds.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,8 +26,8 @@ from uniadapter.structures import MultimodalSample
 from uniadapter.visualization.report import Entry
 
 from .base import BaseInferencer, frames_panel
-from .cache import PrototypeCache, binding_of, file_stamps
-from .prototypes import MediaSource, open_texts
+from .cache import PrototypeCache, binding_of, file_stamps, state_of
+from .prototypes import MediaPrototype, MediaSource, open_texts, warn_of
 
 _RANKING = {field.name for field in fields(RetrievalOptions)} - {"folds", "log_seconds"}
 
@@ -131,7 +131,7 @@ class RetrievalInferencer(BaseInferencer):
         self.model.eval()
         cache = self.options.cache
         self._encode(None if cache is None else PrototypeCache(cache, self.options.rebuild))
-        self._state = _state_of(self.model)
+        self._state = state_of(self.model)
 
     @abstractmethod
     def _encode(self, cache: PrototypeCache | None) -> None:
@@ -163,7 +163,7 @@ class RetrievalInferencer(BaseInferencer):
             ValueError: If there are none, one is blank, ``topk`` is below 1, or the model is
                 another one than when the prototype was encoded.
         """
-        if _state_of(self.model) != self._state:
+        if state_of(self.model) != self._state:
             raise ValueError(
                 "The model's weights or adapter are others than those the prototype was encoded "
                 "with: call prepare_prototype()."
@@ -227,9 +227,15 @@ class _TextToMedia(RetrievalInferencer):
         tokens: list[Tensor] | DiskTokens = []
         if ranking.gallery_dir is not None and ranking.shortlisted:
             tokens = DiskTokens(ranking.gallery_dir, media.size, "gallery_dir")
+        self.gallery = self._open(media, tokens, cache)
+        warn_of([medium.path for medium in self.gallery.skipped], media.size)
+
+    def _open(
+        self, media: MediaPrototype, tokens: list[Tensor] | DiskTokens, cache: PrototypeCache | None
+    ) -> Gallery:
+        """The media, encoded or from their file."""
         if cache is None:
-            self.gallery = self._read(media.batches(), media.size, tokens)
-            return
+            return self._read(media.batches(), media.size, tokens)
         if media.files is None:
             raise ValueError(
                 "prototype_cache knows media by their files, and the prototype holds others: "
@@ -237,10 +243,10 @@ class _TextToMedia(RetrievalInferencer):
             )
         binding = self._binding(media.transforms, file_stamps(media.files))
         if cache.fits(binding):
-            self.gallery = cache.load_media(tokens)
-        else:
-            self.gallery = self._read(media.batches(), media.size, tokens)
-            cache.save_media(self.gallery, binding)
+            return cache.load_media(tokens)
+        gallery = self._read(media.batches(), media.size, tokens)
+        cache.save_media(gallery, binding)
+        return gallery
 
     def _read(
         self, batches: Iterator[dict[str, Any]], size: int, tokens: list[Tensor] | DiskTokens
@@ -388,11 +394,3 @@ class ImageToTextRetrievalInferencer(_MediaToText):
     """Finds texts by pictures; see :class:`VideoToTextRetrievalInferencer`."""
 
     pictures = True
-
-
-def _state_of(model: nn.Module) -> tuple:
-    """What tells whether a model's weights were changed, or its adapter, without reading them."""
-    adapter: Any = getattr(model, "adapter", None)
-    enabled = None if adapter is None else adapter.places.enabled
-    tensors: Iterable[Tensor] = model.parameters()
-    return (enabled, *((tensor.data_ptr(), tensor._version) for tensor in tensors))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from torch import nn
@@ -54,6 +54,10 @@ class VisualQuestionAnsweringInferencer(BaseInferencer):
             MediaError: If a medium can't be read.
             ValueError: If there is none, their numbers differ, or a question is blank.
         """
+        if isinstance(questions, bytes) or not isinstance(questions, Iterable):
+            raise ValueError(
+                f"A question or a list of questions is expected, got {type(questions).__name__}."
+            )
         media = super()._inputs_to_list(images_or_videos)
         asked = [questions] if isinstance(questions, str) else list(questions)
         if len(asked) == 1:
