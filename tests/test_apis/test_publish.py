@@ -16,6 +16,7 @@ from tests.helpers import load_tool, tiny_retrieval_cfg, write_vocab
 from tests.model_helpers import outputs, randomize, same, tiny_batch
 from uniadapter.apis import AutoAdapterModel, init_model
 from uniadapter.checkpoints import save_adapter, trained_state_dict, write
+from uniadapter.checkpoints.card import About, write_card
 from uniadapter.checkpoints.files import CONFIG_NAME, WEIGHTS_NAME
 from uniadapter.checkpoints.state import backbone_fingerprint
 
@@ -72,10 +73,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
         {"lr": 0.1, "loss": 3.0, "step": 1},
         {"t2v/R1": 20.0, "time": 0.1, "step": 1},
         {"lr": 0.1, "loss": 2.0, "step": 9},
-        {"t2v/R1": 30.5, "data_time": 0.1, "step": 2},
+        {"t2v/R1": 30.5, "skipped": 0, "data_time": 0.1, "step": 2},
     ]
     log = folder / "20250101" / "vis_data" / "scalars.json"
-    log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    # The last line is what a killed training leaves.
+    log.write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"t2v/R1": 7')
     return model, folder
 
 
@@ -139,6 +141,23 @@ def test_a_folder_and_what_is_given_by_hand(
     again = published(tool, folder, tmp_path / "again", "--with-backbone", capsys=capsys)
     found = AutoAdapterModel.from_pretrained(again)
     assert same(outputs(found, tiny_batch()), outputs(model, tiny_batch()))
+
+
+def test_figures_are_those_of_the_checkpoint_alone(
+    run: tuple[Any, Path], tool: Any, tmp_path: Path, capsys: Any
+) -> None:
+    source = shutil.copytree(run[1], tmp_path / "run")
+    shutil.copy(source / "epoch_2.pth", source / "mine.pth")
+    shutil.copy(source / "epoch_2.pth", source / "epoch_7.pth")
+    for number, name in enumerate(("mine.pth", "epoch_7.pth")):
+        folder = published(tool, source / name, tmp_path / str(number), capsys=capsys)
+        assert "| metric | value |" not in (folder / "README.md").read_text()
+
+
+def test_the_card_says_how_a_repository_of_the_hub_is_loaded() -> None:
+    meta = {"task": "RetrievalModel", "method": "LoRA", "parameters": 3}
+    assert "from_pretrained('me/tiny', download=True)" in write_card("me/tiny", meta, About())
+    assert "from_pretrained('tiny')" in write_card("tiny", meta, About())
 
 
 def test_the_metafile_gets_an_entry(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -24,6 +23,7 @@ from uniadapter.utils.config import load_config
 from uniadapter.utils.download import sha256_of
 from uniadapter.utils.paths import find_file
 from uniadapter.utils.safe_io import atomic_write
+from uniadapter.visualization.logs import lines_of
 
 from .auto import AutoAdapterModel
 from .model import init_model
@@ -149,14 +149,16 @@ def _found(about: About, checkpoint: Path, config: Config, source: Path | None) 
 def _validation(checkpoint: Path) -> dict[str, float]:
     """Metrics of the validation that a checkpoint of a run had, by the run's log; {} if none."""
     step = _STEP.search(checkpoint.name)
+    if step is None:
+        # Nobody knows which validation was its.
+        return {}
     logs = sorted(checkpoint.parent.glob("*/vis_data/scalars.json"))
     for log in reversed(logs):
-        rows = [json.loads(line) for line in log.read_text().splitlines() if line.strip()]
-        for row in reversed(rows):
-            known = step is None or row.get("step") == int(step[1])
-            if known and "loss" not in row and "lr" not in row:
+        for row in reversed(lines_of(log)):
+            if row.get("step") == int(step[1]) and "loss" not in row and "lr" not in row:
                 left = ("step", "time", "data_time", "memory", "epoch", "iter")
-                return {k: v for k, v in row.items() if k not in left}
+                # Media that could not be read are said where there were some.
+                return {k: v for k, v in row.items() if k not in left and (k, v) != ("skipped", 0)}
     return {}
 
 

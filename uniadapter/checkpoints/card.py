@@ -86,6 +86,8 @@ def write_card(name: str, meta: Mapping[str, Any], about: About) -> str:
         "Trained by": f"`{about.command}`" if about.command else "not stated",
         "Licence": about.licence or "not stated",
     }
+    # A repository of the Hub is fetched when that is asked for.
+    call = f"{name!r}, download=True" if "/" in name else repr(name)
     lines = [f"| {key} | {_cell(value)} |" for key, value in rows.items()]
     results = [f"| {_cell(key)} | {value:g} |" for key, value in about.metrics.items()]
     table = ["", "| metric | value |", "| --- | ---: |", *results] if results else []
@@ -105,7 +107,7 @@ def write_card(name: str, meta: Mapping[str, Any], about: About) -> str:
             "```python",
             "from uniadapter.apis import AutoAdapterModel",
             "",
-            f"model = AutoAdapterModel.from_pretrained({name!r})",
+            f"model = AutoAdapterModel.from_pretrained({call})",
             "```",
             "",
         ]

@@ -47,7 +47,15 @@ def log_files(run: str | Path) -> list[Path]:
     return found
 
 
-def _lines_of(path: Path) -> list[dict[str, Any]]:
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    """The lines of a log, but for a last one that a killed training left half written.
+
+    Args:
+        path (Path): The file.
+
+    Raises:
+        ValueError: If a line is no JSON object.
+    """
     rows = path.read_text(encoding="utf-8", errors="replace").splitlines()
     found = []
     for number, row in enumerate(rows, 1):
@@ -128,7 +136,7 @@ def _trainings(run: str | Path) -> list[tuple[int, list[dict[str, Any]]]]:
     """Lines of each start of a training, and the first iteration that it has logged."""
     files, found = log_files(run), []
     for path in files:
-        lines = _lines_of(path)
+        lines = lines_of(path)
         starts = [int(line["iter"]) for line in lines if isinstance(line.get("iter"), int)]
         # Else a test's figures, in a folder of their own.
         if starts:
