@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 from tests.helpers import ROOT
 from uniadapter.checkpoints import read_state_dict
-from uniadapter.engine.runner import build_runner
+from uniadapter.engine.runner import CheckedRunner, build_runner
 from uniadapter.models.tasks import RetrievalModel
 from uniadapter.utils.config import load_config
 from uniadapter.utils.paths import resource, resources_root
@@ -64,3 +64,15 @@ def test_a_run_of_a_config_that_inherits_from_ours(elsewhere: Path):
     # Vocabulary and backbone come from the project.
     runner.model.init_weights()
     assert runner.model.data_preprocessor.tokenizer.vocab_size > 100
+
+
+def test_a_loader_of_a_config_that_inherits_from_ours(elsewhere: Path):
+    mine = elsewhere / "mine.py"
+    mine.write_text(f"_base_ = 'uniadapter::{CONFIG}'\n")
+    loader = load_config(mine).train_dataloader.to_dict()
+    assert loader["collate_fn"]["_scope_"] == loader["worker_init_fn"]["_scope_"] == "uniadapter"
+    rows = [{"inputs": torch.full((1,), float(row))} for row in range(8)]
+    # As where a config takes the loader of its base for another one.
+    loader.update(dataset=rows, num_workers=1, batch_size=4, _scope_="uniadapter")
+    batches = list(CheckedRunner.build_dataloader(loader, seed=0))
+    assert sorted(float(row) for batch in batches for row in batch["inputs"]) == list(range(8))

@@ -71,6 +71,9 @@ class RunnerChecks:
         Raises:
             ValueError: If it has no batch.
         """
+        if isinstance(dataloader, dict):
+            parts = dataloader.items()
+            dataloader = {key: _plain(key, part) for key, part in parts if key != "_scope_"}
         loader = Runner.build_dataloader(dataloader, seed, diff_rank_seed)
         # A sampler without an end fills a batch with repeats.
         if not isinstance(loader.sampler, InfiniteSampler) and len(loader) == 0:
@@ -106,6 +109,17 @@ class CheckedRunner(RunnerChecks, Runner):
 
     MMEngine trains zero steps on it and saves checkpoints, or fails an assertion of the schedule.
     """
+
+
+def _plain(key: str, value: Any) -> Any:
+    """An entry of a data loader as MMEngine's runner takes it.
+
+    Where a config inherits from ``uniadapter::...``, MMEngine notes the scope in every part with a
+    type, and its runner would hand that note to those that are plain functions.
+    """
+    if key not in ("collate_fn", "worker_init_fn") or not isinstance(value, dict):
+        return value
+    return {name: item for name, item in value.items() if name != "_scope_"}
 
 
 def _no_batch(loader: Any) -> str:
