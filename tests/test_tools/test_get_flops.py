@@ -56,8 +56,19 @@ def test_blip_base_by_hand(frames: int, size: int, length: int):
     assert f"{parts['visual']['backbone'] / 1e9:.6f}" in as_table(parts)
 
 
-def test_a_model_that_is_not_counted_is_named(capsys: pytest.CaptureFixture[str]):
-    with pytest.raises(SystemExit, match="Seq2SeqModel are not counted, only those of Ret"):
-        main([str(ROOT / "configs/tiny/t5_rte_unipt.py")])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("t5_rte_unipt", "Seq2SeqModel"),
+        ("mdetr_unipt", "GroundingModel"),
+        ("flickr30k_vse_unipt", "VseModel"),
+    ],
+)
+def test_a_model_that_is_not_counted_is_named(name: str, kind: str):
+    with pytest.raises(SystemExit, match=f"{kind} are not counted, only those of Ret"):
+        main([str(ROOT / f"configs/tiny/{name}.py")])
+
+
+def test_lengths_that_are_none(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit, match="--text-len 0: at least 1"):
         main([CONFIG, "--text-len", "0"])

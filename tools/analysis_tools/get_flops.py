@@ -21,7 +21,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from uniadapter.apis.model import build_model
 from uniadapter.models.execution import Words
-from uniadapter.models.tasks import CaptionModel, RetrievalModel, VQAModel
+from uniadapter.models.tasks import CaptionModel, RetrievalModel, VQAModel, VseModel
+from uniadapter.registry import MODELS
 from uniadapter.utils.cfg_options import CfgOptions
 from uniadapter.utils.config import load_config
 from uniadapter.utils.errors import one_message
@@ -57,16 +58,19 @@ def count_flops(
     if "model" not in cfg:
         raise ValueError(f"{config} has no key 'model': it is no model config.")
     frames = frames or loaded_frames(cfg)
-    text_len = text_len or int(cfg.model.data_preprocessor.get("max_text_len", 30))
+    # Before it is built: others have no `fast`.
+    kind = MODELS.get(cfg.model.type) if isinstance(cfg.model.type, str) else cfg.model.type
+    if kind is None or not issubclass(kind, COUNTED) or issubclass(kind, VseModel):
+        raise ValueError(
+            f"{config}: the operations of {cfg.model.type} are not counted, only those of "
+            f"{', '.join(known.__name__ for known in COUNTED)}."
+        )
+    given = cfg.model.get("data_preprocessor") or {}
+    text_len = text_len or int(given.get("max_text_len", 30))
     # The plain way of every run: the fast ones look at lengths, which the meta device has not.
     options = {**cfg.model.to_dict(), "fast": False, "prefix_cache": None}
     with torch.device("meta"):
         model = build_model(options).eval()
-    if not isinstance(model, COUNTED):
-        raise ValueError(
-            f"{config}: the operations of a {type(model).__name__} are not counted, only those of "
-            f"{', '.join(kind.__name__ for kind in COUNTED)}."
-        )
     return count_parts(model, frames, text_len)
 
 
