@@ -46,3 +46,5 @@ def test_names_configs_and_tasks(capsys) -> None:
 def test_nothing_fits(capsys) -> None:
     assert main(["none"]) == 1
     assert capsys.readouterr().out == "No model fits.\n"
+    with pytest.raises(ValueError, match="Did you mean 'Image Captioning'"):
+        main(["--task", "image captoning"])

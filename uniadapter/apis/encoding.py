@@ -224,7 +224,21 @@ def _retrieval(model: nn.Module) -> Any:
             f"A {type(model).__name__} has no embeddings of media and texts: take a retrieval "
             "model, such as list_models(task='retrieval') names."
         )
+    check_one_adapter(model)
     return model
+
+
+def check_one_adapter(model: Any) -> None:
+    """Refuse adapters by row, which embeddings do not heed.
+
+    Raises:
+        ValueError: If ``model.active`` names several.
+    """
+    if not isinstance(model.active, str):
+        raise ValueError(
+            f"model.active={model.active} is of the rows of a batch; embeddings are of "
+            "one adapter: set model.active to its name."
+        )
 
 
 @contextmanager

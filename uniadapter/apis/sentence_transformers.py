@@ -30,6 +30,7 @@ from uniadapter.models.tasks import RetrievalModel
 from uniadapter.retrieval import GalleryScorer, Ranker
 from uniadapter.structures import MultimodalSample
 
+from .encoding import check_one_adapter
 from .inferencers.base import alike
 from .inferencers.retrieval import ranking_of
 from .inputs import InputReader
@@ -148,6 +149,7 @@ class _Module(InputModule):
 
     def ranker(self, **options: Any) -> Ranker:
         """What encodes and scores, with some options changed."""
+        check_one_adapter(self.model)
         return Ranker(self.model, replace(self.options, **options))
 
     def texts(self, texts: Sequence[Given], prompt: str | None) -> list[str]:

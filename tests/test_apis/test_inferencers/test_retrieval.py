@@ -23,6 +23,7 @@ from tests.inference_helpers import (
     same_scores,
     scores_of_the_loop,
 )
+from uniadapter.apis import encode_text
 from uniadapter.apis.inferencers import (
     ImageToTextRetrievalInferencer,
     TextToImageRetrievalInferencer,
@@ -178,6 +179,11 @@ def test_adapters_beside_the_active_one_play_no_part(world):
         finder("a red square")
     model.set_adapter("default")
     assert finder("a red square") == before
+    # Embeddings know no rows; they would be those of one adapter in silence.
+    model.active = ["default", "other"]
+    for call in (finder.prepare_prototype, lambda: encode_text(model, ["red", "blue"])):
+        with pytest.raises(ValueError, match="set model.active to its name"):
+            call()
 
 
 def test_linked_folders_are_searched_and_end(world, model, tmp_path):

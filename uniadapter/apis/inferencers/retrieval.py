@@ -25,6 +25,7 @@ from uniadapter.retrieval import (
 from uniadapter.structures import MultimodalSample
 from uniadapter.visualization.report import Entry
 
+from ..encoding import check_one_adapter
 from .base import BaseInferencer, frames_panel
 from .cache import PrototypeCache, binding_of, file_stamps, state_of
 from .prototypes import MediaPrototype, MediaSource, open_texts, warn_of
@@ -128,6 +129,7 @@ class RetrievalInferencer(BaseInferencer):
 
     def prepare_prototype(self) -> None:
         """Encode the prototype, as the model is now."""
+        check_one_adapter(self.model)
         self.model.eval()
         cache = self.options.cache
         self._encode(None if cache is None else PrototypeCache(cache, self.options.rebuild))

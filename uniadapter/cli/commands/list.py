@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from uniadapter.utils.model_index import ModelEntry, read_models
+from uniadapter.utils.options import near_name
 
 
 def parse_args(argv: list[str]) -> argparse.Namespace:
@@ -57,7 +58,11 @@ def lines_of(models: Sequence[ModelEntry]) -> list[str]:
 def main(argv: list[str]) -> int:
     """List as the arguments say; the status is 1 where nothing fits."""
     args = parse_args(argv)
-    found = choose(read_models(), args.pattern, args.exclude, args.task)
+    models = read_models()
+    if args.task is not None and not any(model.has_task(args.task) for model in models):
+        tasks = sorted({task for model in models for task in model.tasks})
+        raise ValueError(f"No model is of the task {args.task!r}.{near_name(args.task, tasks)}")
+    found = choose(models, args.pattern, args.exclude, args.task)
     if args.tasks:
         lines = sorted({task for model in found for task in model.tasks})
     else:
