@@ -129,6 +129,13 @@ def test_skipped_media_have_no_row(tiny_vocab):
     assert [sample.get("pred_caption") is None for sample in found] == [False, True, False]
 
 
+def test_mixed_rows_have_no_graph():
+    """Only the active adapter would get its gradients; a backward pass is an error instead."""
+    model, batch = filled(adapter_cfg(), LORA), tiny_batch(2)
+    found = model(**batch, data_samples=samples(["default", "a"]), mode="tensor")
+    assert not any(value.requires_grad for value in found.values())
+
+
 def test_what_cannot_be_mixed_is_said():
     model, batch = filled(adapter_cfg(), LORA), tiny_batch(3)
     with pytest.raises(ValueError, match="A step trains the active adapter"):

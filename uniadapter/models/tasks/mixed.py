@@ -78,7 +78,10 @@ class MixedRows(NamedAdapters):
         mode: str,
         **whole: Any,
     ) -> Any:
-        """Run a batch group by group.
+        """Run a batch group by group, without a graph.
+
+        With one, only what the adapter trains that is active before would get its gradients: the
+        others stand by, frozen. So a backward pass through the result is an error.
 
         Args:
             rows (dict): See :meth:`rows_of`.
@@ -108,7 +111,7 @@ class MixedRows(NamedAdapters):
                     for key, tensor in tensors.items()
                 }
                 of_group = [seen[row] for row in index] if seen else None
-                with self._continued(some["pixels"], shared, index):
+                with torch.no_grad(), self._continued(some["pixels"], shared, index):
                     parts.append(model(**some, **whole, data_samples=of_group, mode=mode))
         finally:
             self.set_adapter(before)
