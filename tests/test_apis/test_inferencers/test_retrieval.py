@@ -25,6 +25,7 @@ from tests.inference_helpers import (
 )
 from uniadapter.apis import encode_text
 from uniadapter.apis.inferencers import (
+    FeatureExtractor,
     ImageToTextRetrievalInferencer,
     TextToImageRetrievalInferencer,
     TextToVideoRetrievalInferencer,
@@ -181,7 +182,12 @@ def test_adapters_beside_the_active_one_play_no_part(world):
     assert finder("a red square") == before
     # Embeddings know no rows; they would be those of one adapter in silence.
     model.active = ["default", "other"]
-    for call in (finder.prepare_prototype, lambda: encode_text(model, ["red", "blue"])):
+    extract = FeatureExtractor(model, show_progress=False)
+    for call in (
+        finder.prepare_prototype,
+        lambda: encode_text(model, ["red", "blue"]),
+        lambda: extract(texts=["red", "blue"]),
+    ):
         with pytest.raises(ValueError, match="set model.active to its name"):
             call()
 

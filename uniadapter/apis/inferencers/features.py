@@ -14,6 +14,7 @@ from uniadapter.models.tasks import GroundingModel, RetrievalModel, VisionLangua
 from uniadapter.structures import MultimodalSample
 from uniadapter.visualization.report import Entry
 
+from ..encoding import check_one_adapter
 from .base import BaseInferencer
 
 STAGES = ("embedding", "tokens")
@@ -74,6 +75,7 @@ class FeatureExtractor(BaseInferencer):
         """
         if (inputs is None) == (texts is None):
             raise ValueError("FeatureExtractor takes either media or texts.")
+        check_one_adapter(self.model)
         if texts is not None:
             listed = [texts] if isinstance(texts, str) else list(texts)
             for text in listed:
