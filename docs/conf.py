@@ -14,9 +14,9 @@ sys.path.insert(0, str(ROOT))
 
 project = "uniadapter"
 author = "the uniadapter contributors"
-release = re.search(
-    r'__version__ = "([^"]+)"', (ROOT / "uniadapter/version.py").read_text(encoding="utf-8")
-)[1]  # type: ignore[index]
+# Read, not imported: the pages of the site alone need no installed package.
+found = re.search(r'__version__ = "([^"]+)"', (ROOT / "uniadapter/version.py").read_text("utf-8"))
+release = found[1] if found else ""
 version = release
 
 extensions = [

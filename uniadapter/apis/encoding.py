@@ -32,8 +32,8 @@ class Words(NamedTuple):
     attention_mask: Tensor
 
 
-class Preprocess:
-    """From media to the pixels of a model: its config's test transforms, then the normalisation.
+class _Prepares:
+    """What prepares inputs of a model by its config's test.
 
     Args:
         model: A model of :func:`uniadapter.apis.get_model` or :func:`uniadapter.apis.init_model`.
@@ -45,6 +45,10 @@ class Preprocess:
     def __init__(self, model: Any) -> None:
         self.model = model
         self.reader = InputReader(model)
+
+
+class Preprocess(_Prepares):
+    """From media to the pixels of a model: its config's test transforms, then the normalisation."""
 
     def __call__(self, media: Medium) -> Tensor:
         """Prepare pictures or videos.
@@ -78,19 +82,8 @@ class Preprocess:
         return {name: batch[name] for name in ("pixels", "frame_mask") if name in batch}
 
 
-class Tokenize:
-    """From texts to the word ids of a model: cleaned as its config's test does, and cut.
-
-    Args:
-        model: A model of :func:`uniadapter.apis.get_model` or :func:`uniadapter.apis.init_model`.
-
-    Raises:
-        ValueError: If its config tests on no pictures or videos.
-    """
-
-    def __init__(self, model: Any) -> None:
-        self.model = model
-        self.reader = InputReader(model)
+class Tokenize(_Prepares):
+    """From texts to the word ids of a model: cleaned as its config's test does, and cut."""
 
     def __call__(self, texts: str | Sequence[str]) -> Words:
         """Ids and mask of a text or of T texts, on the model's device.

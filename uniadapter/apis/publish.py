@@ -141,8 +141,8 @@ def _found(about: About, checkpoint: Path, config: Config, source: Path | None) 
         data = next((kind for kind in kinds if kind), None)
     if command is None and source is not None:
         first = source.read_text(encoding="utf-8").partition("\n")[0]
-        own = first.startswith("#") and "tools/" in first
-        command = first.lstrip("# ") if own else f"python tools/train.py {source.name}"
+        # A config that a run has dumped names no command, and its name alone is none that runs.
+        command = first.lstrip("# ") if first.startswith("#") and "tools/" in first else None
     return replace(about, metrics=metrics, data=data, command=command)
 
 
