@@ -6,37 +6,54 @@ import os
 import pickle
 import secrets
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
 from mmengine.fileio import LocalBackend, register_backend
 
 
-def atomic_write(path: str | Path, data: bytes, sync: bool = True) -> None:
-    """Write a file under a temporary name in its folder, flush it to the disk and rename it.
+@contextmanager
+def atomic_file(path: str | Path, sync: bool = True) -> Iterator[IO[bytes]]:
+    """Open a new file under a temporary name in its folder; at the end it is renamed.
 
-    A process that is killed half-way leaves the previous file as it was.
+    A process that is killed half-way, or an error, leaves the previous file as it was.
 
     Args:
         path: Target file; its folder is created.
-        data: The content.
         sync: Wait until the disk has it. Without, a crash of the system may leave a damaged file.
+
+    Yields:
+        The file, to write to and to read from.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     # Two hosts that share the folder may have processes of the same number.
     temporary = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
-        with open(temporary, "wb") as file:
-            file.write(data)
+        with open(temporary, "w+b") as file:
+            yield file
             file.flush()
             if sync:
                 os.fsync(file.fileno())
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def atomic_write(path: str | Path, data: bytes, sync: bool = True) -> None:
+    """Write a file of this content, see :func:`atomic_file`.
+
+    Args:
+        path: Target file; its folder is created.
+        data: The content.
+        sync: Wait until the disk has it. Without, a crash of the system may leave a damaged file.
+    """
+    with atomic_file(path, sync) as file:
+        file.write(data)
 
 
 @register_backend("atomic_local", prefixes=None)
