@@ -83,8 +83,23 @@ class InputReader:
     @property
     def num_frames(self) -> int | None:
         """Frames taken of a medium, 1 where the test is on pictures; None where that varies."""
-        loader = next(step for step in self.transforms if isinstance(step, _LOADERS))
+        loader = self._loader
         return loader.num_frames if isinstance(loader, LoadVideo) else None
+
+    @property
+    def max_frames(self) -> int:
+        """Most frames that are taken of a medium."""
+        loader = self._loader
+        return loader.num_frames if isinstance(loader, LoadVideo) else loader.max_frames
+
+    @property
+    def only_pictures(self) -> bool:
+        """Whether a video of several frames is refused."""
+        return self._loader.backend == "image"
+
+    @property
+    def _loader(self) -> LoadVideo | LoadSeconds:
+        return next(step for step in self.transforms if isinstance(step, _LOADERS))
 
     def read_image(self, image: Medium) -> Any:
         """Prepare a picture, or many.
@@ -149,6 +164,14 @@ class InputReader:
         if parts_of(image, 3) is not None:
             raise ValueError(f"{name_of(image)}: one picture is expected here, not many.")
         reader = ArrayBackend(pixels_of(image)[None], name_of(image))
+        return self._run(reader, reader.path)
+
+    def frames_of(self, reader: VideoBackend) -> Tensor:
+        """Prepare a medium that is open, or the part of it that a reader shows.
+
+        Returns:
+            (N, 3, H, W) uint8, as :meth:`read_video`.
+        """
         return self._run(reader, reader.path)
 
     def video_frames(self, video: Medium, fps: float | None = None) -> Tensor:
