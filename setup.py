@@ -100,7 +100,7 @@ setup(
         "Typing :: Typed",
     ],
     packages=find_packages(include=["uniadapter", "uniadapter.*"]),
-    package_data={"uniadapter": ["py.typed", "assets/*"]},
+    package_data={"uniadapter": ["py.typed", "assets/*", "search/page/static/*"]},
     entry_points={"console_scripts": ["uniadapter=uniadapter.cli.main:main"]},
     cmdclass={"build_py": BuildWithResources},
     python_requires=">=3.10",

@@ -1,0 +1,1 @@
+"""The page of an index and its JSON API (``uniadapter serve``); needs the extra ``search``."""
