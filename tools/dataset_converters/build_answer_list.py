@@ -11,7 +11,6 @@ VQAv2 are not rebuilt by this, bring its file.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 
 from uniadapter.datasets.readers import read_json, read_json_lines, require_file, require_texts
 from uniadapter.utils.answer_list import count_answers, rank_answers_by_count
+from uniadapter.utils.json_files import json_text
 from uniadapter.utils.words import words_of
 
 
@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> None:
     except (FileNotFoundError, ValueError) as error:
         sys.exit(f"error: {error}")
     Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-    Path(args.out).write_text(json.dumps(kept, ensure_ascii=False) + "\n", encoding="utf-8")
+    Path(args.out).write_text(json_text(kept) + "\n", encoding="utf-8")
     chosen = {words_of(answer) for answer in kept}
     covered = sum(words_of(answer) in chosen for answer in answers)
     print(

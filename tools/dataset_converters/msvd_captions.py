@@ -9,11 +9,11 @@ joined by blanks. Captions without a word are left out and counted.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
+from uniadapter.utils.json_files import json_text
 from uniadapter.utils.plain_pickle import read_plain_pickle
 from uniadapter.utils.safe_io import atomic_write
 
@@ -90,7 +90,7 @@ def main(argv: list[str] | None = None) -> None:
         captions, empty = captions_of(read_plain_pickle(args.pickle), args.pickle)
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f"error: {error}")
-    atomic_write(args.out, json.dumps(captions, ensure_ascii=False, indent=0).encode())
+    atomic_write(args.out, json_text(captions, indent=0).encode())
     count = sum(len(texts) for texts in captions.values())
     left = f"; {empty} captions without a word were left out" if empty else ""
     print(f"{args.out}: {len(captions):,} videos, {count:,} captions{left}")

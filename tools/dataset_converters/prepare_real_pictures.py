@@ -32,6 +32,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from uniadapter.utils.json_files import json_text
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools" / "dataset_converters"))
 
@@ -147,7 +149,7 @@ def write_collection(
         entry = {"image": name, "caption": source.caption, "key": key_of(source.caption)}
         origin = {"theme": source.theme, "origin": source.path.name, "sha256": digests[index]}
         entries.append({**entry, **origin})
-    text = json.dumps(entries, indent=1, ensure_ascii=False) + "\n"
+    text = json_text(entries, indent=1) + "\n"
     atomic_write(folder / "captions.json", text.encode())
     for number, split in enumerate(splits):
         write_split(folder / "splits" / str(number), split, entries)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +18,7 @@ from uniadapter.datasets.transforms.backends import open_media
 from uniadapter.datasets.transforms.sampling import sample_frames
 from uniadapter.evaluation.functional import exact_match
 from uniadapter.utils.boxes import generalized_iou
+from uniadapter.utils.json_files import parse_json
 from uniadapter.visualization.report import Entry, Panel, Report
 from uniadapter.visualization.strips import sized, strip
 
@@ -74,7 +74,7 @@ def read_ranking(path: str | Path) -> dict[str, Any]:
             f"{path} does not exist: tools/test.py writes it with test_cfg.dump={path}."
         )
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path} is no ranking: it is no JSON ({error}).") from error
     keys = {"texts", "media", "positives", "top"}

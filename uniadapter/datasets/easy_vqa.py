@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..registry import DATASETS
+from ..utils.json_files import brief
 from .base_question import BaseQuestionDataset, Question
 from .media import IMAGE_EXTENSIONS
 from .readers import read_list, require_file, require_text
@@ -59,11 +60,15 @@ class EasyVQA(BaseQuestionDataset):
         for index, entry in enumerate(read_list(path, "the files of the package easy-vqa")):
             where = f"{path}: entry {index}"
             if not isinstance(entry, list) or len(entry) != 3:
-                raise ValueError(f"{where}: [question, answer, image] is expected, got {entry!r}.")
+                raise ValueError(
+                    f"{where}: [question, answer, image] is expected, got {brief(entry)}."
+                )
             fields = dict(zip(("question", "answer", "image"), entry, strict=True))
             image = fields["image"]
             if not isinstance(image, int) or isinstance(image, bool):
-                raise ValueError(f"{where}: the number of an image is expected, got {image!r}.")
+                raise ValueError(
+                    f"{where}: the number of an image is expected, got {brief(image)}."
+                )
             question = require_text(fields, "question", where)
             yield Question(
                 media=f"{image}.png",

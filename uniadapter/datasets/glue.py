@@ -16,7 +16,8 @@ from mmengine.logging import print_log
 
 from ..registry import DATASETS
 from ..structures.glue import GlueTask, glue_task
-from .readers import require_file
+from ..utils.json_files import brief
+from .readers import MAX_DIGITS, require_file
 
 _LAYOUT = "docs/dataset_preparation.md shows the expected files."
 
@@ -260,8 +261,8 @@ class GLUE(BaseDataset):
 
     def _unlabelled(self, where: str, _: int, row: list[str]) -> dict[str, Any]:
         *texts, index = row
-        if not index.isdecimal():
-            raise ValueError(f"{where}: index {index!r} is no whole number.")
+        if not index.isdecimal() or len(index) > MAX_DIGITS:
+            raise ValueError(f"{where}: index {brief(index)} is no whole number.")
         return {"index": int(index), "text": as_source(self.task.name, texts)}
 
     def _check_label(self, where: str, label: str) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from typing import Any
 
 from ..registry import DATASETS
+from ..utils.json_files import brief
 from .base import BaseMediaDataset
 from .media import IMAGE_EXTENSIONS
 from .readers import read_json, require_file, require_id, require_text
 
 Files = str | Sequence[str]
+# No picture has as many pixels a side; larger whole numbers don't fit into a float.
+_FAR = 2**31
 
 
 @DATASETS.register_module()
@@ -125,7 +127,7 @@ def _item(image: Any, where: str, entry: Any, entry_where: str, split: str) -> d
     # Not stripped: spans count its characters.
     text = image["caption"]
     size = [image.get("height"), image.get("width")]
-    known = all(isinstance(side, int) and side > 0 for side in size)
+    known = all(isinstance(side, int) and 0 < side < _FAR for side in size)
     corners = _corners(entry, entry_where)
     box = list(corners)
     if known:
@@ -152,12 +154,12 @@ def _corners(entry: Any, where: str) -> list[float]:
     value = entry.get("bbox")
     good = isinstance(value, list) and len(value) == 4
     good = good and all(
-        isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x) for x in value
+        isinstance(x, int | float) and not isinstance(x, bool) and abs(x) < _FAR for x in value
     )
     if not good or value[2] <= 0 or value[3] <= 0:
         raise ValueError(
             f"{where}: 'bbox' must be [left, top, width, height] in pixels, the last two above 0; "
-            f"got {value!r}."
+            f"got {brief(value)}."
         )
     left, top, width, height = map(float, value)
     return [left, top, left + width, top + height]
@@ -168,14 +170,14 @@ def _spans(entry: Any, where: str, text: str) -> list[list[int]]:
     if not isinstance(value, list):
         raise ValueError(
             f"{where}: 'tokens_positive' must be a list of [begin, end), characters of the "
-            f"caption; got {value!r}."
+            f"caption; got {brief(value)}."
         )
     for span in value:
         good = isinstance(span, list) and len(span) == 2
         good = good and all(isinstance(x, int) and not isinstance(x, bool) for x in span)
         if not good or not 0 <= span[0] < span[1] <= len(text):
             raise ValueError(
-                f"{where}: tokens_positive {span!r} is no [begin, end) of the {len(text)} "
-                f"characters of {text!r}."
+                f"{where}: tokens_positive {brief(span)} is no [begin, end) of the {len(text)} "
+                f"characters of {brief(text)}."
             )
     return [list(span) for span in value]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .readers import read_json, require_file, require_id, require_text, require_texts
+from .readers import MAX_DIGITS, read_json, require_file, require_id, require_text, require_texts
 
 SPLITS = ("train", "val", "test")
 _DIGITS = re.compile(r"\d+")
@@ -116,7 +116,7 @@ def _number(image_id: int | str) -> int | str:
     """COCO's number in ``coco_391895`` or ``val2014/COCO_val2014_000000391895.jpg``."""
     if isinstance(image_id, str) and "coco_" in image_id.lower():
         digits = _DIGITS.findall(image_id.rsplit("/", 1)[-1])
-        if digits:
+        if digits and len(digits[-1]) <= MAX_DIGITS:
             return int(digits[-1])
     return image_id
 

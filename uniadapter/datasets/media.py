@@ -173,8 +173,10 @@ class MediaFolder:
             met later on names a file the user can look for.
 
         Raises:
-            ValueError: When several files fit equally well.
+            ValueError: When several files fit equally well, or no file can have the name.
         """
+        if "\0" in name:
+            raise ValueError(f"{self.root}: {name!r} of the annotations is no name of a file.")
         folder, base = os.path.split(name.rstrip("/") or name)
         stem, suffix = os.path.splitext(base)
         known = suffix.lower() in VIDEO_EXTENSIONS + IMAGE_EXTENSIONS

@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.logging import print_log
 
 from ..registry import DATASETS
+from ..utils.json_files import brief
 from .base import BaseRetrievalDataset
 from .readers import read_csv, read_json, require_file, require_text
 
@@ -61,13 +62,18 @@ class MSRVTTRetrieval(BaseRetrievalDataset):
             for row, where in rows:
                 yield row["video_id"].strip(), require_text(row, "sentence", where)
             return
+        if rows and not self.ann_file:
+            raise ValueError(
+                f"{path} has no column 'sentence', and ann_file is empty: name the file of the "
+                "captions (MSRVTT_data.json), or a split with sentences of its own."
+            )
         captions = self._published_captions() if rows else {}
         for row, where in rows:
             name = row["video_id"].strip()
             if name not in captions:
                 raise ValueError(
-                    f"{where}: video_id {name!r} has no sentence in {self.ann_file}; the two files "
-                    "belong to different releases, or one is incomplete."
+                    f"{where}: video_id {brief(name)} has no sentence in {self.ann_file}; the two "
+                    "files belong to different releases, or one is incomplete."
                 )
             for caption in captions[name]:
                 yield name, caption

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..registry import DATASETS
+from ..utils.json_files import brief
 from .base import BaseRetrievalDataset
 from .readers import read_json, require_file, require_texts
 
@@ -60,8 +61,8 @@ class MSVDRetrieval(BaseRetrievalDataset):
         for line, name in _names(require_file(self.split_file, "split_file")):
             if name not in captions:
                 raise ValueError(
-                    f"{self.split_file}: line {line}: {name!r} has no captions in {path}; the two "
-                    "files belong to different releases, or one is incomplete."
+                    f"{self.split_file}: line {line}: {brief(name)} has no captions in {path}; the "
+                    "two files belong to different releases, or one is incomplete."
                 )
             for caption in require_texts(captions, name, path):
                 yield name, caption
@@ -79,6 +80,8 @@ def _names(path: str) -> Iterator[tuple[int, str]]:
         if not name:
             continue
         if name in seen:
-            raise ValueError(f"{path}: {name!r} stands in line {seen[name]} and in line {number}.")
+            raise ValueError(
+                f"{path}: {brief(name)} stands in line {seen[name]} and in line {number}."
+            )
         seen[name] = number
         yield number, name

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..registry import DATASETS
+from ..utils.json_files import brief
 from .base import BaseRetrievalDataset
 from .media import IMAGE_EXTENSIONS
-from .readers import read_json, require_file
+from .readers import MAX_DIGITS, read_json, require_file
 
 #: Captions of an image where the list of images has one line an image.
 CAPTIONS = 5
@@ -112,8 +113,10 @@ class PrecompRetrieval(BaseRetrievalDataset):
             raise ValueError(f'{path}: an object {{"number": "file name"}} is expected.')
         owners: dict[str, int] = {}
         for line, number in enumerate(numbers, 1):
-            if not number.isdecimal():
-                raise ValueError(f"{ids_path}: line {line}: {number!r} is no number of an image.")
+            if not number.isdecimal() or len(number) > MAX_DIGITS:
+                raise ValueError(
+                    f"{ids_path}: line {line}: {brief(number)} is no number of an image."
+                )
             name = mapping.get(str(int(number)))
             if not isinstance(name, str) or not name:
                 raise ValueError(

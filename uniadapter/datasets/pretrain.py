@@ -10,6 +10,7 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 
 from ..registry import DATASETS
+from ..utils.json_files import brief
 from .readers import read_json, require_file
 
 
@@ -71,8 +72,12 @@ class StillCaptionDataset(BaseDataset):
         items = []
         for still in self._chosen(len(texts)):
             captions = texts[still]
-            if not captions or not all(isinstance(c, str) and c.strip() for c in captions):
-                raise ValueError(f"{self.ann_file}: still {still} lacks a caption or has an empty.")
+            listed = isinstance(captions, list) and len(captions) > 0
+            if not listed or not all(isinstance(c, str) and c.strip() for c in captions):
+                raise ValueError(
+                    f"{self.ann_file}: still {still} lacks a caption or has an empty one: a list "
+                    f"of texts is expected, got {brief(captions)}."
+                )
             name = f"{self.image_file}#{still}"
             info = {"media_path": name, "media_id": still, "video_id": f"still{still}"}
             if self.test_mode:
@@ -104,8 +109,12 @@ class StillCaptionDataset(BaseDataset):
             path = require_file(self.image_file, "image_file")
             try:
                 images = np.load(path, mmap_mode="r", allow_pickle=False)
-            except ValueError as error:
-                raise ValueError(f"{path}: no array of stills can be read ({error}).") from error
+            # Damaged heads fail in many unrelated ways.
+            except Exception as error:
+                said = str(error) or type(error).__name__
+                raise ValueError(f"{path}: no array of stills can be read ({said}).") from error
+            if not isinstance(images, np.ndarray):
+                raise ValueError(f"{path}: an archive of arrays; a single one (.npy) is expected.")
             if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
                 raise ValueError(
                     f"{path}: an array (S, H, W, 3) of uint8 is expected, got {images.shape} of "

@@ -9,6 +9,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..utils.json_files import brief, parse_json
+
+#: A number in a text with more digits is none of an item; Python reads 4300 at most.
+MAX_DIGITS = 18
 _LAYOUT = "docs/dataset_preparation.md shows the expected files."
 
 
@@ -36,16 +40,16 @@ def read_json(path: str) -> Any:
     Raises:
         ValueError: When the file is not UTF-8 or not JSON.
     """
-    with open(path, encoding="utf-8-sig") as file:
-        try:
-            return json.load(file)
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path}: not UTF-8 text ({error}); save it as UTF-8.") from error
-        except json.JSONDecodeError as error:
-            raise ValueError(
-                f"{path}: line {error.lineno}: not valid JSON ({error.msg}); the file may be "
-                "truncated, copy or download it again."
-            ) from error
+    try:
+        return parse_json(Path(path).read_bytes())
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 text ({error}); save it as UTF-8.") from error
+    except ValueError as error:
+        line = f": line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise ValueError(
+            f"{path}{line}: not valid JSON ({getattr(error, 'msg', error)}); the file may be "
+            "truncated, copy or download it again."
+        ) from error
 
 
 def read_json_lines(path: str) -> Iterator[tuple[int, Any]]:
@@ -59,13 +63,13 @@ def read_json_lines(path: str) -> Iterator[tuple[int, Any]]:
         try:
             for number, line in enumerate(file, start=1):
                 if line.strip():
-                    yield number, json.loads(line)
+                    yield number, parse_json(line)
         except UnicodeDecodeError as error:
             raise ValueError(f"{path}: not UTF-8 text ({error}); save it as UTF-8.") from error
-        except json.JSONDecodeError as error:
+        except ValueError as error:
             raise ValueError(
-                f"{path}: line {number}: not valid JSON ({error.msg}); one object a line is "
-                'expected, e.g. {"media": "a.mp4", "text": "a dog runs"}.'
+                f"{path}: line {number}: not valid JSON ({getattr(error, 'msg', error)}); one "
+                'object a line is expected, e.g. {"media": "a.mp4", "text": "a dog runs"}.'
             ) from error
 
 
@@ -106,7 +110,8 @@ def read_csv(path: str, columns: Sequence[str]) -> list[tuple[int, dict[str, str
             missing = [column for column in columns if column not in names]
             if missing:
                 raise ValueError(
-                    f"{path}: column {missing[0]!r} is missing; the header has {names}. {_LAYOUT}"
+                    f"{path}: column {missing[0]!r} is missing; the header has {brief(names)}. "
+                    f"{_LAYOUT}"
                 )
             rows = [(reader.line_num, row) for row in reader]
         except UnicodeDecodeError as error:
@@ -140,7 +145,7 @@ def require_text(entry: Any, key: str, where: str) -> str:
     if not isinstance(entry, dict):
         raise ValueError(f"{where}: an object is expected, got {type(entry).__name__}.")
     if key not in entry:
-        raise ValueError(f"{where}: key {key!r} is missing; the keys are {sorted(entry)}.")
+        raise ValueError(f"{where}: key {key!r} is missing; the keys are {brief(sorted(entry))}.")
     value = entry[key]
     if not isinstance(value, str):
         raise ValueError(f"{where}: {key!r} must be a string, got {type(value).__name__}.")

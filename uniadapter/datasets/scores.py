@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..utils.json_files import brief
+
 
 def read_scores(entry: dict[str, Any], where: str) -> dict[str, float] | None:
     """The scores of a question's answers, ``entry['label']``.
@@ -29,6 +31,7 @@ def read_scores(entry: dict[str, Any], where: str) -> dict[str, float] | None:
         number = isinstance(score, int | float) and not isinstance(score, bool)
         if not number or not 0 <= score <= 1:
             raise ValueError(
-                f"{where}: the score of {answer!r} must be a number from 0 to 1, got {score!r}."
+                f"{where}: the score of {answer!r} must be a number from 0 to 1, got "
+                f"{brief(score)}."
             )
     return {answer: float(score) for answer, score in label.items()}

@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from ..structures import META_KEYS, KeptItem, KeptStates, MultimodalSample
+from ..utils.json_files import json_text, parse_json
 from ..utils.safe_io import atomic_write
 from .media import MediaError
 
@@ -63,7 +64,7 @@ class TapStore:
                 )
             return
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = parse_json(path.read_bytes())
         except ValueError as error:
             raise ValueError(f"{path} is damaged ({error}). {_FORGET}") from error
         for name, value in self.facts.items():
@@ -109,7 +110,9 @@ class TapStore:
         """
         tensors: dict[str, torch.Tensor] = {}
         for index, (text, ids, states) in texts.items():
-            tensors[f"{index}.text"] = torch.tensor(list(text.encode()), dtype=torch.uint8)
+            tensors[f"{index}.text"] = torch.tensor(
+                list(text.encode("utf-8", "surrogatepass")), dtype=torch.uint8
+            )
             tensors[f"{index}.ids"] = ids
             tensors[f"{index}.hidden"] = self._rounded(states.hidden)
             tensors[f"{index}.out"] = self._plain(states.out)
@@ -135,12 +138,12 @@ class TapStore:
         """
         medium, index = info["media_id"], info["sample_idx"]
         if self._fault(medium).is_file():
-            raise MediaError(**json.loads(self._fault(medium).read_text(encoding="utf-8")))
+            raise MediaError(**parse_json(self._fault(medium).read_bytes()))
         frames = self._read("media", medium, ["hidden", "out"])
         names = [f"{index}.{part}" for part in ("hidden", "out", "ids", "text")]
         hidden, out, ids, text = self._read("texts", medium, names)
         facts = {key: info[key] for key in META_KEYS if key in info}
-        facts["text"] = bytes(text.tolist()).decode()
+        facts["text"] = bytes(text.tolist()).decode("utf-8", "surrogatepass")
         facts |= {"replaced": list(info.get("replaced", ())), "skipped": False}
         item = KeptItem(KeptStates(*frames), KeptStates(hidden, out), ids, self.layers)
         return {"inputs": item, "data_samples": MultimodalSample(metainfo=facts)}
@@ -201,7 +204,7 @@ def digest_of(rows: Sequence[Any]) -> str:
     """SHA-256 of plain values in their order."""
     digest = hashlib.sha256()
     for row in rows:
-        digest.update(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+        digest.update(json_text(row).encode() + b"\n")
     return digest.hexdigest()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -13,6 +12,8 @@ from typing import Any
 from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
 from tokenizers.models import BPE
 from torch import Tensor
+
+from uniadapter.utils.json_files import parse_json
 
 from ..registry import TOKENIZERS
 from ..utils.paths import find_file
@@ -211,8 +212,8 @@ def _read_text(path: Path) -> str:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(_read_text(path))
-    except json.JSONDecodeError as error:
+        content = parse_json(_read_text(path))
+    except ValueError as error:
         raise ValueError(f"{path} is no JSON ({error}): {_SOURCE}.") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds no dictionary: {_SOURCE}.")

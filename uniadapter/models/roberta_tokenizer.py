@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Encoding, Tokenizer, decoders, models, pre_tokenizers, processors
+
+from uniadapter.utils.json_files import parse_json
 
 from ..registry import TOKENIZERS
 from ..utils.words import without_surrogates
@@ -95,7 +96,7 @@ def _read(path: Path, remedy: str) -> Tokenizer:
 
 def _from_json(file: Path, remedy: str) -> Tokenizer:
     try:
-        content: Any = json.loads(file.read_bytes())
+        content: Any = parse_json(file.read_bytes())
     except ValueError as error:
         raise ValueError(f"{file} is no JSON ({error}): {remedy}.") from error
     model = content.get("model") if isinstance(content, dict) else None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
+
+from uniadapter.utils.json_files import parse_json
 
 from ..registry import TOKENIZERS
 from .library_tokenizer import FIRST_TOKENS, MASK_TOKEN, XlmTokenizer
@@ -66,7 +67,7 @@ def read_pieces(path: Path, marks: Mapping[str, int], by: str) -> Tokenizer:
         )
     wrong = f"make it of the backbone's sentencepiece model (.spm) {by}"
     try:
-        content: Any = json.loads(path.read_bytes())
+        content: Any = parse_json(path.read_bytes())
     except ValueError as error:
         what = "a sentencepiece model" if path.suffix in (".spm", ".model") else "no JSON"
         raise ValueError(f"{path} is {what}, not a tokenizer.json: {wrong}.") from error

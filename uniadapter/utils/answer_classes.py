@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .json_files import brief, parse_json
 from .paths import find_file
 
 
@@ -17,7 +17,7 @@ def _read(path: Path) -> Any:
             "(docs/unipt_clip_vil.md)."
         )
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return parse_json(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path} is not valid JSON ({error}): copy it again.") from error
 
@@ -44,7 +44,7 @@ def read_answer_classes(source: str | Path | Sequence[str]) -> list[str]:
     seen: dict[str, int] = {}
     for index, answer in enumerate(answers):
         if not isinstance(answer, str):
-            raise ValueError(f"{where}: entry {index} is {answer!r}, no text.")
+            raise ValueError(f"{where}: entry {index} is {brief(answer)}, no text.")
         if answer in seen:
             raise ValueError(
                 f"{where}: entry {index}, {answer!r}, stands at {seen[answer]} already: an answer "
@@ -75,8 +75,8 @@ def read_answer_table(path: str | Path, answers: Sequence[str], names: str | Pat
             raise ValueError(f"{path} lacks the answer {answer!r}, class {index} of {names}.")
         if found != index or isinstance(found, bool):
             raise ValueError(
-                f"{path}: {answer!r} is class {found!r}, and {names} has it at {index}: the two "
-                "files belong to different lists."
+                f"{path}: {answer!r} is class {brief(found)}, and {names} has it at {index}: the "
+                "two files belong to different lists."
             )
     known = set(answers)
     more = next((answer for answer in table if answer not in known), None)

@@ -11,8 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 
-from mmengine.fileio import load
-
+from .json_files import brief, parse_json
 from .paths import find_file
 from .words import words_of
 
@@ -44,7 +43,7 @@ def read_answer_list(
     first: dict[Hashable, int] = {}
     for index, answer in enumerate(source):
         if not isinstance(answer, str) or not words_of(answer):
-            raise ValueError(f"{name}[{index}]={answer!r} is no answer: write a text.")
+            raise ValueError(f"{name}[{index}]={brief(answer)} is no answer: write a text.")
         other = first.setdefault(key(answer), index)
         if other != index:
             raise ValueError(
@@ -87,9 +86,12 @@ def _load_list(path: str | Path) -> list[str]:
             "tools/dataset_converters/build_answer_list.py writes one."
         )
     try:
-        return load(str(file))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: line {error.lineno}: not valid JSON ({error.msg}).") from None
+        return parse_json(file.read_bytes())
+    except ValueError as error:
+        line = f": line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise ValueError(
+            f"{path}{line}: not valid JSON ({getattr(error, 'msg', error)})."
+        ) from None
 
 
 def count_answers(answers: Iterable[str]) -> dict[str, int]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from uniadapter.utils.json_files import parse_json
 
 _NO_VALUES = ("step", "iter", "epoch", "time", "data_time", "memory")
 
@@ -62,8 +63,8 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
         if not row.strip():
             continue
         try:
-            line = json.loads(row)
-        except json.JSONDecodeError as error:
+            line = parse_json(row)
+        except ValueError as error:
             if number == len(rows):
                 # A training that was killed while it wrote.
                 break

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from uniadapter.datasets.media import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS
+from uniadapter.utils.json_files import brief, parse_json
 from uniadapter.utils.safe_io import atomic_write
 
 #: Weights that are drawn, for trying things out.
@@ -157,13 +158,13 @@ def check_manifest(options: ExtractionOptions, names: Sequence[str], per_unit: i
         atomic_write(path, (json.dumps(facts, indent=1) + "\n").encode())
         return
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
+        known = parse_json(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}): name another folder.") from error
     for name, value in json.loads(json.dumps(facts)).items():
         old = known.get(name) if isinstance(known, dict) else None
         if old != value:
             raise ValueError(
-                f"{path}: the features there were extracted with another {name}: {old!r}, and now "
-                f"it is {value!r}. Name another folder, or remove this one."
+                f"{path}: the features there were extracted with another {name}: {brief(old)}, and "
+                f"now it is {brief(value)}. Name another folder, or remove this one."
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from math import ceil
@@ -22,6 +21,7 @@ from torch import nn
 from uniadapter.checkpoints import load_weights
 from uniadapter.structures import MultimodalSample
 from uniadapter.utils.config import apply_cfg_options, load_config
+from uniadapter.utils.json_files import json_text
 from uniadapter.utils.safe_io import atomic_write
 from uniadapter.visualization.report import Entry, Panel, Report
 from uniadapter.visualization.strips import sized, strip
@@ -247,7 +247,7 @@ class BaseInferencer(EngineInferencer):
 
     def save(self, results: list, path: Path) -> None:
         """Write the plain results as JSON."""
-        atomic_write(path, json.dumps(results, ensure_ascii=False, indent=1).encode())
+        atomic_write(path, json_text(results, indent=1).encode())
 
 
 def _model_of(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from uniadapter.utils.json_files import parse_json
 from uniadapter.utils.safe_io import what_it_is
 
 from ..files import read
@@ -163,7 +163,7 @@ def _check_config(path: Path, model: Any) -> None:
             "(config.json and model.safetensors)."
         )
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = parse_json(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path} is not valid JSON ({error}): {_COPY}.") from error
     if not isinstance(config, dict) or config.get("model_type", "clip") != "clip":

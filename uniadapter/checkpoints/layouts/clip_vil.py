@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from uniadapter.utils.json_files import parse_json
 
 from ..files import read
 from .clip import read_original
@@ -129,7 +130,7 @@ def read_pretraining_answers(path: str | Path) -> list[str]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: it is LXMERT's data/lxmert/all_ans.json.")
     try:
-        rows = json.loads(path.read_text(encoding="utf-8-sig"))
+        rows = parse_json(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path} is not valid JSON ({error}): copy it again.") from error
     good = isinstance(rows, list) and rows

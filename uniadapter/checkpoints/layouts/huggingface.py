@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from torch import nn
+
+from uniadapter.utils.json_files import parse_json
 
 from .keys import Layout, Pair, State
 from .official import HEADS, POSITION_IDS, TEXT, rename_all, task_of, tied_head
@@ -48,9 +49,11 @@ def _read_config(folder: Path) -> dict[str, Any]:
             "(config.json and model.safetensors)."
         )
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+        config = parse_json(path.read_bytes())
+    except ValueError as error:
         raise ValueError(f"{path} is not valid JSON ({error}): copy the model again.") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"{path} holds no JSON object: copy the model again.")
     architectures = config.get("architectures") or []
     if architectures and not set(architectures) & set(_ARCHITECTURES):
         raise ValueError(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from uniadapter.utils.json_files import parse_json
 
 from .keys import Layout, State
 from .shards import find_weights, read_weights
@@ -65,7 +66,7 @@ def _read_config(path: Path, layout: str) -> dict[str, Any]:
             "model (config.json and model.safetensors)."
         )
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = parse_json(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path} is not valid JSON ({error}): copy the folder again.") from error
     return config if isinstance(config, dict) else {"model_type": config}

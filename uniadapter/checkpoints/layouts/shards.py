@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from uniadapter.utils.json_files import parse_json
 
 from ..files import read_state_dict
 from .keys import State
@@ -106,7 +107,7 @@ def read_weights(path: Path) -> State:
 def _read_index(path: Path) -> dict[str, str]:
     """Shard by name of tensor, every shard a plain file name."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_no_repeats)
+        content = parse_json(path.read_bytes(), object_pairs_hook=_no_repeats)
     except ValueError as error:
         raise ValueError(f"{path} is no valid index ({error}): copy the folder again.") from error
     shard_of = content.get("weight_map") if isinstance(content, dict) else None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from uniadapter.utils.json_files import parse_json
 from uniadapter.utils.tensors import at_least_float32
 
 from ..compare import compare
@@ -179,7 +179,7 @@ def _read_json(path: Path, kind: type = dict) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: name {_HOW}.")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path} is not valid JSON ({error}): copy the folder again.") from error
     if not isinstance(found, kind):

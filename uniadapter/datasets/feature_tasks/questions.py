@@ -8,6 +8,7 @@ from typing import Any
 
 from ...registry import DATASETS
 from ...utils.answer_classes import read_answer_classes
+from ...utils.json_files import brief
 from ..readers import read_list, require_file, require_id, require_text
 from ..scores import read_scores
 from ..vqa import read_vqa_annotations
@@ -128,7 +129,7 @@ class FeatureVQA(BaseFeatureDataset):
             if not isinstance(truth["is_topk_optimal"], bool):
                 raise ValueError(
                     f"{where}: 'is_topk_optimal' must be true or false, got "
-                    f"{truth['is_topk_optimal']!r}."
+                    f"{brief(truth['is_topk_optimal'])}."
                 )
         if self._given is not None:
             if number not in self._given:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ...registry import DATASETS
+from ...utils.json_files import brief
 from ..readers import read_list, require_id, require_text
 from .base import BaseFeatureDataset, Once, refuse_some, whole_text
 
@@ -85,5 +86,5 @@ class FeatureNLVR2(BaseFeatureDataset):
 def _label(entry: dict[str, Any], where: str) -> int:
     label = entry.get("label")
     if type(label) is not int or label not in (0, 1):
-        raise ValueError(f"{where}: 'label' must be 0 (false) or 1 (true), got {label!r}.")
+        raise ValueError(f"{where}: 'label' must be 0 (false) or 1 (true), got {brief(label)}.")
     return label

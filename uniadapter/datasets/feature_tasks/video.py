@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...registry import DATASETS
+from ...utils.json_files import brief
 from ..readers import read_json_lines, require_file, require_id, require_text
 from .base import BaseFeatureDataset, Once, refuse_some, whole_text
 from .frames import fit_frames
@@ -38,8 +39,9 @@ def read_subtitles(path: str) -> dict[str, str]:
         name = require_text(entry, "vid_name", where)
         once.check(name, where)
         parts = entry.get("sub")
-        texts = [p.get("text") if isinstance(p, dict) else None for p in parts or ()]
-        if not isinstance(parts, list) or not all(isinstance(text, str) for text in texts):
+        listed = parts if isinstance(parts, list) else [None]
+        texts = [part.get("text") if isinstance(part, dict) else None for part in listed]
+        if not all(isinstance(text, str) for text in texts):
             raise ValueError(
                 f"{where}: 'sub' of {name!r} must be a list of objects with a text under 'text'; "
                 "an empty one where nothing is said."
@@ -185,7 +187,7 @@ class FeatureVideoQA(VideoDataset):
         if type(label) is not int or not 0 <= label < self.task.choices:
             raise ValueError(
                 f"{where}: 'answer_idx' must be a number from 0 to {self.task.choices - 1}, got "
-                f"{label!r}; a file without answers needs test_mode=True."
+                f"{brief(label)}; a file without answers needs test_mode=True."
             )
         return label
 
@@ -268,7 +270,7 @@ def _seconds(entry: dict[str, Any], where: str) -> list[float]:
     times = entry.get("ts")
     good = isinstance(times, list) and len(times) == 2
     if not good or not all(_is_time(time) for time in times or ()):
-        raise ValueError(f"{where}: 'ts' must be two numbers of seconds, got {times!r}.")
+        raise ValueError(f"{where}: 'ts' must be two numbers of seconds, got {brief(times)}.")
     return list(times or ())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
@@ -16,6 +15,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from uniadapter.registry import HOOKS
+from uniadapter.utils.json_files import json_text
 from uniadapter.utils.safe_io import atomic_write
 
 _NOT_PLAIN = object()
@@ -91,7 +91,7 @@ class PredictionHook(Hook):
 
 def write_rows(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows as a JSON list, a row a line; the file is whole or absent."""
-    lines = ",\n".join(json.dumps(row, ensure_ascii=False, allow_nan=False) for row in rows)
+    lines = ",\n".join(json_text(row, allow_nan=False) for row in rows)
     atomic_write(path, f"[\n{lines}\n]\n".encode())
 
 

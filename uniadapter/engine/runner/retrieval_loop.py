@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import AbstractContextManager
 from dataclasses import fields
 from functools import partial
@@ -39,6 +38,7 @@ from uniadapter.retrieval import (
 from uniadapter.retrieval.options import DTYPES
 from uniadapter.retrieval.progress import Progress
 from uniadapter.retrieval.token_store import token_store
+from uniadapter.utils.json_files import json_text
 from uniadapter.utils.safe_io import atomic_write
 
 _DUMPED_MEDIA = 10
@@ -274,5 +274,5 @@ class RetrievalTestLoop(_RetrievalLoop, TestLoop):
             "ranks": self._ranks,
             "skipped": [medium.path for medium in gallery.skipped],
         }
-        atomic_write(self.options.dump, json.dumps(ranking, ensure_ascii=False, indent=1).encode())
+        atomic_write(self.options.dump, json_text(ranking, indent=1).encode())
         self.runner.logger.info(f"The ranking was written to {Path(self.options.dump).resolve()}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from uniadapter.evaluation.functional.caption_scores import (
     score_captions,
 )
 from uniadapter.registry import METRICS
+from uniadapter.utils.json_files import brief, parse_json
 
 from .gathered import (
     GatheredMetric,
@@ -211,7 +211,7 @@ def load_coco_captions(ann_file: str | Path) -> dict[int | str, list[str]]:
     if not path.is_file():
         raise FileNotFoundError(f"CaptionMetric.ann_file {path} does not exist")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path} is no JSON file: {error}") from error
     if not isinstance(content, dict) or not isinstance(content.get("annotations"), list):
@@ -219,7 +219,7 @@ def load_coco_captions(ann_file: str | Path) -> dict[int | str, list[str]]:
     captions: dict[int | str, list[str]] = {}
     for index, row in enumerate(content["annotations"]):
         if not isinstance(row, dict) or not isinstance(row.get("caption"), str):
-            raise ValueError(f"{path}: annotation {index} has no string 'caption': {row!r}")
+            raise ValueError(f"{path}: annotation {index} has no string 'caption': {brief(row)}")
         try:
             image = sample_id(row, "image_id", "annotation")
         except ValueError as error:

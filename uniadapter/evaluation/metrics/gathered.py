@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import operator
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
@@ -13,6 +12,7 @@ from mmengine.dist import all_gather_object, broadcast_object_list, is_main_proc
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
+from uniadapter.utils.json_files import json_text
 from uniadapter.utils.safe_io import atomic_write
 
 _ABSENT = object()
@@ -171,7 +171,7 @@ def write_json(path: str | Path, rows: Sequence[Mapping[str, Any]], metric: str)
         rows: What to write.
         metric: Who writes, for the log.
     """
-    atomic_write(path, json.dumps(list(rows), ensure_ascii=False).encode())
+    atomic_write(path, json_text(list(rows)).encode())
     print_log(f"{metric}: wrote {len(rows)} results to {path}", logger="current")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.logging import print_log
 
 from uniadapter.registry import METRICS
+from uniadapter.utils.json_files import json_text
 from uniadapter.utils.safe_io import atomic_write
 
 from .caption import CaptionMetric
@@ -147,7 +148,7 @@ class VideoCaptionMetric(CaptionMetric):
             # What is said of a clip is said once, however many descriptions it has.
             row = {**record["clip"], "descs": [{"desc": record["prediction"]}]}
             rows.setdefault(record["clip"]["clip_id"], row)
-        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows.values()]
+        lines = [json_text(row) + "\n" for row in rows.values()]
         atomic_write(self.results_file, "".join(lines).encode())
         print_log(
             f"VideoCaptionMetric: wrote {len(lines)} clips to {self.results_file}",
