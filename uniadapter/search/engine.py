@@ -22,6 +22,7 @@ from uniadapter.retrieval import Gallery, GalleryScorer, RetrievalOptions, Texts
 from uniadapter.retrieval.texts import kept
 
 from .hits import Kind
+from .reading import query_frames
 
 #: Divides the cosines that frames are weighted by where a model has no weights of its own; that of
 #: the released frame attention.
@@ -165,8 +166,7 @@ class TorchEngine:
         return self.frames, int(tokens.shape[2]), int(tokens.shape[3])
 
     def read(self, media: Sequence[Any], kind: Kind) -> Any:  # noqa: D102
-        read = self.reader.image_frames if kind == "image" else self.reader.video_frames
-        return self.batch([read(medium) for medium in media])
+        return self.batch([query_frames(self.reader, medium, kind) for medium in media])
 
     def batch(self, frames: Sequence[Tensor]) -> Any:  # noqa: D102
         return self._preprocess.batch(frames)
@@ -203,7 +203,9 @@ class TorchEngine:
     @torch.no_grad()
     def frame_weights(self, media: EncodedMedia, texts: Texts) -> Tensor:  # noqa: D102
         pfa = self.model.pfa
-        if not isinstance(pfa, FrameAwareAttention):
+        # Where no tokens are kept there may be no class tokens, which the paper's variant compares.
+        lacking = not media.frame_cls.shape[-1]
+        if not isinstance(pfa, FrameAwareAttention) or (lacking and pfa.weigh_states):
             return cosine_weights(media.frame_features, texts.features)
         known = (media.frame_cls, media.frame_features, texts.cls, texts.features)
         sims = self.model.frame_sims(*known)

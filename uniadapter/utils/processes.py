@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
+import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from threading import Thread
 from typing import Any, NamedTuple
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -92,9 +94,99 @@ def map_in_processes(
     return results
 
 
-def _start(func: Callable[..., Any]) -> tuple[BaseProcess, Connection]:
+def stream_in_processes(
+    func: Callable[..., Iterable[Any]], tasks: Iterable[tuple], workers: int
+) -> Iterator[tuple[int, Any]]:
+    """Call a function that gives many results for every task, in processes of their own.
+
+    A process goes one result ahead of what is taken, so that results may be large. One that dies
+    takes its task with it; another takes its place. What is given doesn't depend on the number of
+    processes.
+
+    Args:
+        func: The function; it, its arguments and its results must be picklable.
+        tasks: The arguments of each call.
+        workers: Processes at once; 0: the calls are made here.
+
+    Yields:
+        The number of a task and one of its results, task by task in their order; :class:`Died`
+        behind the results of one whose process ended.
+
+    Raises:
+        Exception: The first that a call raises.
+    """
+    queue = deque(enumerate(tasks))
+    if not workers:
+        for number, task in queue:
+            for result in func(*task):
+                yield number, result
+        return
+    running: dict[int, _Worker] = {}
+    try:
+        for _ in range(min(workers, len(queue))):
+            _hand_out(queue, running, *_start(func, _serve_many))
+        while running:
+            number = min(running)
+            worker = running[number]
+            died = False
+            for result in _results_of(worker):
+                died = isinstance(result, Died)
+                yield number, result
+            del running[number]
+            if queue:
+                process, connection = _start(func, _serve_many) if died else worker[:2]
+                _hand_out(queue, running, process, connection)
+            elif not died:
+                worker.connection.send(None)
+    finally:
+        for worker in running.values():
+            worker.process.terminate()
+
+
+def _results_of(worker: _Worker) -> Iterator[Any]:
+    """The results of a task that :func:`_serve_many` works on."""
+    while True:
+        try:
+            more, result, error = worker.connection.recv()
+        except (EOFError, ConnectionResetError):
+            worker.process.join()
+            yield Died(worker.process.exitcode or 0)
+            return
+        if error is not None:
+            raise error
+        if not more:
+            return
+        yield result
+
+
+def _serve_many(func: Callable[..., Iterable[Any]], connection: Connection) -> None:
+    """As :func:`_serve`, of a function that gives many results."""
+    gc.freeze()
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        # Nobody takes what is being sent when the parent is killed, and the pipe doesn't end.
+        Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    while (task := connection.recv()) is not None:
+        try:
+            for result in func(*task):
+                connection.send((True, result, None))
+            connection.send((False, None, None))
+        # Whatever it is, it is the caller's.
+        except Exception as error:
+            connection.send((False, None, error))
+
+
+def _end_with(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
+
+
+def _start(
+    func: Callable[..., Any], serve: Callable[[Callable[..., Any], Connection], None] | None = None
+) -> tuple[BaseProcess, Connection]:
     here, there = multiprocessing.Pipe()
-    process = multiprocessing.Process(target=_serve, args=(func, there), daemon=True)
+    target = _serve if serve is None else serve
+    process = multiprocessing.Process(target=target, args=(func, there), daemon=True)
     process.start()
     # Only then does the death of the process close the pipe.
     there.close()
