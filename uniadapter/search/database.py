@@ -114,7 +114,7 @@ def list_files(database: sqlite3.Connection) -> list[FileRecord]:
     rows = database.execute(
         "SELECT id, path, kind, size, mtime_ns, digest, error, gone FROM files ORDER BY path"
     )
-    return [FileRecord(row[0], os.fsdecode(row[1]), *row[2:-1], gone=bool(row[-1])) for row in rows]
+    return [FileRecord(row[0], os.fsdecode(row[1]), *row[2:7], bool(row[7])) for row in rows]
 
 
 def list_shots(
