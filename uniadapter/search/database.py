@@ -114,7 +114,8 @@ def list_files(database: sqlite3.Connection) -> list[FileRecord]:
     rows = database.execute(
         "SELECT id, path, kind, size, mtime_ns, digest, error, gone FROM files ORDER BY path"
     )
-    return [FileRecord(row[0], os.fsdecode(row[1]), *row[2:7], bool(row[7])) for row in rows]
+    columns = ([row[0], os.fsdecode(row[1]), *row[2:7], bool(row[7])] for row in rows)
+    return [FileRecord._make(column) for column in columns]
 
 
 def list_shots(
