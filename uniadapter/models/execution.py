@@ -193,7 +193,7 @@ class PairMemory:
     @property
     def texts(self) -> int:
         """How many texts may read it; 1: any number."""
-        return len(self.states)
+        return self.states.shape[0]
 
     def check(self, texts: int) -> None:
         """Refuse other numbers of texts: broadcasting would read other media.
@@ -219,7 +219,7 @@ class PairMemory:
         """Cross-attention of layer ``index``; of the shape of ``x``, the tokens that ask."""
         query = attention.heads(rows.apart(attention.query(x)))
         key, value = (
-            part.expand(len(query), -1, -1, -1) for part in self.projected(attention, index)
+            part.expand(query.shape[0], -1, -1, -1) for part in self.projected(attention, index)
         )
         return rows.together(attention.attend(query, key, value, self.visible))
 

@@ -259,14 +259,14 @@ class TokenSlot(OwnSlot):
         own = self.own()
         if own is None:
             return x
-        return torch.cat((x[:, :1], own.to(x.dtype).expand(len(x), -1, -1), x[:, 1:]), 1)
+        return torch.cat((x[:, :1], own.to(x.dtype).expand(x.shape[0], -1, -1), x[:, 1:]), 1)
 
     def longer(self, mask: torch.Tensor | None) -> torch.Tensor | None:
         """The mask (B, n + L) of extended tokens of mask (B, L), 0 where a token is padding."""
         own = self.own()
         if own is None or mask is None:
             return mask
-        return torch.cat((mask[:, :1], mask.new_ones(len(mask), len(own)), mask[:, 1:]), 1)
+        return torch.cat((mask[:, :1], mask.new_ones(mask.shape[0], len(own)), mask[:, 1:]), 1)
 
     def drop(self, x: torch.Tensor) -> torch.Tensor:
         """The inverse of :meth:`extend`, of what became of the tokens."""
@@ -282,7 +282,7 @@ class FrontSlot(TokenSlot):
         own = self.own()
         if own is None:
             return x
-        return torch.cat((own.to(x.dtype).expand(len(x), -1, -1), x), 1)
+        return torch.cat((own.to(x.dtype).expand(x.shape[0], -1, -1), x), 1)
 
     def longer(self, mask: torch.Tensor | None) -> torch.Tensor | None:
         """The mask (B, n + L) of extended tokens of mask (B, L)."""

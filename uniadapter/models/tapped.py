@@ -270,7 +270,7 @@ def _in_front(states: torch.Tensor, place: torch.Tensor | None) -> torch.Tensor:
     """States (B, L, D) with the one that stands for a row in front, where it is not the first."""
     if place is None:
         return states
-    rows = torch.arange(len(states), device=states.device)
+    rows = torch.arange(states.shape[0], device=states.device)
     return torch.cat((states[rows, place][:, None], states), 1)
 
 

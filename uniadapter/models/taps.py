@@ -188,7 +188,7 @@ class Call:
             with nullcontext() if self.dropout else evaluating(self.tower):
                 hidden, out, *_ = Recorder(self.layers)(self._run)
             # A tower that can't run nothing runs a row that is not there.
-            hidden = tuple(state[: len(out)] for state in hidden)
+            hidden = tuple(state[: out.shape[0]] for state in hidden)
             self._taps = Taps(hidden, out.detach(), self.mask, self.place)
         return self._taps
 

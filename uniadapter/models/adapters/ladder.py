@@ -30,12 +30,12 @@ class _Attention(nn.Module):
         self, x: torch.Tensor, states: torch.Tensor, mask: torch.Tensor | None
     ) -> torch.Tensor:
         """Attend from (B, L, h) to states (B or 1, S, h), of which a mask (B or 1, S) is seen."""
-        states = states.expand(len(x), -1, -1)
+        states = states.expand(x.shape[0], -1, -1)
         query, key, value = (
             part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
             for part in (self.query(x), self.key(states), self.value(states))
         )
-        seen = None if mask is None else mask.bool().expand(len(x), -1)[:, None, None]
+        seen = None if mask is None else mask.bool().expand(x.shape[0], -1)[:, None, None]
         out = F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
         return self.out(out.transpose(1, 2).flatten(2))
 

@@ -274,7 +274,7 @@ def check_states(
     if factor is None:
         return
     given = factor.weights.shape
-    pairs = len(owner) if owner is not None else media if media > 1 else given[0]
+    pairs = owner.shape[0] if owner is not None else media if media > 1 else given[0]
     if given != (pairs, count):
         raise ValueError(
             f"Frame weights of {pairs} texts and {media} media of {count} states must have the "

@@ -172,7 +172,7 @@ class ClipVisual(VisualSide, ClipTower):
         Raises:
             ValueError: If the images are of another size.
         """
-        none = not len(x)
+        none = x.shape[0] == 0
         if none:
             # transformers can't reshape nothing; a row that is cut off keeps the graph whole.
             x = x.new_zeros(1, 3, self.img_size, self.img_size)
@@ -265,7 +265,7 @@ class ClipText(TextSide, ClipTower):
                 table.
         """
         self.check_texts(input_ids, attention_mask)
-        none = not len(input_ids)
+        none = input_ids.shape[0] == 0
         if none:
             # As for images.
             input_ids = input_ids.new_zeros(1, max(input_ids.shape[1], 1))
@@ -283,7 +283,7 @@ class ClipText(TextSide, ClipTower):
             return self.model(input_ids=ids)
         self.check_length(ids.shape[1] + len(own))
         # Any word but the one that ends a text keeps their places; positions follow.
-        ids = torch.cat((ids[:, :1], ids.new_zeros(len(ids), len(own)), ids[:, 1:]), 1)
+        ids = torch.cat((ids[:, :1], ids.new_zeros(ids.shape[0], len(own)), ids[:, 1:]), 1)
         table = self.model.embeddings.token_embedding
         hook = table.register_forward_hook(lambda _, __, x: added.extend(added.drop(x)))
         try:

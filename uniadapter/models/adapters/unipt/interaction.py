@@ -99,7 +99,7 @@ def confidence(
         Tensor: (B, 1, n), or (B, N, n) in the causal form; sums to 1 over the taps.
     """
     if gate is None:
-        return query.new_full((len(query), 1, len(taps)), 1 / len(taps))
+        return query.new_full((query.shape[0], 1, len(taps)), 1 / len(taps))
     weight, bias = wide(gate.weight), wide(gate.bias)
     # The one token of a single query is its own mean, whatever the mask of the taps.
     anchor = query if query.shape[1] == 1 and not causal else pool(query, mask, causal)

@@ -60,7 +60,7 @@ class Beside(SideNet):
         if read is not None:
             # One row where all texts read the same.
             side, mask = (
-                None if part is None else part.expand(len(guide), *part.shape[1:])
+                None if part is None else part.expand(guide.shape[0], *part.shape[1:])
                 for part in (read.side, read.mask)
             )
             return self(states, guide, taps.mask, memory=side, memory_mask=mask)

@@ -226,7 +226,7 @@ class SideNet(nn.Module):
             if self.residual == "identity":
                 residuals = [*states]
             elif self.residual == "index":
-                rows = torch.arange(len(query), device=query.device)
+                rows = torch.arange(query.shape[0], device=query.device)
                 residuals = [state[rows, position][:, None] for state in states]
             return mix(query, states, mask, shares, residuals, self.guard, self.causal)
 

@@ -105,7 +105,7 @@ class Beit3Vision(VisualSide, Beit3Tower):
         self.check_size(x)
         x = self.patch_embed(x)
         grid = Grid(frames, *x.shape[-2:])
-        x = torch.cat((self.cls_token.expand(len(x), -1, -1), x.flatten(2).transpose(1, 2)), 1)
+        x = torch.cat((self.cls_token.expand(x.shape[0], -1, -1), x.flatten(2).transpose(1, 2)), 1)
         return self._run(x + self.pos_embed, None, grid, want, AddedTokens())
 
 

@@ -205,8 +205,9 @@ class BertModel(nn.Module):
         """
         if self.takes_states:
             return words
-        first = torch.full_like(words.ids[:, :1], self.vocab_size - 1)
-        return Words(torch.cat((first, words.ids[:, 1:]), 1), words.mask)
+        ids = words.ids.clone()
+        ids[:, 0] = self.vocab_size - 1
+        return Words(ids, words.mask)
 
     def forward(
         self,
@@ -241,7 +242,7 @@ class BertModel(nn.Module):
         before = 0 if rows is None else rows.before
         self.check(input_ids, attention_mask, before, states)
         if memory is not None:
-            memory.check(len(input_ids))
+            memory.check(input_ids.shape[0])
         role = "text" if memory is None else "fusion"
         if memory is not None:
             states = self._states_without(input_ids, attention_mask, states)

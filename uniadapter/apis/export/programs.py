@@ -1,0 +1,131 @@
+"""Running files of parts: by onnxruntime, or by torch."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .libraries import import_library
+
+_REFUSED = "holds objects that only running its code could rebuild, which is refused."
+_CODE = ("data/aotinductor/", "custom_obj", "opaque_obj")
+
+
+class OnnxProgram:
+    """A part that onnxruntime runs.
+
+    Args:
+        path: The ``.onnx`` file.
+        outputs: Names of what it gives.
+        threads: Threads of an operator. None: as torch has.
+        device: ``'cpu'`` or ``'cuda'``.
+
+    Raises:
+        ImportError: If onnxruntime is not installed.
+        ValueError: If the file is damaged, or onnxruntime does not run on the device.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        outputs: list[str],
+        threads: int | None = None,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        runtime = import_library("onnxruntime")
+        provider = "CUDAExecutionProvider" if torch.device(device).type == "cuda" else None
+        if provider is not None and provider not in runtime.get_available_providers():
+            raise ValueError(f"onnxruntime has no {provider} here: take device='cpu'.")
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = threads or torch.get_num_threads()
+        options.log_severity_level = 3
+        providers = [*([provider] if provider else []), "CPUExecutionProvider"]
+        try:
+            self._session = runtime.InferenceSession(str(path), options, providers=providers)
+        except Exception as error:
+            # Its errors have no common type of their own.
+            raise ValueError(
+                f"{path} can't be run by onnxruntime: {str(error).splitlines()[0]}"
+            ) from error
+        self.outputs = outputs
+
+    def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What the part makes of inputs, by name; on the CPU."""
+        given = {name: tensor.detach().cpu().numpy() for name, tensor in inputs.items()}
+        found = self._session.run(self.outputs, given)
+        return {
+            name: torch.from_numpy(array) for name, array in zip(self.outputs, found, strict=True)
+        }
+
+
+class TorchProgram:
+    """A part that torch runs, by the graph in the file alone.
+
+    Args:
+        path: The ``.pt2`` file.
+        outputs: Names of what it gives.
+        device: Where it runs.
+
+    Raises:
+        ValueError: If the file is damaged, or holds anything but a graph and tensors.
+    """
+
+    def __init__(
+        self, path: Path, outputs: list[str], device: str | torch.device = "cpu"
+    ) -> None:
+        _refuse_code(path)
+        try:
+            program = torch.export.load(path)
+        except Exception as error:
+            # Random bytes make it fail in any way.
+            reason = str(error).strip().splitlines()
+            raise ValueError(
+                f"{path} is damaged, or of another version of torch than {torch.__version__}: "
+                f"{reason[0] if reason else type(error).__name__}"
+            ) from error
+        self.device = torch.device(device)
+        if self.device.type != "cpu":
+            program = torch.export.passes.move_to_device_pass(program, self.device)
+        # Guards are code, and say what sizes are good, which whoever calls has looked at.
+        self._module: Any = program.module(check_guards=False)
+        self.outputs = outputs
+
+    @torch.no_grad()
+    def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What the part makes of inputs, by name; on the CPU."""
+        given = {name: tensor.to(self.device) for name, tensor in inputs.items()}
+        found = self._module(**given)
+        return {
+            name: tensor.detach().cpu() for name, tensor in zip(self.outputs, found, strict=True)
+        }
+
+
+def _refuse_code(path: Path) -> None:
+    """Refuse an archive whose reader would run pickled or compiled code.
+
+    Raises:
+        ValueError: If it holds some, or is no archive.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            configs = [name for name in names if name.endswith("_config.json")]
+            said = b"".join(archive.read(name) for name in configs)
+            samples = [archive.read(name) for name in names if "/sample_inputs/" in name]
+    except (zipfile.BadZipFile, OSError) as error:
+        raise ValueError(f"{path} is damaged: {error}. Copy or export it again.") from error
+    for sample in filter(None, samples):
+        try:
+            torch.load(io.BytesIO(sample), weights_only=True)
+        except Exception as error:
+            raise ValueError(f"{path} {_REFUSED}") from error
+    pickled = b'"use_pickle": true' in said or b'"use_pickle":true' in said
+    legacy = [name for name in names if name.endswith(".pt") and "sample_inputs" not in name]
+    if pickled or legacy or any(sign in name for name in names for sign in _CODE):
+        raise ValueError(f"{path} {_REFUSED}")
