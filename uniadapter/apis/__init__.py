@@ -4,6 +4,7 @@ from .adapters import find_adapter, load_adapter
 from .auto import AutoAdapterModel
 from .convert import convert_checkpoint
 from .encoding import encode_image, encode_text, encode_video
+from .export import export_model, load_exported
 from .inference import inference_model
 from .inferencers import (
     CaptionInferencer,
@@ -34,6 +35,7 @@ __all__ = [
     "encode_image",
     "encode_text",
     "encode_video",
+    "export_model",
     "find_adapter",
     "find_weights",
     "get_model",
@@ -41,6 +43,7 @@ __all__ = [
     "init_model",
     "list_models",
     "load_adapter",
+    "load_exported",
     "load_model_and_preprocess",
     "load_weights",
     "read_image",

@@ -80,7 +80,7 @@ def save_shared(
         "backbone": entry,
         "model": described,
         **facts_of(model, described),
-        "pipeline": _pipeline(config),
+        "pipeline": data_pipeline(config),
         "files": files,
     }
     save_adapter(model, folder, values)
@@ -140,10 +140,47 @@ def _model_config(
         kept["adapter"] = adapter and {"type": adapter.method, **adapter.options}
         kept.update({key: None for key in model.adapter_extras() if key in kept})
     plain = to_json(kept, "model")
+    if isinstance(plain.get("data_preprocessor"), dict):
+        plain["data_preprocessor"] = preprocessor_of(model, plain)
+    return copy_files(plain, "model", folder, files)
+
+
+def preprocessor_of(model: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config of a model's data preprocessor as data, its tokenizer with a type.
+
+    Args:
+        model (VisionLanguageModel): The model.
+        config (Mapping): Its config.
+
+    Raises:
+        ValueError: If it holds anything but data.
+    """
+    plain: dict[str, Any] = to_json(config["data_preprocessor"], "model.data_preprocessor")
     tokenizer = getattr(model.data_preprocessor, "tokenizer", None)
-    if tokenizer is not None and isinstance(plain.get("data_preprocessor"), dict):
-        given = plain["data_preprocessor"].get("tokenizer") or {}
-        plain["data_preprocessor"]["tokenizer"] = {"type": type(tokenizer).__name__, **given}
+    if tokenizer is not None:
+        given = plain.get("tokenizer") or {}
+        plain["tokenizer"] = {"type": type(tokenizer).__name__, **given}
+    return plain
+
+
+def copy_files(
+    config: dict[str, Any], key: str, folder: Path, files: dict[str, str]
+) -> dict[str, Any]:
+    """Copy the files that a config names into a folder, and name the copies.
+
+    Args:
+        config (dict): The config as data, changed in place.
+        key (str): Where it stands.
+        folder (Path): The folder, made if missing.
+        files (dict): SHA-256 of the folder's files by name, to which those are added.
+
+    Returns:
+        dict: The config.
+
+    Raises:
+        FileNotFoundError: If one does not exist.
+        ValueError: If two have one name.
+    """
 
     def copied(key: str, name: str) -> str:
         source = find_file(name)
@@ -162,7 +199,7 @@ def _model_config(
             shutil.copyfile(source, folder / target)
         return target
 
-    return dict(change_files(plain, "model", copied))
+    return dict(change_files(config, key, copied))
 
 
 def facts_of(model: Any, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -193,8 +230,8 @@ def facts_of(model: Any, config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _pipeline(config: Mapping[str, Any]) -> list[Any] | None:
-    """Transforms of the data that the model is tested on; None if there are none, or several."""
+def data_pipeline(config: Mapping[str, Any]) -> list[Any] | None:
+    """Transforms of the data that a config's model is tested on; None if there are none."""
     for split in ("test_dataloader", "val_dataloader"):
         loaders = config.get(split) or {}
         loader = loaders[0] if isinstance(loaders, list | tuple) else loaders

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from tokenizers import Tokenizer, decoders
 from tokenizers.models import WordPiece
@@ -49,6 +50,8 @@ class BertTokenizer(TextTokenizer):
 
     #: Options that name a file.
     file_options = ("vocab_file",)
+    #: What they are where nothing is named.
+    packaged_files: ClassVar[dict[str, Path]] = {"vocab_file": _PACKAGED}
     vocab_size: int
 
     def __init__(

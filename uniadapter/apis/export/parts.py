@@ -70,9 +70,7 @@ class TextPart(Part):
 
     def __init__(self, model: Any) -> None:
         words = Value(("texts", "words"), "int64")
-        super().__init__(
-            model, {"input_ids": words, "attention_mask": words}, ("features", "cls")
-        )
+        super().__init__(model, {"input_ids": words, "attention_mask": words}, ("features", "cls"))
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
         """Texts (T, L): (T, E) and (T, D)."""

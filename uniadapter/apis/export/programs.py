@@ -10,8 +10,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.export.passes import move_to_device_pass
 
+from .facts import ExportFacts
 from .libraries import import_library
+from .scoring import Program
 
 _REFUSED = "holds objects that only running its code could rebuild, which is refused."
 _CODE = ("data/aotinductor/", "custom_obj", "opaque_obj")
@@ -23,7 +26,6 @@ class OnnxProgram:
     Args:
         path: The ``.onnx`` file.
         outputs: Names of what it gives.
-        threads: Threads of an operator. None: as torch has.
         device: ``'cpu'`` or ``'cuda'``.
 
     Raises:
@@ -35,7 +37,6 @@ class OnnxProgram:
         self,
         path: Path,
         outputs: list[str],
-        threads: int | None = None,
         device: str | torch.device = "cpu",
     ) -> None:
         runtime = import_library("onnxruntime")
@@ -43,7 +44,7 @@ class OnnxProgram:
         if provider is not None and provider not in runtime.get_available_providers():
             raise ValueError(f"onnxruntime has no {provider} here: take device='cpu'.")
         options = runtime.SessionOptions()
-        options.intra_op_num_threads = threads or torch.get_num_threads()
+        options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3
         providers = [*([provider] if provider else []), "CPUExecutionProvider"]
         try:
@@ -76,9 +77,7 @@ class TorchProgram:
         ValueError: If the file is damaged, or holds anything but a graph and tensors.
     """
 
-    def __init__(
-        self, path: Path, outputs: list[str], device: str | torch.device = "cpu"
-    ) -> None:
+    def __init__(self, path: Path, outputs: list[str], device: str | torch.device = "cpu") -> None:
         _refuse_code(path)
         try:
             program = torch.export.load(path)
@@ -91,7 +90,7 @@ class TorchProgram:
             ) from error
         self.device = torch.device(device)
         if self.device.type != "cpu":
-            program = torch.export.passes.move_to_device_pass(program, self.device)
+            program = move_to_device_pass(program, self.device)
         # Guards are code, and say what sizes are good, which whoever calls has looked at.
         self._module: Any = program.module(check_guards=False)
         self.outputs = outputs
@@ -129,3 +128,23 @@ def _refuse_code(path: Path) -> None:
     legacy = [name for name in names if name.endswith(".pt") and "sample_inputs" not in name]
     if pickled or legacy or any(sign in name for name in names for sign in _CODE):
         raise ValueError(f"{path} {_REFUSED}")
+
+
+def open_program(
+    folder: Path, facts: ExportFacts, name: str, device: str | torch.device = "cpu"
+) -> Program:
+    """What runs a part of a folder.
+
+    Args:
+        folder: The folder.
+        facts: What it says of itself.
+        name: Of the part.
+        device: Where it runs.
+
+    Raises:
+        ImportError: If onnxruntime is needed and missing.
+        ValueError: If a file is damaged.
+    """
+    part = facts.parts[name]
+    kind = OnnxProgram if facts.format == "onnx" else TorchProgram
+    return kind(folder / part["file"], list(part["outputs"]), device)

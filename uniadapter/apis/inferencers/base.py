@@ -77,7 +77,7 @@ class BaseInferencer(EngineInferencer):
         cfg_options: Mapping[str, Any] | None = None,
     ) -> None:
         # MMEngine's own constructor knows no checkpoint of ours and drops model.pretrained.
-        self.model: Any = _model_of(model, pretrained, device, cfg_options)
+        self.model: Any = model_of(model, pretrained, device, cfg_options)
         self.cfg = config_of(self.model)
         self._check_task()
         self.scope, self.show_progress = "uniadapter", show_progress
@@ -250,7 +250,7 @@ class BaseInferencer(EngineInferencer):
         atomic_write(path, json_text(results, indent=1).encode())
 
 
-def _model_of(
+def model_of(
     model: Any, pretrained: Any, device: Any, cfg_options: Mapping[str, Any] | None
 ) -> nn.Module:
     """The model that an inferencer is given in one way or another."""
