@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -58,7 +60,9 @@ class FakeIndex:
     def update(self) -> None:
         found = [path for path in self.root.rglob("*") if path.is_file()]
         self.names = sorted(path.relative_to(self.root).as_posix() for path in found)
-        self.states = [(self.root / name).stat() for name in self.names]
+        states = [(self.root / name).stat() for name in self.names]
+        digests = [hashlib.sha256((self.root / name).read_bytes()).digest() for name in self.names]
+        self.states: list[tuple[Any, bytes]] = list(zip(states, digests, strict=True))
         self.version += 1
 
     @staticmethod
@@ -73,8 +77,11 @@ class FakeIndex:
                 kind=self.kind(name),
                 size=state.st_size,
                 mtime_ns=state.st_mtime_ns,
+                digest=digest,
             )
-            for number, (name, state) in enumerate(zip(self.names, self.states, strict=True))
+            for number, (name, (state, digest)) in enumerate(
+                zip(self.names, self.states, strict=True)
+            )
         ]
 
     def shots(self) -> list[Any]:
@@ -155,3 +162,22 @@ def client_of(searcher: Any, options: Any = None, **client: Any) -> Iterator[Any
     base = {"base_url": "http://127.0.0.1:8080", "raise_server_exceptions": False, **client}
     with TestClient(create_app(searcher, options), **base) as found:
         yield found
+
+
+@contextmanager
+def served(searcher: Any, options: Any = None) -> Iterator[str]:
+    """The page on a port of this machine, in a thread; gives its address."""
+    import uvicorn
+
+    from uniadapter.search.page.app import create_app
+    from uniadapter.search.page.serving import server_options
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(create_app(searcher, options), **server_options()))
+    thread = threading.Thread(target=server.run, args=([listener],))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()

@@ -19,20 +19,22 @@ def preview_folder(index: Any) -> Path:
 
 
 def library_of(index: Any) -> Library:
-    """All files and shots of an index."""
-    version = version_of(index)
+    """All files and shots of an index, of one state of it."""
     root = Path(index.root)
-    files = [
-        FileEntry(
-            file_id=file.file_id,
-            path=file.path,
-            location=root / file.path,
-            kind=file.kind,
-            size=file.size,
-            modified_ns=file.mtime_ns,
-            content=f"{file.size:x}-{file.mtime_ns:x}-{file.path}",
-        )
-        for file in index.files()
-    ]
-    shots = [ShotEntry(s.shot_id, s.file_id, s.start, s.end) for s in index.shots()]
-    return Library(version, files, shots)
+    while True:
+        version = version_of(index)
+        files = [
+            FileEntry(
+                file_id=file.file_id,
+                path=file.path,
+                location=root / file.path,
+                kind=file.kind,
+                size=file.size,
+                modified_ns=file.mtime_ns,
+                content=file.digest.hex() if file.digest else f"{file.path}/{file.mtime_ns}",
+            )
+            for file in index.files()
+        ]
+        shots = [ShotEntry(s.shot_id, s.file_id, s.start, s.end) for s in index.shots()]
+        if version_of(index) == version:
+            return Library(version, files, shots)

@@ -266,7 +266,6 @@ def main() -> None:
     """Answer jobs until the input ends."""
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     warnings.simplefilter("ignore")
-    av.logging.set_level(av.logging.PANIC)
     # Libraries may write to what was the output: answers have a descriptor of their own.
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)

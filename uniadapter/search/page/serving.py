@@ -37,19 +37,24 @@ def serve(searcher: Any, options: PageOptions, port: int) -> None:
                 file=sys.stderr,
             )
         app = create_app(searcher, options)
-        config = uvicorn.Config(
-            app,
-            http="h11",
-            ws="none",
-            log_level="warning",
-            server_header=False,
-            h11_max_incomplete_event_size=_LONGEST_HEAD,
-            timeout_graceful_shutdown=3,
-        )
+        config = uvicorn.Config(app, **server_options())
         print(f"The page is at {address} (Ctrl-C ends it).", flush=True)
         # uvicorn ends all that runs and then hands the signal on.
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])
+
+
+def server_options() -> dict[str, Any]:
+    """Options of uvicorn."""
+    return {
+        # Of uvicorn's two parsers the one that lets long addresses be answered in words.
+        "http": "h11",
+        "h11_max_incomplete_event_size": _LONGEST_HEAD,
+        "ws": "none",
+        "log_level": "warning",
+        "server_header": False,
+        "timeout_graceful_shutdown": 3,
+    }
 
 
 def shown_address(host: str, port: int) -> str:
