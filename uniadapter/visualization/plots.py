@@ -82,6 +82,7 @@ def curves(
     title: str,
     x_label: str,
     log: bool = False,
+    log_x: bool = False,
 ) -> Image.Image:
     """Curves of several runs.
 
@@ -91,6 +92,7 @@ def curves(
         title (str): What stands above.
         x_label (str): Name of the horizontal axis.
         log (bool): Values on a logarithmic scale. Defaults to False.
+        log_x (bool): Places on a logarithmic scale. Defaults to False.
     """
     new, canvas = load_matplotlib()
     figure = new(figsize=(6, 3.8))
@@ -105,6 +107,7 @@ def curves(
         axis.plot(x, y, style, color=color, marker=few, ms=4, lw=1.4, label=label(name))
     axis.set_title(label(title, 70), fontsize=12)
     axis.set_xlabel(label(x_label))
+    axis.set_xscale("log" if log_x else "linear")
     axis.set_yscale("log" if log else "linear")
     axis.grid(alpha=0.3)
     axis.legend(loc="upper left", bbox_to_anchor=(0, -0.16), ncols=1, frameon=False)
