@@ -109,6 +109,12 @@ def read_settings(database: sqlite3.Connection) -> Settings:
     return Settings.from_json(_meta(database, "settings"))
 
 
+def write_settings(database: sqlite3.Connection, settings: Settings) -> None:
+    """Note it."""
+    content = settings.to_json()
+    database.execute("INSERT OR REPLACE INTO meta VALUES ('settings', ?)", (content,))
+
+
 def list_files(database: sqlite3.Connection) -> list[FileRecord]:
     """All files by their paths."""
     rows = database.execute(
@@ -160,7 +166,7 @@ def create_tables(folder: Path, settings: Settings) -> None:
             database.execute(f"DROP TABLE {name}")
         for table in _TABLES:
             database.execute(table)
-        database.execute("INSERT INTO meta VALUES ('settings', ?)", (settings.to_json(),))
+        write_settings(database, settings)
         # Who reads the former files goes on doing so, and sees that there are others.
         write_state(database, state)
         database.execute(f"PRAGMA application_id = {APPLICATION}")

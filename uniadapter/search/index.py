@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from .database import (
     list_shots,
     read_settings,
     read_state,
+    write_settings,
 )
 from .engine import SearchEngine
 from .reading import ReadOptions
@@ -90,6 +92,29 @@ class SearchIndex:
         with locked(place):
             create_tables(place, settings)
         return cls(place, settings)
+
+    def remember(self, root: str | Path, source: Mapping[str, Any]) -> None:
+        """Note where folder and model are now.
+
+        Args:
+            root: The folder that is indexed.
+            source: Where the model, which is the same, comes from.
+
+        Raises:
+            ValueError: If it is another folder, while the former one is still there.
+        """
+        known = _relative_root(self.folder, Path(root))
+        if known != self.settings.root and self.root.is_dir() and not self.root.samefile(root):
+            raise ValueError(
+                f"The index {self.folder} is of the folder {self.root}, not of {root}: name "
+                "another one with --index, or make it anew with --rebuild."
+            )
+        settings = replace(self.settings, root=known, source=dict(source))
+        if settings == self.settings:
+            return
+        with locked(self.folder), connect(self.folder) as database:
+            write_settings(database, settings)
+        self.settings = settings
 
     @property
     def root(self) -> Path:

@@ -253,7 +253,14 @@ class BaseInferencer(EngineInferencer):
 def model_of(
     model: Any, pretrained: Any, device: Any, cfg_options: Mapping[str, Any] | None
 ) -> nn.Module:
-    """The model that an inferencer is given in one way or another."""
+    """The model that an inferencer is given in one way or another.
+
+    Args:
+        model: See :class:`BaseInferencer`, as are the others.
+        pretrained: A checkpoint, True for what the model itself names, or False.
+        device: Where it runs.
+        cfg_options: Overrides of a config.
+    """
     if isinstance(model, nn.Module):
         if cfg_options:
             raise ValueError("cfg_options change how a model is built; this one is built already.")

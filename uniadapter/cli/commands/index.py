@@ -1,0 +1,171 @@
+"""Index a folder of videos and pictures, or bring its index up to date.
+
+    uniadapter index ~/Videos --model uniadapter_msrvtt_r512 --checkpoint my_adapter/
+    uniadapter index ~/Videos
+
+What is new is read, what is gone is dropped, what was only moved or renamed is not encoded again.
+It may be stopped at any moment, and goes on where it was. `uniadapter search` searches it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from uniadapter.search.engine import SearchEngine
+from uniadapter.search.index import DEFAULT_NAME, SearchIndex
+from uniadapter.search.reading import ReadOptions
+from uniadapter.search.sources import chosen_source, engine_of
+from uniadapter.search.update import ON_ERROR, UpdateOptions, UpdateSummary, update_index
+from uniadapter.utils.cfg_options import CfgOptions
+
+from ..searching import add_model_options, explained, shown
+
+
+def parse_args(argv: list[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="uniadapter index",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", help="folder of videos and pictures, also below it")
+    parser.add_argument("--index", help=f"folder of the index (FOLDER/{DEFAULT_NAME})")
+    add_model_options(parser)
+    parser.add_argument(
+        "--cfg-options", nargs="+", action=CfgOptions, metavar="KEY=VALUE", help="change the config"
+    )
+    parser.add_argument("--shot-seconds", type=float, help="length of a shot of a video (10)")
+    parser.add_argument(
+        "--frames",
+        type=float,
+        metavar="FPS",
+        help="folders that hold pictures alone are videos of so many frames a second",
+    )
+    parser.add_argument(
+        "--no-tokens", action="store_true", help="keep no tokens: smaller, and nothing is re-ranked"
+    )
+    workers = min(4, os.cpu_count() or 1)
+    parser.add_argument("--workers", type=int, default=workers, help=f"readers ({workers})")
+    parser.add_argument("--batch-size", type=int, default=8, help="shots encoded at once (8)")
+    parser.add_argument(
+        "--on-error", choices=ON_ERROR, default="skip", help="a file that can't be read (skip)"
+    )
+    parser.add_argument("--retry", action="store_true", help="read again what could not be read")
+    parser.add_argument("--compact", action="store_true", help="give the space of dead rows back")
+    parser.add_argument("--rebuild", action="store_true", help="make the index anew")
+    return parser.parse_args(argv)
+
+
+def prepare(args: argparse.Namespace) -> tuple[SearchIndex, SearchEngine]:
+    """The index of the arguments, made where there is none, and its engine.
+
+    Raises:
+        FileNotFoundError: If the folder or the model does not exist.
+        OSError: If the index can't be written to.
+        ValueError: If the index is of something else, or an option is wrong.
+    """
+    root = Path(args.folder)
+    if not root.is_dir():
+        what = "is a file" if root.exists() else "does not exist"
+        raise FileNotFoundError(f"The folder {root} {what}: name one of videos and pictures.")
+    place = root / DEFAULT_NAME if args.index is None else Path(args.index)
+    known = _known(place, args.rebuild)
+    former = {} if known is None else known.settings.source
+    source = chosen_source(former, args.model, args.checkpoint, args.cfg_options)
+    if not source:
+        raise ValueError("A new index needs a model: --model NAME, or a config.")
+    if args.no_tokens:
+        source["tokens"] = False
+    reading = _reading(args, known)
+    engine = engine_of(source, args.device)
+    if known is None or args.rebuild:
+        try:
+            return SearchIndex.create(place, engine, reading, root, source), engine
+        except OSError as error:
+            if isinstance(error, BlockingIOError):
+                raise
+            reason = error.strerror or error
+            raise OSError(
+                error.errno, f"The index {place} can't be written to ({reason}): name --index DIR."
+            ) from error
+    known.check(engine, described_as(source))
+    if known.settings.reading != reading:
+        raise ValueError(
+            f"The index {place} was made with {known.settings.reading}, and {reading} is asked "
+            "for: leave the options out, or make it anew with --rebuild."
+        )
+    known.remember(root, source)
+    return known, engine
+
+
+def described_as(source: dict) -> str:
+    """A model in words."""
+    weights = "" if source["checkpoint"] is None else f" with {source['checkpoint']}"
+    return f"{source['model']}{weights}"
+
+
+def _known(place: Path, rebuild: bool) -> SearchIndex | None:
+    """The index that is there; None without, and of one that is to be made anew as it is broken."""
+    try:
+        return SearchIndex.open(place)
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        if not rebuild:
+            raise
+        return None
+
+
+def _reading(args: argparse.Namespace, known: SearchIndex | None) -> ReadOptions:
+    """How files become shots: as is asked for, else as the index has it."""
+    former = ReadOptions() if known is None else known.settings.reading
+    seconds = former.shot_seconds if args.shot_seconds is None else args.shot_seconds
+    return ReadOptions(seconds, former.frame_rate if args.frames is None else args.frames)
+
+
+def lines_of(summary: UpdateSummary, index: SearchIndex) -> list[str]:
+    """What an update did, in words."""
+    kinds = ("new", "changed", "moved", "copied", "touched", "deleted", "unchanged")
+    counts = ", ".join(f"{getattr(summary, kind)} {kind}" for kind in kinds)
+    lines = [f"{name}: can't be looked into: {why}" for name, why in summary.unlisted.items()]
+    lines += [f"{name}: can't be read: {why}" for name, why in summary.unreadable.items()]
+    lines = [shown(line) for line in lines]
+    lines.append(f"{counts}, {len(summary.unreadable)} unreadable files")
+    done = f"{summary.encoded} shots were encoded" if summary.encoded else "nothing was encoded"
+    if summary.compacted:
+        done += "; dead rows were dropped"
+    lines.append(f"{done}, in {summary.seconds:.1f} s")
+    size = f"{summary.size / 2**20:.1f} MiB"
+    lines.append(
+        f"{shown(str(index.folder))}: {summary.files} files, {summary.shots} shots, {size}"
+    )
+    return lines
+
+
+def main(argv: list[str]) -> int:
+    """Index as the arguments say; the status is 130 where it was interrupted."""
+    args = parse_args(argv)
+    columns = (TextColumn("Reading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with explained():
+        options = UpdateOptions(
+            args.workers, args.batch_size, args.on_error, args.retry, args.compact
+        )
+        index, engine = prepare(args)
+        # Drawn from here alone: a thread that draws may hold a lock when a process is forked.
+        with Progress(*columns, auto_refresh=False, transient=True) as bar:
+            line = bar.add_task("", total=None)
+
+            def show(done: int, total: int) -> None:
+                bar.update(line, completed=done, total=total, refresh=True)
+
+            try:
+                summary = update_index(index, engine, options, show)
+            except KeyboardInterrupt:
+                print("Stopped; called again it goes on from here.")
+                return 130
+    print("\n".join(lines_of(summary, index)))
+    return 0
