@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 
 from uniadapter.utils.errors import TRACEBACK_VARIABLE, one_message
 
@@ -26,10 +26,12 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 def explained() -> Iterator[None]:
     """One line instead of a traceback, also for a disk that is full or can't be written to.
 
+    What is logged meanwhile goes to standard error: the results alone are printed.
+
     Raises:
         SystemExit: Instead of such an error.
     """
-    with one_message():
+    with one_message(), redirect_stdout(sys.stderr):
         try:
             yield
         except OSError as error:

@@ -13,6 +13,7 @@ import argparse
 import os
 from pathlib import Path
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from uniadapter.search.engine import SearchEngine
@@ -156,7 +157,8 @@ def main(argv: list[str]) -> int:
         )
         index, engine = prepare(args)
         # Drawn from here alone: a thread that draws may hold a lock when a process is forked.
-        with Progress(*columns, auto_refresh=False, transient=True) as bar:
+        console = Console(stderr=True)
+        with Progress(*columns, console=console, auto_refresh=False, transient=True) as bar:
             line = bar.add_task("", total=None)
 
             def show(done: int, total: int) -> None:
