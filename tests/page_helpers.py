@@ -69,6 +69,11 @@ class FakeIndex:
     def kind(name: str) -> str:
         return "image" if name.endswith((".png", ".jpg")) else "video"
 
+    settings = SimpleNamespace(reading=SimpleNamespace(frame_rate=None))
+
+    def path_of(self, path: str) -> Path:
+        return self.root / path
+
     def files(self) -> list[Any]:
         return [
             SimpleNamespace(
@@ -103,6 +108,9 @@ class FakeSearcher:
         self.index = index
         self.engine = SimpleNamespace(reranks=True)
         self.asked: list[dict[str, Any]] = []
+
+    def refresh(self) -> bool:
+        return False
 
     def search(self, **query: Any) -> SearchResult:
         self.asked.append(query)

@@ -39,7 +39,8 @@ def test_hits_as_they_were_found(client: Any, searcher: FakeSearcher) -> None:
     answer = client.get("/api/search", params={"text": " a dog ", "topk": 3}).json()
     result = searcher.search(text="a dog", topk=3, folder=None, kind=None)
     assert searcher.asked[-2] == {
-        **{"text": "a dog", "topk": 3, "shortlist": None, "folder": None, "kind": None}
+        **{"text": "a dog", "topk": 3, "shortlist": None, "folder": None},
+        **{"kind": None, "per_file": False},
     }
     assert answer["searched"] == 4
     assert answer["seconds"] == {**result.seconds, "waited": answer["seconds"]["waited"]}

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -14,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from uniadapter.search.searcher import Searcher
 from uniadapter.version import __version__
 
 from .answers import PageError
@@ -39,7 +39,7 @@ _DESCRIPTION = (
 )
 
 
-def create_app(searcher: Any, options: PageOptions | None = None) -> Guard:
+def create_app(searcher: Searcher, options: PageOptions | None = None) -> Guard:
     """Make the application.
 
     Args:

@@ -8,7 +8,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from uniadapter.datasets.media import STILL_EXTENSIONS
 
 from .answers import FolderAnswer, PageError
 from .ranges import Validators
@@ -53,6 +55,7 @@ class FileEntry:
         size: Bytes when it was indexed.
         modified_ns: When it had been changed last, in nanoseconds since 1970.
         content: What stands for its content: a digest of it, or of its state on the disk.
+        rate: Frames a second of a folder of frames; None of a file.
     """
 
     file_id: int
@@ -62,6 +65,7 @@ class FileEntry:
     size: int
     modified_ns: int
     content: str
+    rate: float | None = None
 
     @property
     def media_type(self) -> str:
@@ -82,7 +86,10 @@ class FileEntry:
         Raises:
             PageError: If it is gone or was changed.
         """
-        gone = PageError(404, "file_gone", f"{shown_path(self.path)} is no longer there.")
+        gone, name = self._gone(), shown_path(self.path)
+        if self.rate is not None:
+            message = f"{name} is a folder of frames, which has previews alone."
+            raise PageError(404, "folder_of_frames", message)
         try:
             # A pipe in the place of a file would be waited for.
             descriptor = os.open(self.location, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -92,16 +99,46 @@ class FileEntry:
         if not stat.S_ISREG(state.st_mode):
             os.close(descriptor)
             raise gone
-        if (state.st_size, state.st_mtime_ns) != (self.size, self.modified_ns):
+        try:
+            self._check_state(state.st_size, state.st_mtime_ns)
+        except PageError:
             os.close(descriptor)
+            raise
+        return descriptor
+
+    def source(self) -> dict[str, Any]:
+        """What a worker reads it by.
+
+        Raises:
+            PageError: If it is gone or was changed.
+        """
+        if self.rate is None:
+            os.close(self.open())
+            return {"source": str(self.location)}
+        try:
+            entries = [entry for entry in os.scandir(self.location) if _is_frame(entry)]
+            states = [entry.stat() for entry in entries]
+        except OSError as error:
+            raise self._gone() from error
+        if not states:
+            raise self._gone()
+        sizes, times = zip(*((one.st_size, one.st_mtime_ns) for one in states), strict=True)
+        self._check_state(sum(sizes), max(times))
+        names = sorted(entry.name for entry in entries)
+        return {"source": str(self.location), "names": names, "rate": self.rate}
+
+    def _check_state(self, size: int, modified_ns: int) -> None:
+        if (size, modified_ns) != (self.size, self.modified_ns):
             name = shown_path(self.path)
             message = f"{name} was changed after it was indexed: run `uniadapter index` again."
             raise PageError(409, "file_changed", message)
-        return descriptor
 
-    def check(self) -> None:
-        """See :meth:`open`."""
-        os.close(self.open())
+    def _gone(self) -> PageError:
+        return PageError(404, "file_gone", f"{shown_path(self.path)} is no longer there.")
+
+
+def _is_frame(entry: os.DirEntry[str]) -> bool:
+    return entry.name.lower().endswith(STILL_EXTENSIONS) and not entry.name.startswith(".")
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,20 @@ def frames_from(path: str, start: float) -> Iterator[Timed]:
         yield from _since(first.seconds, _decoded(container))
 
 
+def frames_of_folder(folder: str, names: list[str], rate: float, start: float) -> Iterator[Timed]:
+    """As :func:`frames_from`, of a folder of pictures, ``rate`` a second."""
+    for number in range(max(0, int(start * rate) - 1), len(names)):
+        with Image.open(os.path.join(folder, names[number])) as opened:
+            shown = ImageOps.exif_transpose(opened).convert("RGB")
+        yield Timed(number / rate, av.VideoFrame.from_image(shown), 1.0)
+
+
+def _frames(source: str, start: float, names: list[str] | None, rate: float) -> Iterator[Timed]:
+    if names is None:
+        return frames_from(source, start)
+    return frames_of_folder(source, names, rate, start)
+
+
 def _since(origin: float, frames: Iterator[Timed]) -> Iterator[Timed]:
     for timed in frames:
         yield timed._replace(seconds=timed.seconds - origin)
@@ -153,15 +167,23 @@ def upright(timed: Timed, side: int) -> Image.Image:
     return picture.rotate(turned, expand=True) if turned else picture
 
 
-def clip(source: str, target: str, start: float, end: float, side: int) -> dict[str, Any]:
-    """Write a part of a video as one that browsers play, without sound."""
+def clip(
+    source: str,
+    target: str,
+    start: float,
+    end: float,
+    side: int,
+    names: list[str] | None = None,
+    rate: float = 1.0,
+) -> dict[str, Any]:
+    """Write a part of a video, or of a folder of frames, as one that browsers play; no sound."""
     name = encoder()
     if name is None:
         raise ValueError("this build of PyAV has no encoder for videos that browsers play")
     written, last = 0, -1.0
     with av.open(target, "w", format=ENCODERS[name][1:], options={"movflags": "faststart"}) as out:
         stream: Any = None
-        for timed in frames_from(source, start):
+        for timed in _frames(source, start, names, rate):
             seconds = timed.seconds
             if seconds >= end:
                 break
@@ -192,10 +214,17 @@ def _new_stream(out: Any, name: str, picture: Image.Image) -> Any:
     return stream
 
 
-def still(source: str, target: str, at: float, side: int) -> dict[str, Any]:
+def still(
+    source: str,
+    target: str,
+    at: float,
+    side: int,
+    names: list[str] | None = None,
+    rate: float = 1.0,
+) -> dict[str, Any]:
     """Write the frame that a video shows at a time as a JPEG."""
     chosen = None
-    for timed in frames_from(source, at):
+    for timed in _frames(source, at, names, rate):
         if chosen is not None and timed.seconds > at + 1e-3:
             break
         chosen = timed

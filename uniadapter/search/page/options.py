@@ -6,6 +6,11 @@ from dataclasses import dataclass, fields
 
 #: Addresses of this machine alone.
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+EXAMPLES = (
+    "a dog runs along the beach",
+    "somebody cuts vegetables in a kitchen",
+    "a red car turns left",
+)
 
 
 @dataclass(frozen=True)
@@ -46,11 +51,7 @@ class PageOptions:
     preview_side: int = 640
     preview_timeout: float = 60.0
     cache_bytes: int = 2 * 2**30
-    examples: tuple[str, ...] = (
-        "a dog runs along the beach",
-        "somebody cuts vegetables in a kitchen",
-        "a red car turns left",
-    )
+    examples: tuple[str, ...] = EXAMPLES
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -61,6 +61,8 @@ class Previews:
         """Whether browsers show a file as it is."""
         if file.kind == "image":
             return file.location.suffix.lower() in _SHOWN_PICTURES
+        if file.rate is not None:
+            return False
         if file.content not in self._native:
             try:
                 answer = await self._stills.ask("probe", source=str(file.location))
@@ -165,10 +167,10 @@ class Previews:
         arguments: dict[str, Any],
         made: Made,
     ) -> Made:
-        await asyncio.to_thread(file.check)
+        source = await asyncio.to_thread(file.source)
         temporary = await asyncio.to_thread(self.cache.temporary, name)
         try:
-            await pool.ask(job, source=str(file.location), target=str(temporary), **arguments)
+            await pool.ask(job, **source, target=str(temporary), **arguments)
             return made._replace(path=await asyncio.to_thread(self.cache.add, name, temporary))
         except WorkerError as error:
             message = f"There is no preview of {shown_path(file.path)}: {error}."

@@ -22,10 +22,11 @@ class Filters(BaseModel):
 
     topk: int = Field(12, ge=1, description="Results.")
     shortlist: int | None = Field(
-        None, ge=1, le=1_000_000, description="Shots that the matching model scores."
+        None, ge=0, le=1_000_000, description="Shots that the matching model scores; 0: none."
     )
     folder: str | None = Field(None, max_length=4096, description="Files below this one alone.")
     kind: Literal["video", "image"] | None = Field(None, description="Files of this kind alone.")
+    per_file: bool = Field(False, description="The best shot of each file alone.")
 
 
 class TextQuery(Filters):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import sys
+from collections.abc import Callable
 from typing import Any
 
 import uvicorn
+
+from uniadapter.search.searcher import Searcher
 
 from .app import create_app
 from .options import LOOPBACK, PageOptions
@@ -16,32 +18,36 @@ from .options import LOOPBACK, PageOptions
 _LONGEST_HEAD = 4 * 2**20
 
 
-def serve(searcher: Any, options: PageOptions, port: int) -> None:
-    """Serve the page and print its address; returns after Ctrl-C or SIGTERM.
+def serve(
+    find: Callable[[], Searcher],
+    options: PageOptions,
+    port: int,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Serve the page; returns after Ctrl-C.
 
     Args:
-        searcher: What finds shots.
+        find: Makes what finds shots, which may take long, once the address is known to be free.
         options: Limits, and the address to listen on.
         port: 0 takes any that is free.
+        say: Told the address, and what to beware of.
 
     Raises:
         ValueError: If the address can't be listened on.
     """
-    listener = _listen(options.host, port)
-    with listener:
-        address = shown_address(options.host, listener.getsockname()[1])
-        if options.host not in LOOPBACK:
-            print(
-                f"warning: everybody who reaches {options.host} can search and watch all indexed "
-                "files: there is no password. Without --host only this machine can.",
-                file=sys.stderr,
-            )
+    with _listen(options.host, port) as listener:
+        searcher = find()
         app = create_app(searcher, options)
-        config = uvicorn.Config(app, **server_options())
-        print(f"The page is at {address} (Ctrl-C ends it).", flush=True)
+        if options.host not in LOOPBACK:
+            say(
+                f"Warning: everybody who reaches {options.host} can search and watch all indexed "
+                "files; there is no password. Without --host this machine alone can."
+            )
+        address = shown_address(options.host, listener.getsockname()[1])
+        say(f"{searcher.index.root} is at {address} (Ctrl-C ends it).")
         # uvicorn ends all that runs and then hands the signal on.
         with contextlib.suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listener])
+            uvicorn.Server(uvicorn.Config(app, **server_options())).run(sockets=[listener])
 
 
 def server_options() -> dict[str, Any]:
@@ -64,6 +70,8 @@ def shown_address(host: str, port: int) -> str:
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    if not 0 <= port < 2**16:
+        raise ValueError(f"--port {port}: ports are numbers from 0 to 65535.")
     try:
         family, kind, protocol, _, place = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

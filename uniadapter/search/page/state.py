@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from uniadapter.search.hits import Hit, SearchResult
+from uniadapter.search.searcher import Searcher
 
 from .answers import HitAnswer, PageError, Play
 from .catalog import library_of, preview_folder, version_of
@@ -38,7 +39,7 @@ class PageState:
         options: Limits.
     """
 
-    def __init__(self, searcher: Any, options: PageOptions) -> None:
+    def __init__(self, searcher: Searcher, options: PageOptions) -> None:
         self.searcher = searcher
         self.options = options
         self.turnstile = Turnstile(options.queue)
@@ -76,12 +77,18 @@ class PageState:
             message = f"topk: at most {self.options.max_topk} results are given."
             raise PageError(422, "wrong_value", message)
         folder = library.folder(filters.folder) if filters.folder else None
-        options = {"topk": filters.topk, "shortlist": filters.shortlist, "kind": filters.kind}
-        timed = await self.turnstile.run(self._call({**query, **options, "folder": folder}))
+        arguments = {**query, **filters.model_dump(exclude={"text"}), "folder": folder}
+        timed = await self.turnstile.run(self._call(arguments))
         return timed.result, timed.waited
 
     def _call(self, arguments: dict[str, Any]) -> Callable[[], Found]:
         def call() -> Found:
+            try:
+                self.searcher.refresh()
+            except (ValueError, OSError) as error:
+                # Made anew with another model, damaged or removed while the page runs.
+                logger.error("The index can't be read: %s", error)
+                raise PageError(503, "index_unusable", str(error)) from error
             try:
                 result = self.searcher.search(**arguments)
             except ValueError as error:
