@@ -163,7 +163,7 @@ def test_loaded(world, model, folder):
 
 
 def test_refusals(world, model, folder, tmp_path, monkeypatch):
-    with pytest.raises(FileExistsError, match="not empty"):
+    with pytest.raises(ValueError, match="not empty"):
         export_model(model, folder)
     with pytest.raises(ValueError, match="format='tf'"):
         export_model(model, tmp_path / "a", format="tf")

@@ -1,6 +1,6 @@
 """Retrieval models as files that run without the project: ONNX, or programs of torch.export."""
 
-from .exporting import ExportOptions, export_model
+from .exporting import ExportOptions, check_folder, export_model
 from .facts import ExportFacts
 from .loaded import ExportedModel, is_exported, load_exported
 
@@ -8,6 +8,7 @@ __all__ = [
     "ExportFacts",
     "ExportOptions",
     "ExportedModel",
+    "check_folder",
     "export_model",
     "is_exported",
     "load_exported",

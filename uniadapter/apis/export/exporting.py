@@ -79,10 +79,9 @@ def export_model(model: Any, folder: str | Path, **options: Any) -> ExportFacts:
         What the folder says of itself.
 
     Raises:
-        FileExistsError: If the folder exists and is not empty.
         ImportError: If a package is missing.
         ValueError: If the model is of another task, a part can't be exported, an option is wrong,
-            or files and model differ.
+            the folder is not empty, or files and model differ.
     """
     chosen = ExportOptions(**options)
     _check_model(model)
@@ -109,18 +108,28 @@ def _check_model(model: Any) -> None:
     check_one_adapter(model)
 
 
+def check_folder(folder: str | Path) -> None:
+    """Refuse a folder that has something in it.
+
+    Raises:
+        ValueError: If it has, or is a file.
+    """
+    target = Path(folder)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ValueError(
+            f"{target} exists already and is not empty: name another folder, or remove it."
+        )
+
+
 @contextmanager
 def whole_folder(folder: str | Path) -> Iterator[Path]:
     """A folder beside the one that is wanted, which takes its place at the end of the context.
 
     Raises:
-        FileExistsError: If the wanted one exists and is not empty.
+        ValueError: If the wanted one exists and is not empty.
     """
+    check_folder(folder)
     target = Path(folder)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise FileExistsError(
-            f"{target} exists already and is not empty: name another folder, or remove it."
-        )
     target.parent.mkdir(parents=True, exist_ok=True)
     inside = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     inside.mkdir()

@@ -52,7 +52,7 @@ class VisualPart(Part):
 
     def __init__(self, model: Any, size: tuple[int, int]) -> None:
         inputs = {"pixels": Value(("media", "frames", 3, *size))}
-        if model.data_preprocessor.pad_frames is not None:
+        if getattr(model.data_preprocessor, "pad_frames", None) is not None:
             inputs["frame_mask"] = Value(("media", "frames"), "int64")
         outputs = ("features", "tokens", "frame_cls", "frame_features")
         super().__init__(model, inputs, outputs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,9 @@ from .scoring import Program
 
 _REFUSED = "holds objects that only running its code could rebuild, which is refused."
 _CODE = ("data/aotinductor/", "custom_obj", "opaque_obj")
+# What of an archive is looked at before its reader does.
+_SAMPLES = "/sample_inputs/model.pt"
+_READ = ("_config.json", _SAMPLES)
 
 
 class OnnxProgram:
@@ -114,19 +118,24 @@ def _refuse_code(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-            configs = [name for name in names if name.endswith("_config.json")]
-            said = b"".join(archive.read(name) for name in configs)
-            samples = [archive.read(name) for name in names if "/sample_inputs/" in name]
-    except (zipfile.BadZipFile, OSError) as error:
-        raise ValueError(f"{path} is damaged: {error}. Copy or export it again.") from error
-    for sample in filter(None, samples):
+            read = {name: archive.read(name) for name in names if name.endswith(_READ)}
+        payloads = [
+            payload
+            for name, content in read.items()
+            if name.endswith("_config.json")
+            for payload in json.loads(content).get("config", {}).values()
+        ]
+        pickled = any(payload.get("use_pickle") for payload in payloads)
+        samples = {name: content for name, content in read.items() if name.endswith(_SAMPLES)}
+    except (zipfile.BadZipFile, OSError, ValueError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged ({error}): copy or export it again.") from error
+    for sample in filter(None, samples.values()):
         try:
             torch.load(io.BytesIO(sample), weights_only=True)
         except Exception as error:
             raise ValueError(f"{path} {_REFUSED}") from error
-    pickled = b'"use_pickle": true' in said or b'"use_pickle":true' in said
-    legacy = [name for name in names if name.endswith(".pt") and "sample_inputs" not in name]
-    if pickled or legacy or any(sign in name for name in names for sign in _CODE):
+    other = [name for name in names if name.endswith(".pt") and name not in samples]
+    if pickled or other or any(sign in name for name in names for sign in _CODE):
         raise ValueError(f"{path} {_REFUSED}")
 
 

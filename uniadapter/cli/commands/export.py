@@ -11,9 +11,10 @@ of a model.
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
-from uniadapter.apis.export import ExportFacts, export_model
+from uniadapter.apis.export import ExportFacts, ExportOptions, check_folder, export_model
 from uniadapter.apis.inferencers.base import model_of
 from uniadapter.utils.errors import one_message
 
@@ -50,16 +51,16 @@ def report(folder: Path, facts: ExportFacts) -> str:
 def main(argv: list[str]) -> int:
     """Export as the arguments say."""
     args = parse_args(argv)
+    chosen = {"format": args.format, "opset": args.opset, "device": args.device}
     with one_message():
+        # What is wrong with these is said before a model is built.
+        check_folder(args.out)
+        try:
+            ExportOptions(**chosen)
+        except ImportError as error:
+            sys.exit(f"error: {error}")
         checkpoint = True if args.checkpoint is None else args.checkpoint
         model = model_of(args.model, checkpoint, "cpu", None)
-        facts = export_model(
-            model,
-            args.out,
-            format=args.format,
-            opset=args.opset,
-            check=not args.no_check,
-            device=args.device,
-        )
+        facts = export_model(model, args.out, check=not args.no_check, **chosen)
     print(report(Path(args.out), facts))
     return 0
