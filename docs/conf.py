@@ -10,7 +10,9 @@ from sphinx.application import Sphinx
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(DOCS)]
+
+from source_lines import add_lines  # noqa: E402
 
 project = "uniadapter"
 author = "the uniadapter contributors"
@@ -54,6 +56,12 @@ def _plain_outside(app: Sphinx, docname: str, source: list[str]) -> None:
     source[0] = re.sub(r"\[([^\]]+)\]\(((?:\.\./)+[^)#\s]+)(?:#[^)]*)?\)", words, source[0])
 
 
+def _with_lines(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Symbols in tables of equations get the line where they stand."""
+    source[0] = add_lines(source[0])
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
+    app.connect("source-read", _with_lines)
     app.connect("source-read", _plain_outside)

@@ -118,4 +118,4 @@ def blocks_of(page: str) -> Iterator[Block]:
 def marks_of(page: Path) -> int:
     """How many marks a page has, wherever they stand."""
     text = page.read_text(encoding="utf-8")
-    return len(re.findall(r"<!--\s*(?:not run|config|prepare)\b", text))
+    return len(re.findall(r"^ *<!--\s*(?:not run|config|prepare)\b", text, re.MULTILINE))

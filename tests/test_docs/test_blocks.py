@@ -117,12 +117,13 @@ def read_config(block: Block, folder: Path) -> None:
     own.parent.mkdir(parents=True, exist_ok=True)
     head = f"_base_ = {str(ROOT / block.config)!r}\n" if block.config else ""
     own.write_text(head + block.code, encoding="utf-8")
-    check_config(load_config(own))
+    check_config(load_config(own), model="model" in block.code)
 
 
-def check_config(cfg: Config) -> None:
-    """Check a whole config as a run of it would."""
-    check_model_cfg(cfg.model)
+def check_config(cfg: Config, model: bool) -> None:
+    """Check a whole config as a run of it would, its model where the block says something of it."""
+    if model:
+        check_model_cfg(cfg.model)
     check_options(cfg)
     check_values(cfg)
 

@@ -12,7 +12,11 @@ import pytest
 
 from tests.helpers import ROOT
 
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("configs/*/*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *sorted(ROOT.glob("docs/**/*.md")),
+    *sorted(ROOT.glob("configs/*/*.md")),
+]
 # The changelog speaks of what was.
 PAGES = [page for page in PAGES if page.name != "changelog.md"]
 FOLDERS = ("configs", "docs", "requirements", "tests", "tools", "uniadapter", "models")

@@ -26,7 +26,10 @@ def listed(index: str) -> list[str]:
 def test_every_page_is_in_one_table_of_contents():
     found = Counter(name for index in ("index.md", "api/index.md") for name in listed(index))
     pages = {p.relative_to(DOCS).with_suffix("").as_posix() for p in DOCS.glob("*.md")}
-    pages |= {p.relative_to(DOCS).with_suffix("").as_posix() for p in DOCS.glob("api/*.md")}
+    for folder in ("api", "datasets"):
+        pages |= {
+            p.relative_to(DOCS).with_suffix("").as_posix() for p in DOCS.glob(f"{folder}/*.md")
+        }
     assert found == dict.fromkeys(pages - {"index"}, 1)
 
 

@@ -153,3 +153,32 @@ def test_models_without_figures_say_so():
     text = tables([{"Name": "b", "Config": "configs/m/b.py"}], "docs")
     assert text.startswith("**Without a figure**")
     assert text.splitlines()[-1] == "| [b](../configs/m/b.py) |  |  | none yet |"
+
+
+DATA = "<!-- configs of NAMES: written by tools/misc/generate_zoo.py -->\n<!-- end of configs -->\n"
+
+
+def test_a_page_of_a_data_set_lists_the_configs_that_read_it(repo):
+    root = repo()
+    bases = root / "configs/_base_/datasets"
+    bases.mkdir(parents=True)
+    (bases / "photos.py").write_text("data_root = 'data/photos/'\n")
+    (bases / "photos_small.py").write_text("_base_ = './photos.py'\n")
+    (bases / "other.py").write_text("data_root = 'data/other/'\n")
+    config = root / "configs/method/a.py"
+    config.write_text("_base_ = ['../_base_/datasets/photos_small.py']\n")
+    page = root / "docs/datasets/photos.md"
+    page.parent.mkdir()
+    page.write_text(f"# Photos\n\n{DATA.replace('NAMES', 'photos')}The end.\n")
+    main(["--root", str(root)])
+    main(["--check", "--root", str(root)])
+    text = page.read_text()
+    assert "| `configs/method` | [a](../../configs/method/a.py) |" in text
+    assert "| [a](../../configs/method/a.py) | Data | R@1 50.5 | paper, table 1 |" in text
+    assert text.endswith("The end.\n")
+    page.write_text(DATA.replace("NAMES", "other"))
+    with pytest.raises(SystemExit, match=r"no config reads configs/_base_/datasets/other\.py"):
+        main(["--root", str(root)])
+    page.write_text(DATA.replace("NAMES", "pictures"))
+    with pytest.raises(SystemExit, match=r"pictures\.py does not exist"):
+        main(["--root", str(root)])

@@ -1,13 +1,21 @@
 from __future__ import annotations
 
+import argparse
+import ast
 import importlib.util
+import io
+import re
 import sys
+import textwrap
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from tests.helpers import ROOT
+from tools.quickstart_progress import Progress, Row, state_of
+from uniadapter.utils.cfg_options import CfgOptions
+from uniadapter.utils.config import load_config
 
 TOOL = ROOT / "tools" / "quickstart.py"
 
@@ -57,15 +65,105 @@ def test_a_failing_command_shows_the_end_of_its_log(tool: ModuleType, tmp_path: 
     assert "begun" in (tmp_path / "log.txt").read_text()
 
 
-def test_progress_is_read_from_the_log(
-    tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture
+LOGGED = (
+    "01:46 - mmengine - INFO - Epoch(train)  [1][150/225]  lr: 2.8e-03  eta: 0:05:53  time: 1\n"
+)
+ENVIRONMENT = "System environment:\n    sys.platform: linux\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "state"),
+    [
+        (None, "starting"),
+        (ENVIRONMENT, "starting"),
+        (ENVIRONMENT + LOGGED, "training, epoch 1, step 150 of 225, 0:05:53 left"),
+        (
+            ENVIRONMENT + LOGGED + LOGGED.replace("[1][150/225]", "[2][ 50/225]"),
+            "training, epoch 2, step 50 of 225, 0:05:53 left",
+        ),
+        (ENVIRONMENT + LOGGED + "Saving checkpoint at 3 epochs\n" + ENVIRONMENT, "testing"),
+    ],
+)
+def test_the_state_of_a_row_is_read_from_its_log(
+    text: str | None, state: str, tmp_path: Path
 ) -> None:
-    log = tmp_path / "msrvtt_r32" / "output.txt"
-    log.parent.mkdir()
-    log.write_text(
-        "...\n01:46 - INFO - Epoch(train)  [1][150/225]  lr: 2.8e-03  eta: 0:05:53  time\n"
-    )
-    tool.print_progress(tool.ROWS[2], tmp_path)
-    assert "UniAdapter: epoch [1][150/225], 0:05:53 of training left" in capsys.readouterr().out
-    tool.print_progress(tool.ROWS[0], tmp_path)
-    assert capsys.readouterr().out == ""
+    log = tmp_path / "output.txt"
+    if text is not None:
+        log.write_text(text)
+    assert state_of(log, trained=True) == state
+    assert state_of(log, trained=False) == "testing"
+
+
+class Screen(io.StringIO):
+    """A terminal that knows the two control sequences of the progress."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def lines(self) -> list[str]:
+        shown: list[str] = []
+        at = 0
+        for part in re.findall(r"\033\[\d+F|\033\[2K|[^\033\n]+|\n", self.getvalue()):
+            if part.endswith("F"):
+                at -= int(part[2:-1])
+            elif part == "\n":
+                at += 1
+            elif part == "\033[2K":
+                shown[at : at + 1] = [""]
+            else:
+                shown[at] += part
+        return shown
+
+
+def test_a_terminal_shows_one_line_a_row(tmp_path: Path) -> None:
+    screen = Screen()
+    rows = (Row("a", "configs/a.py"), Row("longer", "configs/b.py"))
+    progress = Progress(rows, tmp_path, screen)
+    progress.begin(rows[0])
+    progress.show()
+    assert screen.lines() == ["  a       starting (0 s)", "  longer  waiting"]
+    progress.end(rows[0], "R@1 2.0 in 5 s")
+    progress.begin(rows[1])
+    progress.show()
+    assert screen.lines() == ["  a       R@1 2.0 in 5 s", "  longer  starting (0 s)"]
+
+
+def test_a_file_gets_a_line_for_each_row_under_way(tmp_path: Path) -> None:
+    rows = (Row("a", "configs/a.py"), Row("longer", "configs/b.py"), Row("c", "configs/c.py"))
+    file = io.StringIO()
+    progress = Progress(rows, tmp_path, file)
+    progress.begin(rows[0])
+    progress.begin(rows[1])
+    progress.end(rows[0], "R@1 2.0 in 5 s")
+    progress.show()
+    assert file.getvalue().splitlines() == ["  a       R@1 2.0 in 5 s", "  longer  starting (0 s)"]
+
+
+def test_the_options_of_the_quickstart_are_read(
+    tool: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--cfg-options", nargs="+", action=CfgOptions)
+    options = parser.parse_args(["--cfg-options", *tool.SHORTER]).cfg_options
+    for row in tool.ROWS:
+        cfg = load_config(row.config, options)
+        assert cfg.train_dataloader.dataset.pipeline[0].num_frames == 4
+        assert cfg.train_dataloader.num_workers == 1
+        assert cfg.test_dataloader.dataset.pipeline[0].num_frames == 8
+        assert cfg.train_cfg.max_epochs > tool.EPOCHS
+
+
+def test_what_is_said_to_type_next_works(
+    tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The adapter's folder gives a model of the row's config, and the lines are Python."""
+    row = tool.ROWS[-1]
+    folder = row.folder(tmp_path)
+    folder.mkdir()
+    (folder / "last_checkpoint").write_text(f"{folder}/epoch_3.pth")
+    text = tool.what_next(row, tmp_path)
+    assert f"tools/test.py {row.config} {folder}/epoch_3_adapter" in text
+    lines = text.split("three lines:\n")[1]
+    assert len(ast.parse(textwrap.dedent(lines)).body) == 3
+    assert f"pretrained='{folder}/epoch_3_adapter'" in lines

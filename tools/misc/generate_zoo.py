@@ -1,13 +1,15 @@
 """Write the tables of the model zoo from the metafiles, or check that they are up to date.
 
 python tools/misc/generate_zoo.py           writes model-index.yml and the tables in
-                                            configs/*/README.md and docs/model_zoo.md
+                                            configs/*/README.md, docs/model_zoo.md and
+                                            docs/datasets/*.md
 python tools/misc/generate_zoo.py --check   changes nothing and fails if something is out of date
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import hashlib
 import re
 import sys
@@ -19,6 +21,12 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 BEGIN = "<!-- table: written by tools/misc/generate_zoo.py from metafile.yml -->"
 END = "<!-- end of table -->"
+# On a page of a data set: the files of configs/_base_/datasets whose configs are listed.
+USERS = re.compile(
+    r"(<!-- configs of ([\w ]+): written by tools/misc/generate_zoo.py -->\n)"
+    r".*?(<!-- end of configs -->)",
+    re.DOTALL,
+)
 ZOO = "docs/model_zoo.md"
 INDEX = "model-index.yml"
 NO_FIGURE = "Without a figure"
@@ -189,14 +197,90 @@ def put_table(text: str, new: str, name: str) -> str:
     return f"{before}{BEGIN}\n\n{new}\n\n{END}{rest.split(END)[1]}"
 
 
+def bases(config: Path, read: dict[Path, set[Path]]) -> set[Path]:
+    """All files that a config inherits, as its text says; nothing of it is run.
+
+    Args:
+        config: The file.
+        read: What was found before, by file; gets what is found now.
+    """
+    if config in read:
+        return read[config]
+    found: set[Path] = set()
+    for node in ast.parse(config.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_base_":
+            names = ast.literal_eval(node.value)
+            for name in [names] if isinstance(names, str) else names:
+                path = (config.parent / name).resolve()
+                found |= {path} | bases(path, read)
+    read[config] = found
+    return found
+
+
+def users(
+    models: list[dict[str, Any]], inherited: dict[str, set[Path]], names: list[str], root: Path
+) -> str:
+    """Markdown of the configs that read certain data.
+
+    Args:
+        models: Entries of all metafiles.
+        inherited: What each of their configs inherits.
+        names: Files of ``configs/_base_/datasets``, without their ending.
+        root: Root of the repository; links are those of a page in ``docs/datasets``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If no config reads one of them.
+    """
+    wanted = [root / f"configs/_base_/datasets/{name}.py" for name in names]
+    for path in wanted:
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} does not exist")
+    for path in wanted:
+        if not any(path in found for found in inherited.values()):
+            raise ValueError(f"no config reads {path.relative_to(root)}")
+    chosen = [model for model in models if inherited.get(model["Config"], set()) & set(wanted)]
+    up = "../../"
+    folders: dict[str, list[str]] = {}
+    for config in dict.fromkeys(model["Config"] for model in chosen):
+        link = f"[{Path(config).stem}]({up}{config})"
+        folders.setdefault(Path(config).parent.as_posix(), []).append(link)
+    lines = ["| folder | configs |", "| --- | --- |"]
+    lines += [f"| `{folder}` | {', '.join(links)} |" for folder, links in folders.items()]
+    figures = ["| config | measures | figures | source |", "| --- | --- | --- | --- |"]
+    for model in chosen:
+        for result in model.get("Results") or []:
+            values = ", ".join(f"{name} {_cell(v)}" for name, v in result["Metrics"].items())
+            source = result["Source"]
+            source = source if source.startswith("paper") else f"`{source}`"
+            name = f"[{Path(model['Config']).stem}]({up}{model['Config']})"
+            figures.append(f"| {name} | {result['Dataset']} | {values} | {source} |")
+    return "\n".join(lines + ([""] + figures if len(figures) > 2 else []))
+
+
+def dataset_pages(models: list[dict[str, Any]], root: Path) -> dict[Path, str]:
+    """The pages of data sets with their lists of configs."""
+    read: dict[Path, set[Path]] = {}
+    files = {model["Config"]: root / model["Config"] for model in models}
+    inherited = {name: bases(path, read) for name, path in files.items() if path.is_file()}
+
+    def fill(mark: re.Match[str]) -> str:
+        return f"{mark[1]}\n{users(models, inherited, mark[2].split(), root)}\n\n{mark[3]}"
+
+    pages = sorted(root.glob("docs/datasets/*.md"))
+    return {page: USERS.sub(fill, page.read_text(encoding="utf-8")) for page in pages}
+
+
 def render(root: Path) -> tuple[dict[Path, str], list[str]]:
     """The generated files with their contents, and what is wrong with the metafiles."""
     pages: dict[Path, str] = {}
     errors: list[str] = []
     sections = []
+    models: list[dict[str, Any]] = []
     for path in metafiles(root):
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         errors += problems(path, content, root)
+        models += content["Models"]
         folder = path.parent.relative_to(root).as_posix()
         readme = path.parent / "README.md"
         if readme.is_file() and BEGIN in readme.read_text(encoding="utf-8"):
@@ -207,6 +291,7 @@ def render(root: Path) -> tuple[dict[Path, str], list[str]]:
         sections.append(f"## {folder}\n\n{section}")
     zoo = root / ZOO
     pages[zoo] = put_table(zoo.read_text(encoding="utf-8"), "\n\n".join(sections), ZOO)
+    pages |= dataset_pages(models, root)
     lines = [f"  - {path.relative_to(root).as_posix()}" for path in metafiles(root)]
     pages[root / INDEX] = "\n".join(["Import:", *lines]) + "\n"
     return pages, errors
