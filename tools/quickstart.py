@@ -2,8 +2,8 @@
 
     bash tools/quickstart.sh        # sets up .venv and draws the videos first
 
-Every row is what a user would type: tools/train.py, then tools/test.py. The logs, the metrics, the
-table and the picture are in work_dirs/quickstart.
+Every row is what a user would type: tools/train.py, then tools/test.py, with the options of
+:data:`SHORTER`. The logs, the metrics, the table and the picture are in work_dirs/quickstart.
 """
 
 from __future__ import annotations
@@ -11,41 +11,59 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from tools.quickstart_progress import Progress, Row
 
 ROOT = Path(__file__).resolve().parent.parent
 COLUMNS = ("t2v/R1", "t2v/R5", "t2v/R10")
-REPORT_SECONDS = 30
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of the table: its name, its config and whether it is trained."""
-
-    name: str
-    config: str
-    trained: bool = True
-
-
+VIDEOS = "data/toy_world/msrvtt/videos"
+# What makes minutes of a quarter of an hour: half of the frames in training, three of the configs'
+# four epochs, and videos read by a process beside the one that trains.
+EPOCHS = 3
+SHORTER = (
+    "train_dataloader.dataset.pipeline.0.num_frames=4",
+    "train_dataloader.num_workers=1",
+)
+# glibc's own thresholds for giving memory back. tools/train.py lowers them, which saves memory at
+# real size; tensors this small would spend two fifths of a step in getting their pages again.
+ALLOCATOR = {
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(2**30),
+}
 ROWS = (
     Row("frozen backbone, zero-shot", "configs/tiny/msrvtt_zero_shot.py", trained=False),
     Row("linear probe", "configs/tiny/msrvtt_linear_probe.py"),
     Row("UniAdapter", "configs/tiny/msrvtt_r32.py"),
 )
+NEXT = """
+What to type next, in this folder:
+  {program} index {videos} --model {config} --checkpoint {adapter}
+  {program} search "a red ball" --index {videos}
+  {program} serve --index {videos}          the same as a page in your browser
+  {python} tools/test.py {config} {adapter}          the last row again
+
+Your own videos and pictures are searched the same way, `{program} index FOLDER --model NAME`, by a
+model of full size: this one knows drawn shapes alone. docs/checkpoints.md says where weights are.
+
+And in three lines of Python:
+  from uniadapter import TextToVideoRetrievalInferencer
+  find = TextToVideoRetrievalInferencer('{config}', '{videos}', pretrained='{adapter}')
+  print(find('a red ball', topk=3))
+"""
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Three rows and a picture on the embedded data.")
     parser.add_argument("--out", default="work_dirs/quickstart", help="folder of the results")
-    parser.add_argument("--epochs", type=int, help="instead of the epochs of the configs")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="epochs of what is trained")
     parser.add_argument("--jobs", type=int, default=2, help="rows that run at the same time")
     parser.add_argument("--queries", type=int, default=5, help="queries in the picture")
     return parser.parse_args(argv)
@@ -62,7 +80,9 @@ def run(command: list[str], log: Path, threads: int | None = None) -> None:
     Raises:
         RuntimeError: When it fails; the message ends with the last lines of the log.
     """
-    env = dict(os.environ) if threads is None else {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    env = {**ALLOCATOR, **os.environ}
+    if threads is not None:
+        env["OMP_NUM_THREADS"] = str(threads)
     with log.open("a", encoding="utf-8") as file:
         program = [sys.executable, *command]
         done = subprocess.run(program, cwd=ROOT, stdout=file, stderr=file, env=env)
@@ -135,23 +155,14 @@ def _overrides(options: Sequence[str]) -> list[str]:
     return ["--cfg-options", *options] if options else []
 
 
-def evaluate(row: Row, out: Path, epochs: int | None, threads: int) -> dict[str, float]:
+def evaluate(row: Row, out: Path, epochs: int, threads: int) -> dict[str, float]:
     """Train and test one row; return its metrics and its seconds."""
-    folder = out / Path(row.config).stem
-    options = [f"train_cfg.max_epochs={epochs}"] if epochs else []
+    folder = row.folder(out)
+    options = [f"train_cfg.max_epochs={epochs}", *SHORTER]
     dump = [f"test_cfg.dump={folder / 'ranking.json'}"]
     found = train_and_test(row.config, folder, threads, row.trained, options, dump)
     found["seconds"] = found["train_seconds"] + found["test_seconds"]
     return found
-
-
-def print_progress(row: Row, out: Path) -> None:
-    """Print how far the training of a row is, if it is under way."""
-    log = out / Path(row.config).stem / "output.txt"
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
-    found = re.search(r"Epoch\(train\) +(\[.*?\]\[.*?\]).*?eta: (\S+)", lines[-1] if lines else "")
-    if found:
-        print(f"    {row.name}: epoch {found[1]}, {found[2]} of training left", flush=True)
 
 
 def table(lines: list[tuple[str, int, int, dict[str, float]]]) -> str:
@@ -168,26 +179,37 @@ def table(lines: list[tuple[str, int, int, dict[str, float]]]) -> str:
 def evaluate_all(args: argparse.Namespace, out: Path) -> list[dict[str, float]]:
     """Metrics of all rows, ``args.jobs`` at a time.
 
-    Models this small gain little from a second thread, so the cores are shared out among rows.
+    Models this small gain little from a second thread, so the cores are shared out among rows. The
+    longest row, the last one, begins first.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     jobs = max(1, min(args.jobs, cores or 1))
     threads = max(1, (cores or 1) // jobs)
+    progress = Progress(ROWS, out)
 
     def work(row: Row) -> dict[str, float]:
+        progress.begin(row)
         metrics = evaluate(row, out, args.epochs, threads)
-        print(
-            f"  {row.name}: R@1 {metrics['t2v/R1']:.1f} in {metrics['seconds']:.0f} s", flush=True
-        )
+        progress.end(row, f"R@1 {metrics['t2v/R1']:.1f} in {metrics['seconds']:.0f} s")
         return metrics
 
     with ThreadPoolExecutor(jobs) as pool:
-        # The longest row is the last one: it must not wait for the others.
-        futures = [pool.submit(work, row) for row in reversed(ROWS)]
-        while wait(futures, timeout=REPORT_SECONDS).not_done:
-            for row in ROWS:
-                print_progress(row, out)
-        return [future.result() for future in reversed(futures)]
+        futures = {row: pool.submit(work, row) for row in reversed(ROWS)}
+        while wait(futures.values(), timeout=progress.seconds).not_done:
+            progress.show()
+        progress.show()
+        return [futures[row].result() for row in ROWS]
+
+
+def write_table(out: Path, found: Sequence[dict[str, float]]) -> str:
+    """Write ``table.md`` and return its text."""
+    lines = [
+        (row.name, *parameters(row.config, row.trained), metrics)
+        for row, metrics in zip(ROWS, found, strict=True)
+    ]
+    text = table(lines)
+    (out / "table.md").write_text(text + "\n", encoding="utf-8")
+    return text
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -197,23 +219,37 @@ def main(argv: list[str] | None = None) -> None:
     out.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     print(f"Training and testing {len(ROWS)} rows, a few minutes each; logs in {out}", flush=True)
+    ranking = ROWS[-1].folder(out) / "ranking.json"
+    picture = out / "queries.png"
+    draw = ["tools/visualization/draw_rankings.py", str(ranking), str(picture)]
     try:
         found = evaluate_all(args, out)
+        with ThreadPoolExecutor(1) as beside:
+            drawn = beside.submit(run, [*draw, "--queries", str(args.queries)], out / "picture.txt")
+            text = write_table(out, found)
+            drawn.result()
     except RuntimeError as error:
         sys.exit(f"error: {error}")
-    lines = [
-        (row.name, *parameters(row.config, row.trained), metrics)
-        for row, metrics in zip(ROWS, found, strict=True)
-    ]
-    text = table(lines)
-    (out / "table.md").write_text(text + "\n", encoding="utf-8")
     print(f"\n{text}\n")
-    picture = out / "queries.png"
-    ranking = out / Path(ROWS[-1].config).stem / "ranking.json"
-    draw = ["tools/visualization/draw_rankings.py", str(ranking), str(picture)]
-    run([*draw, "--queries", str(args.queries)], out / "picture.txt")
     print(f"Picture of {args.queries} queries with their ranked videos: {picture}")
     print(f"Table: {out / 'table.md'}; {time.monotonic() - start:.0f} s in all")
+    print(what_next(ROWS[-1], out))
+
+
+def what_next(row: Row, out: Path) -> str:
+    """What the reader may type next, with the adapter of ``row``; paths as seen from the root."""
+    folder = row.folder(out)
+    checkpoint = Path((folder / "last_checkpoint").read_text(encoding="utf-8").strip())
+    named = {
+        "adapter": checkpoint.with_name(f"{checkpoint.stem}_adapter"),
+        "python": Path(sys.executable),
+        "program": Path(sys.executable).with_name("uniadapter"),
+    }
+    shown = {
+        name: str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+        for name, path in named.items()
+    }
+    return NEXT.format(config=row.config, videos=VIDEOS, **shown)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # From nothing to a table of results: environment, embedded data, three rows, a picture.
 #   bash tools/quickstart.sh
-# Takes some 10 minutes on 2 cores once the packages are installed; docs/embedded_data.md says
+# Takes less than 6 minutes on 2 cores once the packages are installed; docs/embedded_data.md says
 # what is drawn and why. Results go to work_dirs/quickstart.
 set -euo pipefail
 

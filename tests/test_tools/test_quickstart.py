@@ -12,6 +12,7 @@ from types import ModuleType
 
 import pytest
 
+from tests.docs_commands import check, commands_of
 from tests.helpers import ROOT
 from tools.quickstart_progress import Progress, Row, state_of
 from uniadapter.utils.cfg_options import CfgOptions
@@ -154,16 +155,21 @@ def test_the_options_of_the_quickstart_are_read(
         assert cfg.train_cfg.max_epochs > tool.EPOCHS
 
 
-def test_what_is_said_to_type_next_works(
-    tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The adapter's folder gives a model of the row's config, and the lines are Python."""
+def test_what_is_said_to_type_next_can_be_typed(tool: ModuleType, tmp_path: Path) -> None:
     row = tool.ROWS[-1]
     folder = row.folder(tmp_path)
     folder.mkdir()
     (folder / "last_checkpoint").write_text(f"{folder}/epoch_3.pth")
     text = tool.what_next(row, tmp_path)
-    assert f"tools/test.py {row.config} {folder}/epoch_3_adapter" in text
-    lines = text.split("three lines:\n")[1]
-    assert len(ast.parse(textwrap.dedent(lines)).body) == 3
-    assert f"pretrained='{folder}/epoch_3_adapter'" in lines
+    program = str(Path(sys.executable).with_name("uniadapter"))
+    lines = [line for line in text.splitlines() if line.startswith("  ")]
+    typed = [re.split(r" {3,}", line.strip())[0] for line in lines]
+    commands = [words.replace(program, "uniadapter") for words in typed if program in words]
+    commands += [f"python {words.split(' ', 1)[1]}" for words in typed if "tools/test.py" in words]
+    assert len(commands) == 4
+    for command in commands:
+        for words in commands_of(command):
+            check(words)
+    code = text.split("three lines of Python:\n")[1]
+    assert len(ast.parse(textwrap.dedent(code)).body) == 3
+    assert f"pretrained='{folder}/epoch_3_adapter'" in code
