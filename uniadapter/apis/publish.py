@@ -21,6 +21,7 @@ from uniadapter.checkpoints.shared import CARD_NAME
 from uniadapter.models.tasks import VisionLanguageModel
 from uniadapter.utils.config import load_config
 from uniadapter.utils.download import sha256_of
+from uniadapter.utils.errors import WriteError
 from uniadapter.utils.paths import find_file
 from uniadapter.utils.safe_io import atomic_write
 from uniadapter.visualization.logs import lines_of
@@ -86,7 +87,15 @@ def publish_adapter(src: str | Path, dst: str | Path, options: PublishOptions) -
         _see_that_it_loads(temporary, model)
         if folder.exists():
             raise ValueError(f"{folder} exists already: remove it, or give another --name.")
-        os.replace(temporary, folder)
+        try:
+            os.replace(temporary, folder)
+        except OSError as error:
+            if not folder.exists():
+                raise WriteError(folder, error) from error
+            # Another process has published it since.
+            raise ValueError(
+                f"{folder} exists already: remove it, or give another --name."
+            ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder

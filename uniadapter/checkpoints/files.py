@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -15,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from uniadapter.utils.paths import find_file
-from uniadapter.utils.safe_io import what_it_is
+from uniadapter.utils.safe_io import what_it_is, writing
 
 from .foreign_file import left_out, load_foreign_file
 
@@ -321,10 +322,19 @@ def write(
         under (str, optional): Write a file of ``torch.save`` with the tensors under this key, or,
             for ``''``, under none. None writes safetensors.
         metadata (Mapping, optional): Strings to keep in the head of a safetensors file.
+
+    Raises:
+        WriteError: If the disk is full, read-only or the like; the file is as it was before.
     """
     path = Path(path)
+    with writing(path):
+        _write(path, state, under, metadata)
+
+
+def _write(path: Path, state: Any, under: str | None, metadata: Mapping[str, str] | None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Two processes may write the file at the same time; the last whole one stays.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         if under is not None:
             torch.save({under: state} if under else state, temporary)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import linecache
 import os
 import sys
@@ -10,9 +11,64 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
+#: What to do where the system refuses to write, by its number.
+_REMEDIES = {
+    errno.ENOSPC: "free space there, or name a folder on another disk",
+    errno.EDQUOT: "free space there, or name a folder on another disk",
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
+    errno.EACCES: "make it writable, or name another place",
+    errno.EPERM: "make it writable, or name another place",
+    errno.EROFS: "the disk is read-only, name another place",
+    errno.ENOTDIR: "a file stands where a folder is needed, name another place",
+    errno.EEXIST: "a file stands where a folder is needed, name another place",
+    errno.EISDIR: "it is a folder, name a file",
+    errno.ENAMETOOLONG: "name a shorter one",
+    errno.EIO: "check the disk",
+}
 #: Set to anything but an empty text, tracebacks of all errors are shown.
 TRACEBACK_VARIABLE = "UNIADAPTER_TRACEBACK"
 _PACKAGE = Path(__file__).resolve().parents[1]
+
+
+class WriteError(OSError):
+    """A file can't be written; what stood under its name before is unchanged.
+
+    Args:
+        path: The file, or the whole message, when ``reason`` is left out.
+        reason: Why, with its number.
+    """
+
+    def __init__(self, path: str | Path, reason: BaseException | None = None) -> None:
+        number = getattr(reason, "errno", None)
+        text = str(path) if reason is None else _unwritten(path, reason)
+        super().__init__(text)
+        self.errno = number
+        self.filename = None if reason is None else str(path)
+        self._text = text
+
+    def __str__(self) -> str:
+        return self._text
+
+    def __reduce__(self) -> tuple[type[WriteError], tuple[str]]:
+        return type(self), (self._text,)
+
+
+def _unwritten(path: str | Path, reason: BaseException) -> str:
+    number = getattr(reason, "errno", None)
+    said = getattr(reason, "strerror", None) or str(reason).partition("\n")[0]
+    remedy = _REMEDIES.get(number or 0)
+    named = getattr(reason, "filename", None)
+    inner = Path(str(named)).name if named is not None and not isinstance(named, int) else ""
+    # A temporary name beside the file means the file.
+    other = (
+        f" at {named}" if inner and not inner.endswith(".tmp") and str(named) != str(path) else ""
+    )
+    return f"{path} can't be written ({said}{other})" + (f": {remedy}." if remedy else ".")
+
+
+def disk_refuses(error: BaseException) -> bool:
+    """Whether the system refused a file for a reason that a user can mend."""
+    return isinstance(error, OSError) and (error.errno in _REMEDIES)
 
 
 @contextmanager
@@ -20,7 +76,8 @@ def one_message(any_origin: bool = False) -> Iterator[None]:
     """End the process with ``error: ...`` and status 1 for an error that its text explains.
 
     These are the errors that the package raises on purpose: a missing file, a wrong option. What
-    goes wrong without a ``raise`` of ours is a bug, and keeps its traceback.
+    goes wrong without a ``raise`` of ours is a bug, and keeps its traceback; but a disk that is
+    full, read-only or not ours is none.
 
     Args:
         any_origin: Also every other ``ValueError`` and ``FileNotFoundError``: where options are
@@ -34,7 +91,8 @@ def one_message(any_origin: bool = False) -> Iterator[None]:
         yield
     except Exception as error:
         explained = any_origin and isinstance(error, (ValueError, FileNotFoundError))
-        if os.environ.get(TRACEBACK_VARIABLE) or not (explained or raised_on_purpose(error)):
+        explained = explained or raised_on_purpose(error) or disk_refuses(error)
+        if os.environ.get(TRACEBACK_VARIABLE) or not explained:
             raise
         sys.exit(f"error: {_text(error)}")
 
@@ -74,6 +132,8 @@ def raised_on_purpose(error: BaseException) -> bool:
 def _text(error: Exception) -> str:
     """The message; of an error in a data loader's worker without the traceback around it."""
     text = str(error)
+    if type(error).__module__ == "builtins" and disk_refuses(error):
+        text += f": {_REMEDIES[error.errno]}."  # type: ignore[attr-defined]
     if text.startswith("Caught "):
         text = text.rsplit(f"{type(error).__name__}: ", 1)[-1].rstrip()
     return text

@@ -14,6 +14,45 @@ from typing import IO, Any
 import numpy as np
 import torch
 from mmengine.fileio import LocalBackend, register_backend
+from safetensors import SafetensorError
+
+from .errors import WriteError
+
+
+@contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """Let what goes wrong with writing a file name it, and say what to do.
+
+    What is wrong with another file that the block names keeps its own error.
+
+    Args:
+        path: The file, whatever temporary name it is written under.
+
+    Raises:
+        WriteError: Instead of what the system, torch or safetensors say.
+    """
+    try:
+        yield
+    except WriteError:
+        raise
+    except SafetensorError as error:
+        raise WriteError(path, error) from error
+    except OSError as error:
+        # Of a file that is open the system names none.
+        if error.filename is not None and Path(str(error.filename)).parent not in _folders(path):
+            raise
+        raise WriteError(path, error) from error
+    except RuntimeError as error:
+        # torch's writer of archives says no more than that it failed.
+        if "PytorchStreamWriter" not in str(error):
+            raise
+        raise WriteError(path, error) from error
+
+
+def _folders(path: str | Path) -> list[Path]:
+    """The folder of a file, under all names, and those that it is made in."""
+    folder = Path(path).parent
+    return [folder, *folder.parents]
 
 
 @contextmanager
@@ -28,20 +67,24 @@ def atomic_file(path: str | Path, sync: bool = True) -> Iterator[IO[bytes]]:
 
     Yields:
         The file, to write to and to read from.
+
+    Raises:
+        WriteError: If the disk is full, read-only or the like.
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
     # Two hosts that share the folder may have processes of the same number.
     temporary = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
-    try:
-        with open(temporary, "w+b") as file:
-            yield file
-            file.flush()
-            if sync:
-                os.fsync(file.fileno())
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "w+b") as file:
+                yield file
+                file.flush()
+                if sync:
+                    os.fsync(file.fileno())
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def atomic_write(path: str | Path, data: bytes, sync: bool = True) -> None:
@@ -51,6 +94,9 @@ def atomic_write(path: str | Path, data: bytes, sync: bool = True) -> None:
         path: Target file; its folder is created.
         data: The content.
         sync: Wait until the disk has it. Without, a crash of the system may leave a damaged file.
+
+    Raises:
+        WriteError: If the disk is full, read-only or the like; the file is as it was before.
     """
     with atomic_file(path, sync) as file:
         file.write(data)

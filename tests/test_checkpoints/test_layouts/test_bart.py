@@ -23,7 +23,7 @@ from uniadapter.checkpoints import (
     load_weights,
     save_adapter,
 )
-from uniadapter.engine.hooks import safe_checkpoint
+from uniadapter.engine.runner.checkpoint_content import restored_by_pretrained
 
 TEXT = {"type": "Bart", "arch": SIZES, "vocab_size": VOCAB, "dropout": 0.0}
 
@@ -109,7 +109,7 @@ def test_new_rows_and_the_visual_embedding_are_in_no_such_file(
     assert torch.equal(*states)
     # So does a file of training that leaves the backbone to the pretrained one.
     models[0].pretrained = models[1].pretrained = str(out)
-    left_out = set(safe_checkpoint._restored_by_pretrained(models[0]))
+    left_out = set(restored_by_pretrained(models[0]))
     state = {n: t for n, t in models[0].state_dict().items() if n not in left_out}
     assert "text.new_words.weight" in state
     assert "text.shared.weight" in left_out

@@ -8,6 +8,7 @@ from torch.serialization import get_unsafe_globals_in_checkpoint
 
 from tests.toy import ToyModel, toy_runner
 from uniadapter.engine.hooks import safe_checkpoint
+from uniadapter.engine.runner import checkpoint_content
 
 
 @pytest.fixture(autouse=True)
@@ -185,7 +186,7 @@ def test_another_backbone_is_an_error(tmp_path: Path):
 def test_an_unsaveable_entry_of_the_message_hub_is_named_and_skipped(tmp_path: Path, monkeypatch):
     lines: list[str] = []
     monkeypatch.setattr(
-        safe_checkpoint, "print_log", lambda text, *args, **kwargs: lines.append(text)
+        checkpoint_content, "print_log", lambda text, *args, **kwargs: lines.append(text)
     )
     runner = toy_runner(tmp_path, epochs=1)
     runner.message_hub.update_info("odd", object())

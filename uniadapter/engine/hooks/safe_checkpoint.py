@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 from collections import OrderedDict
@@ -10,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.dist import broadcast_object_list, is_main_process
-from mmengine.hooks import CheckpointHook, EMAHook
-from mmengine.logging import print_log
+from mmengine.hooks import CheckpointHook
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import nn
 
@@ -21,14 +19,19 @@ from uniadapter.checkpoints.state import (
     KEPT_ADAPTERS,
     backbone_fingerprint,
     check_fingerprint,
-    drawn_names,
     trained_state_dict,
+)
+from uniadapter.engine.runner.checkpoint_content import (
+    plain_or_none,
+    refuse_plain_ema,
+    restored_by_pretrained,
 )
 from uniadapter.engine.runner.finite import check_losses, check_weights
 from uniadapter.engine.runner.optimizer_state import match_optimizer, optimizer_names
 from uniadapter.engine.runner.position import restore_gradients, take_position
 from uniadapter.engine.runner.resume import check_matches, check_resumable, find_resumable
 from uniadapter.engine.runner.resumed_run import ResumedRun, describe_run
+from uniadapter.engine.runner.work_dir import WorkDirLock, mark_of, unvalidated
 from uniadapter.registry import HOOKS
 from uniadapter.utils.safe_io import atomic_write, to_plain
 
@@ -47,6 +50,9 @@ class SafeCheckpointHook(CheckpointHook):
     * A checkpoint inside an epoch holds the states of the generators, one between two updates of
       accumulated gradients the gradients, so that the run goes on from there as well.
     * Optimizer states are saved with the names of their parameters and resumed by them.
+    * One process at a time trains in a folder; another one is refused.
+    * A run that was killed at any moment goes on as if it had not been: what it was writing is
+      removed, and a validation that had not ended is run again.
     * Resuming checks names and shapes, and falls back from a damaged last checkpoint to the one
       before it. Keep at least two (``max_keep_ckpts``) for that.
     * The adapter alone (safetensors and JSON) is exported beside each checkpoint.
@@ -63,6 +69,9 @@ class SafeCheckpointHook(CheckpointHook):
         *("R1", "R5", "R10", "RMean", "Rsum", "CIDEr", "BLEU", "P@1", "P@5", "P@10"),
     ]
     _default_less_keys = [*CheckpointHook._default_less_keys, "MdR"]
+    #: Paths of the best files, one or by metric.
+    best_ckpt_path: Any
+    best_ckpt_path_dict: dict[str, Any]
 
     def __init__(self, *args: Any, export_adapter: bool = True, **kwargs: Any) -> None:
         if kwargs.get("backend_args") is None and kwargs.get("file_client_args") is None:
@@ -74,6 +83,8 @@ class SafeCheckpointHook(CheckpointHook):
         self._inside = False
         self._position: dict[str, Any] = {}
         self._gradients: dict[str, Any] | None = None
+        self._lock = WorkDirLock()
+        self._best_before: set[str] = set()
 
     def before_run(self, runner: Runner) -> None:
         """Choose the file to resume from, the same on all ranks.
@@ -84,7 +95,7 @@ class SafeCheckpointHook(CheckpointHook):
         Raises:
             ValueError: If the file that was asked for, or every one there is, cannot be used.
         """
-        _refuse_plain_ema(runner)
+        refuse_plain_ema(runner)
         if not runner._resume:
             return
         outcome: list[Any] = [None]
@@ -150,6 +161,9 @@ class SafeCheckpointHook(CheckpointHook):
             )
             ResumedRun(runner, checkpoint, path).adapt()
             self._gradients = checkpoint.get("position", {}).get("gradients")
+            names = trained_state_dict(model)
+            complete = set(names) <= set(state)
+            self._saved = {name: state[name] for name in names} if complete else None
         if hasattr(model, "set_adapter_extras"):
             model.set_adapter_extras(meta.get("adapter_extras", {}))  # type: ignore[operator]
 
@@ -159,11 +173,61 @@ class SafeCheckpointHook(CheckpointHook):
         Args:
             runner: The runner.
         """
+        self._lock.claim(runner.work_dir)
         super().before_train(runner)
+        resumed = Path(str(runner._load_from)) if runner._resume and runner._load_from else None
+        if resumed is not None and resumed.parent.resolve() == Path(self.out_dir).resolve():
+            self._tidy_up(runner, resumed)
+        self._saved = None
         if self._gradients is not None:
             restore_gradients(runner.model, self._gradients)
             self._gradients = None
             runner.logger.info("The gradients of the iterations before the last update are back")
+        if unvalidated(runner):
+            runner.logger.info("The run was stopped before this validation had ended")
+            runner.val_loop.run()
+
+    def _tidy_up(self, runner: Runner, resumed: Path) -> None:
+        """Finish what the run was doing behind the checkpoint when it was killed."""
+        folder = Path(self.out_dir)
+        hub = runner.message_hub
+        if getattr(self, "best_ckpt_path", None):
+            # The work directory may have been moved since.
+            self.best_ckpt_path = str(folder / Path(str(self.best_ckpt_path)).name)
+        if not is_main_process():
+            return
+        kept = {Path(path).name for path in self._best_files()} | {resumed.name}
+        kept |= {self.filename_tmpl.format(step) for step in getattr(self, "keep_ckpt_ids", ())}
+        for name in hub.get_info("outdated", []) if "outdated" in hub.runtime_info else []:
+            if name not in kept:
+                self._remove(str(folder / name))
+        if self._saved is not None and not _adapter_folder(str(resumed)).is_dir():
+            self._export(runner, str(resumed))
+
+    def after_train(self, runner: Runner) -> None:
+        """As MMEngine's; nothing is left to be validated.
+
+        Args:
+            runner: The runner.
+        """
+        super().after_train(runner)
+        if is_main_process():
+            mark_of(runner).unlink(missing_ok=True)
+
+    def after_run(self, runner: Runner) -> None:
+        """Let other processes write to the folder."""
+        self._lock.release()
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Save the best checkpoint; a resumed run need not validate here again.
+
+        Args:
+            runner: The runner.
+            metrics: What was measured.
+        """
+        super().after_val_epoch(runner, metrics or {})
+        if is_main_process():
+            mark_of(runner).unlink(missing_ok=True)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -201,7 +265,7 @@ class SafeCheckpointHook(CheckpointHook):
         model = _unwrap(runner.model)
         # Another hook may have put averages in the place of the weights: export what is saved.
         self._saved = {name: checkpoint["state_dict"][name] for name in trained_state_dict(model)}
-        left_out = _restored_by_pretrained(model)
+        left_out = restored_by_pretrained(model)
         checkpoint["meta"]["left_out"] = left_out
         if hasattr(model, "adapter_extras"):
             checkpoint["meta"]["adapter_extras"] = model.adapter_extras()  # type: ignore[operator]
@@ -220,7 +284,7 @@ class SafeCheckpointHook(CheckpointHook):
             checkpoint["optimizer_names"] = optimizer_names(runner.optim_wrapper, model)
         hub = checkpoint["message_hub"]
         hub["log_scalars"] = {}
-        info = {name: _plain_or_none(name, value) for name, value in hub["runtime_info"].items()}
+        info = {name: plain_or_none(name, value) for name, value in hub["runtime_info"].items()}
         hub["runtime_info"] = {name: value for name, value in info.items() if value is not None}
         hub["resumed_keys"] = {
             name: kept for name, kept in hub["resumed_keys"].items() if name in hub["runtime_info"]
@@ -244,6 +308,13 @@ class SafeCheckpointHook(CheckpointHook):
         self._take_position(runner, meta["iter"])
         filename = self.filename_tmpl.format(step)
         self.last_ckpt = self.file_backend.join_path(self.out_dir, filename)
+        outdated = [self.filename_tmpl.format(old) for old in stale]
+        if self._best_before:
+            outdated += sorted(Path(path).name for path in self._best_before - self._best_files())
+        # A run that is killed before they are removed does so when it is resumed.
+        runner.message_hub.update_info("outdated", outdated)
+        if is_main_process() and runner.val_loop is not None:
+            atomic_write(mark_of(runner), str(meta["iter"]).encode())
         runner.message_hub.update_info("last_ckpt", self.last_ckpt)
         runner.save_checkpoint(
             self.out_dir,
@@ -264,16 +335,29 @@ class SafeCheckpointHook(CheckpointHook):
             self._remove(self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old)))
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, Any]) -> None:
-        before = self._best_files()
+        if not self.save_best:
+            return
+        self._best_before = before = self._best_files()
         self._take_position(runner, runner.iter)
-        super()._save_best_checkpoint(runner, metrics)
+        single = getattr(self, "best_ckpt_path", None)
+        several = dict(getattr(self, "best_ckpt_path_dict", {}))
+        # MMEngine removes what stands there before it has written the new one.
+        self.best_ckpt_path = None
+        self.best_ckpt_path_dict = dict.fromkeys(several)
+        try:
+            super()._save_best_checkpoint(runner, metrics)
+        finally:
+            self.best_ckpt_path = self.best_ckpt_path or single
+            found = self.best_ckpt_path_dict
+            self.best_ckpt_path_dict = {key: found[key] or several[key] for key in several}
+            self._best_before = set()
         if not is_main_process():
             return
         after = self._best_files()
         for path in after - before:
             self._export(runner, path)
         for path in before - after:
-            shutil.rmtree(_adapter_folder(path), ignore_errors=True)
+            self._remove(path)
 
     def _best_files(self) -> set[str]:
         paths = [getattr(self, "best_ckpt_path", None)]
@@ -288,8 +372,12 @@ class SafeCheckpointHook(CheckpointHook):
         temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
         save_adapter(model, temporary, self._saved)
-        shutil.rmtree(folder, ignore_errors=True)
+        # A folder can't be exchanged at once: the old one steps aside, whole.
+        aside = folder.with_name(f".{folder.name}.{os.getpid()}.old.tmp")
+        if folder.exists():
+            os.replace(folder, aside)
         os.replace(temporary, folder)
+        shutil.rmtree(aside, ignore_errors=True)
 
     def _remove(self, path: str) -> None:
         if self.file_backend.isfile(path):
@@ -297,46 +385,9 @@ class SafeCheckpointHook(CheckpointHook):
         shutil.rmtree(_adapter_folder(path), ignore_errors=True)
 
 
-def _refuse_plain_ema(runner: Runner) -> None:
-    plain = any(type(hook) is EMAHook for hook in runner.hooks)
-    model = _unwrap(runner.model)
-    wrapped = any(getattr(module, "leaves_out", False) for module in model.modules())
-    if plain and (wrapped or _restored_by_pretrained(model)):
-        raise ValueError(
-            "MMEngine's EMAHook averages and saves the frozen weights too, and can't resume from "
-            "checkpoints that leave them out: write custom_hooks=[dict(type='uniadapter.EMAHook')]."
-        )
-
-
-def _restored_by_pretrained(model: nn.Module) -> list[str]:
-    if not getattr(model, "pretrained", None):
-        return []
-    towers: dict[str, nn.Module] = model.towers()  # type: ignore[operator]
-    drawn = drawn_names(model)
-    # A tied tensor stands under several names in the state dict: all of them are left out.
-    return sorted(
-        f"{prefix}.{name}"
-        for prefix, tower in towers.items()
-        for name, parameter in tower.named_parameters(remove_duplicate=False)
-        if not parameter.requires_grad and f"{prefix}.{name}" not in drawn
-    )
-
-
 def _adapter_folder(checkpoint_path: str) -> Path:
     path = Path(checkpoint_path)
     return path.with_name(f"{path.stem}_adapter")
-
-
-def _plain_or_none(name: str, value: Any) -> Any:
-    try:
-        return to_plain(value)
-    except TypeError:
-        print_log(
-            f"The message hub's {name!r} is not saved: it holds a {type(value).__name__}.",
-            logger="current",
-            level=logging.WARNING,
-        )
-        return None
 
 
 def _unwrap(model: nn.Module) -> nn.Module:

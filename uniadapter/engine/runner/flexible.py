@@ -19,6 +19,7 @@ from mmengine.utils import get_git_hash
 from torch.nn.parallel import DistributedDataParallel
 
 from uniadapter.registry import RUNNERS
+from uniadapter.utils.safe_io import writing
 
 from .runner import RunnerChecks
 
@@ -183,10 +184,11 @@ class CheckedFlexibleRunner(RunnerChecks, FlexibleRunner):
             return
         temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
         try:
-            save(filename=str(temporary), **content)
-            if is_main_process():
-                with open(temporary, "rb+") as file:
-                    os.fsync(file.fileno())
-                os.replace(temporary, path)
+            with writing(path):
+                save(filename=str(temporary), **content)
+                if is_main_process():
+                    with open(temporary, "rb+") as file:
+                        os.fsync(file.fileno())
+                    os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)

@@ -332,7 +332,8 @@ class PrefixCache:
             )
 
     def _failure(self, error: OSError, what: str) -> OSError:
-        return type(error)(
+        # Of the kind that belongs to the number.
+        return OSError(
             error.errno or 0,
             f"{what} ({error.strerror or error}): model.prefix_cache.dir={str(self.dir)!r} must "
             "be a folder on a disk with room that can be written; name another one, set "

@@ -10,6 +10,7 @@ from typing import Any
 from uniadapter.checkpoints.card import About, write_card
 from uniadapter.checkpoints.files import CONFIG_NAME, read_json
 from uniadapter.checkpoints.shared import CARD_NAME, save_shared
+from uniadapter.utils.safe_io import atomic_write
 
 
 class SharedModel:
@@ -101,7 +102,7 @@ class SharedModel:
             self.save_pretrained(folder, **options)
             meta = read_json(Path(folder) / CONFIG_NAME, "save it again")
             card = write_card(repo_id, meta, About())
-            (Path(folder) / CARD_NAME).write_text(card, encoding="utf-8")
+            atomic_write(Path(folder) / CARD_NAME, card.encode())
             hub = HfApi(token=token)
             hub.create_repo(repo_id, private=private, exist_ok=True)
             done = hub.upload_folder(
