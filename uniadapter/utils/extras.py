@@ -6,6 +6,10 @@ from importlib import import_module
 from typing import Any
 
 
+class MissingExtraError(ImportError):
+    """A package that an extra brings can't be imported."""
+
+
 def import_extra(module: str, extra: str, what: str) -> Any:
     """Import a module of a package that not every installation has.
 
@@ -18,12 +22,12 @@ def import_extra(module: str, extra: str, what: str) -> Any:
         The module.
 
     Raises:
-        ImportError: If it can't be imported; it names the extra.
+        MissingExtraError: If it can't be imported; it names the extra.
     """
     try:
         return import_module(module)
     except ImportError as error:
-        raise ImportError(
+        raise MissingExtraError(
             f"{what} needs {module.partition('.')[0]}, which can't be imported ({error}): "
             f"pip install 'uniadapter[{extra}]'."
         ) from error

@@ -81,12 +81,13 @@ def options_of(args: argparse.Namespace, parser: argparse.ArgumentParser) -> Ext
         embed_dim=args.embed_dim,
         batch_size=args.batch_size,
         workers=args.workers,
-        device=args.device or _own_device(),
+        device=args.device or own_device(),
         seed=args.seed,
     )
 
 
-def _own_device() -> str:
+def own_device() -> str:
+    """The GPU of this process among those of torchrun, or the CPU where there is none."""
     if not torch.cuda.is_available():
         return "cpu"
     return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
@@ -108,12 +109,12 @@ def run(args: argparse.Namespace, options: ExtractionOptions) -> int:
         check_manifest(options, list(media), args.shard_size)
         units = make_units(media, args.shard_size)
         if args.ray is not None:
-            reports = _by_ray(units, options, args.ray)
+            reports = by_ray(units, ClipExtractor, (options,), args.ray, _on_gpu(options))
         else:
             units = units[rank::world]
             reports = _by_hand(units, options)
         total = sum(len(json.loads(unit)["names"]) for unit in units)
-        found = list(_shown(reports, total, hidden=rank > 0))
+        found = list(shown(reports, total, hidden=rank > 0))
     except (FileNotFoundError, ValueError, ImportError) as error:
         sys.exit(f"error: {error}")
     faults = [fault for report in found for fault in report["faults"]]
@@ -134,7 +135,28 @@ def _by_hand(units: list[str], options: ExtractionOptions) -> Iterator[str]:
         yield from extractor({"unit": [unit]})["report"]
 
 
-def _by_ray(units: list[str], options: ExtractionOptions, actors: int) -> Iterator[str]:
+def _on_gpu(options: ExtractionOptions) -> bool:
+    return options.device.startswith("cuda")
+
+
+def by_ray(
+    units: list[str], extractor: type, arguments: tuple, actors: int, gpu: bool
+) -> Iterator[str]:
+    """Do pieces of work by actors of Ray Data.
+
+    Args:
+        units: The pieces.
+        extractor: Does them; a class whose objects turn ``unit`` of a batch into ``report``.
+        arguments: Of its constructor; they can be pickled.
+        actors: How many there are.
+        gpu: Whether each has a GPU of its own.
+
+    Yields:
+        The report of each piece, as it is done.
+
+    Raises:
+        ImportError: If Ray Data is not installed.
+    """
     try:
         ray = import_module("ray.data")
     except ImportError as error:
@@ -143,23 +165,32 @@ def _by_ray(units: list[str], options: ExtractionOptions, actors: int) -> Iterat
             "run the tool with torchrun."
         ) from error
     done = ray.from_items([{"unit": unit} for unit in units]).map_batches(
-        ClipExtractor,
-        fn_constructor_args=(options,),
+        extractor,
+        fn_constructor_args=arguments,
         batch_size=1,
         concurrency=actors,
-        num_gpus=1 if options.device.startswith("cuda") else None,
+        num_gpus=1 if gpu else None,
     )
     for row in done.iter_rows():
         yield row["report"]
 
 
-def _shown(reports: Iterable[str], total: int, hidden: bool) -> Iterator[dict[str, Any]]:
-    """Reports as they come in, under a bar of progress."""
+def shown(
+    reports: Iterable[str], total: int, hidden: bool, pieces: bool = False
+) -> Iterator[dict[str, Any]]:
+    """Reports as they come in, under a bar of progress.
+
+    Args:
+        reports: Objects of JSON, of which ``media`` is how many files are done.
+        total: How many files there are.
+        hidden: Whether there is no bar.
+        pieces: Whether it is reports that are counted, and not files.
+    """
     columns = (TextColumn("features:"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     # Drawn from here alone: a thread that draws may hold a lock when a process is forked.
     with Progress(*columns, auto_refresh=False, disable=hidden) as bar:
         line = bar.add_task("", total=total)
         for text in reports:
             report = json.loads(str(text))
-            bar.update(line, advance=report["media"], refresh=True)
+            bar.update(line, advance=1 if pieces else report["media"], refresh=True)
             yield report

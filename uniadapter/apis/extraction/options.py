@@ -145,13 +145,25 @@ def check_manifest(options: ExtractionOptions, names: Sequence[str], per_unit: i
         joined = "\n".join(names).encode("utf-8", "surrogateescape")
         facts["names"] = f"{len(names)}, sha256 {hashlib.sha256(joined).hexdigest()}"
         facts["shard_size"] = per_unit
-    path = Path(options.out) / MANIFEST
+    check_facts(Path(options.out) / MANIFEST, facts)
+
+
+def check_facts(path: Path, facts: Mapping[str, Any]) -> None:
+    """See that what is in a folder already was made alike, and write down how.
+
+    Args:
+        path: The folder's manifest.
+        facts: What its files depend on, plain.
+
+    Raises:
+        ValueError: When they were made otherwise, or are of unknown origin.
+    """
     if not path.is_file():
         there = os.listdir(path.parent) if path.parent.is_dir() else []
         # Other processes may begin at this moment, with a temporary file or the manifest itself.
         if any(not name.startswith(".") for name in there) and not path.is_file():
             raise ValueError(
-                f"{options.out} holds files, but no {MANIFEST} that says how they were made: name "
+                f"{path.parent} holds files, but no {path.name} that says how they were made: name "
                 "an empty folder."
             )
     if not path.is_file():

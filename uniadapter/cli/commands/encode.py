@@ -1,0 +1,110 @@
+"""Encode a corpus of videos and pictures to Parquet, by many processes or machines.
+
+    uniadapter encode ~/Videos --out encoded --model uniadapter_msrvtt_r512 --checkpoint my_adapter/
+    torchrun --nproc_per_node 8 -m uniadapter encode tars/ list.txt --out encoded --model ...
+    uniadapter index ~/Videos --from-parquet encoded
+
+A source is a folder, a WebDataset tar, a list of paths or URIs (.txt, one a line), or a URI. It may
+be stopped at any moment, and goes on where it was, with as many processes as you like then.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from functools import partial
+
+from uniadapter.apis.extraction.command import by_ray, own_device
+from uniadapter.apis.extraction.command import shown as tracked
+from uniadapter.search.corpus import CorpusEncoder, CorpusOptions, digest_of_units, own_rank
+from uniadapter.search.corpus_items import find_units
+from uniadapter.search.reading import ReadOptions
+from uniadapter.search.sources import engine_of, source_of
+from uniadapter.utils.cfg_options import CfgOptions
+
+from ..searching import add_model_options, explained, shown
+
+
+def parse_args(argv: list[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="uniadapter encode",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("sources", nargs="+", help="folders, tars, lists of paths or URIs, URIs")
+    parser.add_argument("--out", required=True, help="folder of the shards")
+    add_model_options(parser)
+    parser.add_argument(
+        "--cfg-options", nargs="+", action=CfgOptions, metavar="KEY=VALUE", help="change the config"
+    )
+    parser.add_argument("--shot-seconds", type=float, default=10.0, help="length of a shot (10)")
+    parser.add_argument(
+        "--frames",
+        type=float,
+        metavar="FPS",
+        help="folders that hold pictures alone are videos of so many frames a second",
+    )
+    parser.add_argument(
+        "--no-tokens", action="store_true", help="keep no tokens: smaller, and nothing is re-ranked"
+    )
+    parser.add_argument(
+        "--backend-args",
+        nargs="+",
+        action=CfgOptions,
+        metavar="KEY=VALUE",
+        help="of MMEngine's fileio, such as backend=s3_boto3 endpoint_url=...; without, by the URI",
+    )
+    parser.add_argument("--workers", type=int, default=2, help="readers of each process (2)")
+    parser.add_argument("--batch-size", type=int, default=8, help="shots encoded at once (8)")
+    parser.add_argument("--shard-size", type=int, default=64, help="files of a shard (64)")
+    parser.add_argument("--ray", type=int, metavar="N", help="run by N actors of Ray Data")
+    args = parser.parse_args(argv)
+    for name, least in (("workers", 0), ("batch_size", 1), ("shard_size", 1), ("ray", 1)):
+        value = getattr(args, name)
+        if value is not None and value < least:
+            parser.error(f"--{name.replace('_', '-')} must be at least {least}")
+    return args
+
+
+def main(argv: list[str]) -> int:
+    """Encode as the arguments say; the status is 1 where files could not be read."""
+    args = parse_args(argv)
+    with explained():
+        if args.model is None:
+            raise ValueError("A corpus is encoded by a model: --model NAME, or a config.")
+        reading = ReadOptions(args.shot_seconds, args.frames)
+        units = find_units(args.sources, args.shard_size, reading.frame_rate is not None)
+        source = source_of(args.model, args.checkpoint, args.cfg_options, not args.no_tokens)
+        options = CorpusOptions(
+            out=args.out,
+            units=len(units),
+            items=digest_of_units(units),
+            reading=reading,
+            batch_size=args.batch_size,
+            workers=args.workers,
+            backend_args=args.backend_args,
+            source=source,
+        )
+        device = args.device or own_device()
+        arguments = (options, partial(engine_of, source, device))
+        rank, world = own_rank()
+        if args.ray is not None:
+            gpu = device.startswith("cuda")
+            reports = by_ray(units, CorpusEncoder, arguments, args.ray, gpu)
+        else:
+            units = units[rank::world]
+            reports = _here(units, CorpusEncoder(*arguments))
+        found = list(tracked(reports, len(units), hidden=rank > 0, pieces=True))
+    counts = {name: sum(report[name] for report in found) for name in ("encoded", "there")}
+    faults = [fault for report in found for fault in report["faults"]]
+    name = f"rank {rank} of {world}: " if world > 1 else ""
+    print(f"{name}{counts['encoded']} files encoded, {counts['there']} there, {len(faults)} faults")
+    for fault in faults:
+        print(f"  {shown(fault)}")
+    return int(bool(faults))
+
+
+def _here(units: list[str], encoder: CorpusEncoder) -> Iterator[str]:
+    for unit in units:
+        yield from encoder({"unit": [unit]})["report"]
