@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.search_helpers import StubEngine, content_of, write_picture
-from uniadapter.search.index import SearchIndex
 
+from tests.search_helpers import StubEngine, content_of, write_picture
 from uniadapter.cli.commands import encode, index
+from uniadapter.search.index import SearchIndex
 
 pytest.importorskip("pyarrow")
 

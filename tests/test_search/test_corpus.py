@@ -20,16 +20,16 @@ from typing import Any, ClassVar
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.search_helpers import RATE, StubEngine, content_of, write_frames, write_picture
-from uniadapter.search.index import SearchIndex
-from uniadapter.search.reading import ReadOptions
-from uniadapter.search.update import update_index
 
 from tests.helpers import draws
+from tests.search_helpers import RATE, StubEngine, content_of, write_frames, write_picture
 from uniadapter.search.corpus import CorpusEncoder, CorpusOptions, digest_of_units
 from uniadapter.search.corpus_items import find_units
 from uniadapter.search.corpus_table import read_rows
 from uniadapter.search.from_parquet import index_from_parquet
+from uniadapter.search.index import SearchIndex
+from uniadapter.search.reading import ReadOptions
+from uniadapter.search.update import update_index
 
 pytest.importorskip("pyarrow")
 

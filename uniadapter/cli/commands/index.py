@@ -2,6 +2,7 @@
 
     uniadapter index ~/Videos --model uniadapter_msrvtt_r512 --checkpoint my_adapter/
     uniadapter index ~/Videos
+    uniadapter index ~/Videos --from-parquet encoded
 
 What is new is read, what is gone is dropped, what was only moved or renamed is not encoded again.
 It may be stopped at any moment, and goes on where it was. `uniadapter search` searches it.
@@ -17,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from uniadapter.search.engine import SearchEngine
+from uniadapter.search.from_parquet import corpus_facts, index_from_parquet
 from uniadapter.search.index import DEFAULT_NAME, SearchIndex
 from uniadapter.search.reading import ReadOptions
 from uniadapter.search.sources import chosen_source, engine_of
@@ -58,6 +60,11 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--retry", action="store_true", help="read again what could not be read")
     parser.add_argument("--compact", action="store_true", help="give the space of dead rows back")
     parser.add_argument("--rebuild", action="store_true", help="make the index anew")
+    parser.add_argument(
+        "--from-parquet",
+        metavar="DIR",
+        help="make it of what `uniadapter encode` wrote there, and encode nothing",
+    )
     return parser.parse_args(argv)
 
 
@@ -101,6 +108,35 @@ def prepare(args: argparse.Namespace) -> tuple[SearchIndex, SearchEngine]:
         )
     known.remember(root, source)
     return known, engine
+
+
+def from_parquet(args: argparse.Namespace) -> str:
+    """Make an index of an encoded corpus, and say what there is.
+
+    Raises:
+        FileNotFoundError: If the folder, the corpus or the model does not exist.
+        OSError: If the index can't be written to.
+        ValueError: If there is an index, an option belongs to encoding, or the corpus is damaged,
+            incomplete or of another model.
+    """
+    facts, root = corpus_facts(args.from_parquet), Path(args.folder)
+    place = root / DEFAULT_NAME if args.index is None else Path(args.index)
+    for name in ("shot_seconds", "frames"):
+        if getattr(args, name) is not None:
+            option = name.replace("_", "-")
+            raise ValueError(f"--{option} belongs to `uniadapter encode`, which cut the shots.")
+    if args.no_tokens:
+        raise ValueError("--no-tokens belongs to `uniadapter encode`, which kept tokens or not.")
+    if not root.is_dir():
+        raise FileNotFoundError(f"The folder {root} does not exist: name that of the media.")
+    known = _known(place, args.rebuild)
+    if known is not None and known.shots() and not args.rebuild:
+        raise ValueError(f"{place}: there is an index already; --rebuild makes it anew.")
+    source = chosen_source(facts["source"], args.model, args.checkpoint, args.cfg_options)
+    engine = engine_of(source, args.device)
+    index = index_from_parquet(args.from_parquet, place, engine, root, source)
+    files, shots = len(index.files()), len(index.shots())
+    return f"{shown(str(index.folder))}: {files} files, {shots} shots; nothing was encoded"
 
 
 def described_as(source: dict) -> str:
@@ -151,6 +187,11 @@ def main(argv: list[str]) -> int:
     """Index as the arguments say; the status is 130 where it was interrupted."""
     args = parse_args(argv)
     columns = (TextColumn("Reading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with explained():
+        made = None if args.from_parquet is None else from_parquet(args)
+    if made is not None:
+        print(made)
+        return 0
     with explained():
         options = UpdateOptions(
             args.workers, args.batch_size, args.on_error, args.retry, args.compact
