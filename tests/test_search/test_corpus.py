@@ -293,6 +293,13 @@ def test_damaged_tars(cut: float, damage: bool, folder: Path, tmp_path_factory: 
         assert not (root / "out" / "part-00000.parquet").exists()
 
 
+def test_a_corpus_may_move(tmp_path: Path) -> None:
+    write_picture(tmp_path / "one" / "a.png", 1)
+    encode(tmp_path / "out", [tmp_path / "one"])
+    (tmp_path / "one").rename(tmp_path / "two")
+    assert encode(tmp_path / "out", [tmp_path / "two"])[0]["there"] == 1
+
+
 def test_sources_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
         find_units([str(tmp_path / "nowhere")], 3)
@@ -302,6 +309,11 @@ def test_sources_that_are_none(tmp_path: Path) -> None:
     write_picture(tmp_path / "two" / "a.png", 1)
     with pytest.raises(ValueError, match=r"would both be 'a.png'"):
         find_units([str(tmp_path / "one"), str(tmp_path / "two")], 3)
+    (tmp_path / "one" / ".hidden").mkdir()
+    write_tar(tmp_path / "one" / ".hidden" / "a.tar", [])
+    write_tar(tmp_path / "one" / "B.TAR", [])
+    kinds = [list(json.loads(unit))[1] for unit in find_units([str(tmp_path / "one")], 3)]
+    assert kinds == ["items", "tar"]
     for content, message in (("a.exe", "no video, no picture"), ("a.png\na.png", "would both be")):
         (tmp_path / "list.txt").write_text(content)
         with pytest.raises(ValueError, match=message):

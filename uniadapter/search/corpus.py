@@ -64,9 +64,12 @@ class CorpusOptions:
 
 
 def digest_of_units(units: Sequence[str]) -> str:
-    """Digest of all pieces of work: which media are in which shard."""
-    joined = "\n".join(units).encode("utf-8", "surrogateescape")
-    return f"{len(units)}, sha256 {hashlib.sha256(joined).hexdigest()}"
+    """Digest of all pieces of work: which media are in which shard, wherever they lie now."""
+    digest = hashlib.sha256()
+    for unit in map(json.loads, units):
+        keys = [item[:2] for item in unit["items"]] if "items" in unit else unit["tar"][:1]
+        digest.update(json.dumps(keys).encode() + b"\n")
+    return f"{len(units)}, sha256 {digest.hexdigest()}"
 
 
 @dataclass
@@ -92,7 +95,8 @@ class CorpusEncoder:
             CorpusEncoder, fn_constructor_args=(options, make_engine), batch_size=1, concurrency=8)
 
     A piece becomes a shard, which appears under its name when it is whole. Shots are put together
-    to batches within their piece, in order, so that a shard is the same whoever makes it.
+    to batches within their piece, in order, so that a shard is the same whoever makes it. The rows
+    of one file are held in memory until it has been read to its end.
 
     Args:
         options: Of the encoding.

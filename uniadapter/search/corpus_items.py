@@ -160,10 +160,11 @@ def _entries(source: str, frames: bool) -> Iterator[tuple[str, str, Kind | None]
     if is_uri(source):
         yield source, source, None
     elif os.path.isdir(source):
-        known: dict[bytes, Kind | None] = {
-            os.fsencode(path.relative_to(source)): None for path in Path(source).rglob(f"*{TAR}")
-        }
-        known.update({path: found.kind for path, found in scan(source, frames).files.items()})
+        listed = scan(source, frames)
+        for path, why in listed.unlisted.items():
+            raise ValueError(f"{os.path.join(source, os.fsdecode(path))} can't be listed: {why}.")
+        known: dict[bytes, Kind | None] = {path: one.kind for path, one in listed.files.items()}
+        known.update(dict.fromkeys(_tars(source)))
         for path in sorted(known):
             key = os.fsdecode(path)
             yield key, os.path.join(source, key), known[path]
@@ -175,6 +176,15 @@ def _entries(source: str, frames: bool) -> Iterator[tuple[str, str, Kind | None]
         yield from _lines(source)
     else:
         yield os.path.basename(source), source, None
+
+
+def _tars(folder: str) -> Iterator[bytes]:
+    """Paths below a folder of its tars; names that begin with a dot are left out, as of media."""
+    for place, folders, names in os.walk(os.fsencode(folder)):
+        folders[:] = [name for name in folders if not name.startswith(b".")]
+        for name in names:
+            if name.lower().endswith(TAR.encode()) and not name.startswith(b"."):
+                yield os.path.relpath(os.path.join(place, name), os.fsencode(folder))
 
 
 def _lines(path: str) -> Iterator[tuple[str, str, None]]:

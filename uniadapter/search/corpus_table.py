@@ -20,8 +20,9 @@ from .store import Layout
 SUFFIX = ".parquet"
 #: Key of the facts among those of a shard's schema.
 FACTS_KEY = b"uniadapter.corpus"
-#: Rows of a row group.
+#: Rows of a row group at most, and bytes of numbers from which on it is full.
 GROUP_ROWS = 64
+GROUP_BYTES = 2**26
 
 
 @dataclass
@@ -99,13 +100,16 @@ class ShardWriter:
     def __init__(self, file: Any, layout: Layout, facts: Mapping[str, Any]) -> None:
         _, parquet = load_parquet()
         self.layout, self._schema, self._rows = layout, schema_of(layout, facts), list[Row]()
+        self._bytes = 0
         self._writer = parquet.ParquetWriter(file, self._schema, compression="zstd")
 
     def write(self, rows: Sequence[Row]) -> None:
         """Add the rows of a medium."""
-        self._rows += rows
-        if len(self._rows) >= GROUP_ROWS:
-            self._flush()
+        for row in rows:
+            self._rows.append(row)
+            self._bytes += sum(one.nbytes for one in (row.numbers or {}).values())
+            if len(self._rows) == GROUP_ROWS or self._bytes >= GROUP_BYTES:
+                self._flush()
 
     def _flush(self) -> None:
         arrow, _ = load_parquet()
@@ -114,7 +118,7 @@ class ShardWriter:
         }
         arrays = [arrow.array(columns[f.name], f.type) for f in self._schema]
         self._writer.write_table(arrow.Table.from_arrays(arrays, schema=self._schema))
-        self._rows = []
+        self._rows, self._bytes = [], 0
 
     def _value(self, row: Row, column: str) -> Any:
         if column == "error" and row.error is not None:
@@ -184,9 +188,13 @@ def read_facts(path: Path) -> dict[str, Any]:
     if content is None:
         raise _damaged(path, "it does not say what it was encoded with")
     try:
-        return dict(json.loads(content))
-    except ValueError as error:
+        facts = dict(json.loads(content))
+    except (TypeError, ValueError) as error:
         raise _damaged(path, error) from error
+    absent = {"binding", "layout", "reading", "source", "shards", "items"} - set(facts)
+    if absent:
+        raise _damaged(path, f"its facts lack {', '.join(sorted(absent))}")
+    return facts
 
 
 def read_errors(path: Path) -> tuple[set[str], list[str]]:

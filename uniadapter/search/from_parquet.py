@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
-
 from .corpus_items import is_uri
 from .corpus_table import SUFFIX, Row, read_facts, read_rows
 from .engine import SearchEngine
@@ -16,7 +14,7 @@ from .index import SearchIndex
 from .reading import ReadOptions
 from .records import FACTS, described
 from .stage import keep_first_stage
-from .writer import FileEntry, ShotEntry, writing
+from .writer import FileEntry, IndexWriter, ShotEntry, writing
 
 
 def corpus_facts(folder: str | Path) -> dict[str, Any]:
@@ -91,43 +89,40 @@ def index_from_parquet(
         )
     index = SearchIndex.create(folder, engine, ReadOptions(**facts["reading"]), root, source)
     top = os.path.abspath(index.root)
-    seen: dict[bytes, Path] = {}
+    seen: dict[str, Path] = {}
     with writing(index) as writer:
         for path in sorted(Path(corpus).glob(f"*{SUFFIX}")):
-            for rows in _media(path, index):
-                entry = _entry(rows[0], path, top)
-                if entry.path in seen:
+            for entry, shots in _media(path, index, writer, top):
+                name = os.fsdecode(entry.path)
+                if name in seen:
                     raise ValueError(
-                        f"{rows[0].key!r} stands in {seen[entry.path]} and again in {path}: remove "
-                        "the corpus and encode it anew."
+                        f"{name!r} stands in {seen[name]} and again in {path}: remove the corpus "
+                        "and encode it anew."
                     )
-                seen[entry.path] = path
-                numbers = [row.numbers for row in rows if row.numbers is not None]
-                shots: list[ShotEntry] = []
-                if numbers:
-                    stacked = {n: np.stack([own[n] for own in numbers]) for n in numbers[0]}
-                    places = writer.append(stacked)
-                    shots = [
-                        ShotEntry(place, row.start, row.end)
-                        for place, row in zip(places, rows, strict=True)
-                    ]
+                seen[name] = path
                 writer.put(entry, shots)
         writer.commit()
     keep_first_stage(index, True)
     return index
 
 
-def _media(path: Path, index: SearchIndex) -> Iterator[list[Row]]:
-    """The rows of each medium of a shard, which stand together."""
-    own: list[Row] = []
+def _media(
+    path: Path, index: SearchIndex, writer: IndexWriter, root: str
+) -> Iterator[tuple[FileEntry, list[ShotEntry]]]:
+    """The media of a shard, whose rows stand together, when their numbers are in the index."""
+    entry: FileEntry | None = None
+    key, shots = "", list[ShotEntry]()
     for rows in read_rows(path, index.settings.layout):
         for row in rows:
-            if own and own[0].key != row.key:
-                yield own
-                own = []
-            own.append(row)
-    if own:
-        yield own
+            if entry is None or row.key != key:
+                if entry is not None:
+                    yield entry, shots
+                entry, key, shots = _entry(row, path, root), row.key, []
+            if row.numbers is not None:
+                [place] = writer.append({name: own[None] for name, own in row.numbers.items()})
+                shots.append(ShotEntry(place, row.start, row.end))
+    if entry is not None:
+        yield entry, shots
 
 
 def _entry(row: Row, path: Path, root: str) -> FileEntry:
