@@ -4,10 +4,11 @@ import faulthandler
 import os
 import signal
 import time
+from collections.abc import Iterator
 
 import pytest
 
-from uniadapter.utils.processes import Died, map_in_processes
+from uniadapter.utils.processes import Died, map_in_processes, stream_in_processes
 
 
 def work(number: int, what: str) -> tuple[int, int]:
@@ -51,3 +52,30 @@ def test_an_error_is_the_callers() -> None:
     with pytest.raises(ValueError, match="task 1"):
         map_in_processes(work, [(0, ""), (1, "raise"), (2, "")], 2, "work:")
     assert map_in_processes(work, [], 2, "work:") == []
+
+
+def many(number: int, count: int, what: str) -> Iterator[tuple[int, int]]:
+    for place in range(count):
+        yield number, place
+    if what:
+        work(number, what)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_many_results_come_in_order(workers: int) -> None:
+    tasks = [(number, count, "") for number, count in enumerate([2, 0, 3, 1, 0, 2])]
+    found = list(stream_in_processes(many, tasks, workers))
+    assert found == [
+        (number, (number, place)) for number, count, _ in tasks for place in range(count)
+    ]
+    assert list(stream_in_processes(many, [], workers)) == []
+    with pytest.raises(ValueError, match="task 1"):
+        list(stream_in_processes(many, [(0, 1, ""), (1, 1, "raise"), (2, 1, "")], workers))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_death_ends_the_results_of_one_task(workers: int) -> None:
+    tasks = [(0, 1, "kill"), (1, 2, ""), (2, 0, "exit"), (3, 1, "")]
+    found = list(stream_in_processes(many, tasks, workers))
+    died = [(0, (0, 0)), (0, Died(-signal.SIGKILL)), (1, (1, 0)), (1, (1, 1)), (2, Died(3))]
+    assert found == [*died, (3, (3, 0))]

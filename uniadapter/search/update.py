@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
+import cv2
 import torch
 
 from uniadapter.apis.inputs import InputReader
@@ -244,7 +245,8 @@ class _Update:
     def _read(self, plan: Plan, reading: ReadOptions) -> None:
         """Read files, encode their shots and put them in."""
         tasks = [(os.fsdecode(self._full(path)), found.kind) for path, found in plan.read]
-        func = partial(read_file, self.engine.reader, reading)
+        read = read_file_apart if self.options.workers else read_file
+        func = partial(read, self.engine.reader, reading)
         self.progress(0, len(tasks))
         last = -1
         for number, item in stream_in_processes(func, tasks, self.options.workers):
@@ -329,7 +331,6 @@ class _Update:
 
 def read_file(reader: InputReader, options: ReadOptions, path: str, kind: Kind) -> Iterator[Any]:
     """The shots of a file and then a :class:`FileEnd`; whatever is wrong with it is said there."""
-    # Files are read side by side, not each by many threads.
     error = None
     try:
         yield from read_shots(reader, path, kind, options)
@@ -339,6 +340,16 @@ def read_file(reader: InputReader, options: ReadOptions, path: str, kind: Kind) 
     except (OSError, ValueError) as fault:
         error = str(getattr(fault, "strerror", None) or fault)
     yield FileEnd(_digest(path), error)
+
+
+def read_file_apart(
+    reader: InputReader, options: ReadOptions, path: str, kind: Kind
+) -> Iterator[Any]:
+    """As :func:`read_file`, in a process of its own beside others."""
+    # Files are read side by side, not each by many threads; nor do those of the parent come along.
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+    yield from read_file(reader, options, path, kind)
 
 
 def _digest(path: str) -> bytes | None:
