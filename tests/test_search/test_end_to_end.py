@@ -25,7 +25,7 @@ CONFIG = str(ROOT / "configs/tiny/msrvtt_zero_shot.py")
 WEIGHTS = str(ROOT / "configs/pretrain/blip_tiny.safetensors")
 
 
-@pytest.mark.parametrize("k_test", [0, 5, 16])
+@pytest.mark.parametrize("k_test", [0, 5])
 def test_recall_is_that_of_the_test_loop(tiny_world: Path, tmp_path: Path, k_test: int):
     shutil.copytree(tiny_world / "clips", tmp_path / "clips")
     shutil.copy(tiny_world / "vocab.txt", tmp_path)

@@ -39,7 +39,7 @@ def reader_of(load: dict[str, Any]) -> InputReader:
     st.sampled_from([0.0, 1.4, -2.0]),
     st.floats(0.1, 20),
 )
-@settings(max_examples=draws(100), deadline=None)
+@settings(max_examples=draws(40), deadline=None)
 def test_shots_have_every_frame_once(lengths, begin, seconds):
     edges = begin + np.cumsum([0.0, *lengths])
     shots = cut_shots(np.stack([edges[:-1], edges[1:]], axis=1), seconds)

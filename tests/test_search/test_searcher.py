@@ -68,7 +68,7 @@ def expected(searcher: Searcher, features, texts, folder, kind, shortlist) -> li
     st.sampled_from([None, 0, 1, 5]),
     st.tuples(st.booleans(), st.booleans()),
 )
-@settings(max_examples=draws(25), deadline=None)
+@settings(max_examples=draws(10), deadline=None)
 def test_as_a_plain_loop(root, text, folder, kind, topk, shortlist, flags):
     reranks, per_file = flags
     engine = StubEngine(reranks)

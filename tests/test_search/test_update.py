@@ -124,3 +124,24 @@ def test_files_that_cant_be_read(folder: Path):
         update_index(index, engine, UpdateOptions(on_error="raise"))
     # Until it is known to be another one, the former stays.
     assert "broken.png" in content_of(index)
+
+
+def test_a_file_that_changes_while_it_is_read(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    engine = StubEngine()
+    index = made(folder, engine)
+    read = engine.reader.image_frames
+
+    def changing(image):
+        frames = read(image)
+        if str(image).endswith("2.png"):
+            write_picture(folder / "pictures/2.png", 50)
+        return frames
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.reader, "image_frames", changing)
+        update_index(index, engine)
+    again = update_index(index, engine)
+    assert (again.changed, again.encoded, again.unchanged) == (1, 1, 5)
+    fresh = made(folder, engine, folder.parent / "fresh")
+    update_index(fresh, engine)
+    assert content_of(fresh) == content_of(index)

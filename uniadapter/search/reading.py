@@ -192,6 +192,16 @@ def _spans_of(medium: VideoBackend, rate: float | None) -> np.ndarray:
     return np.stack([starts[:-1], starts[1:]], axis=1)
 
 
+def stamp_of(path: str) -> tuple | None:
+    """What differs when a file, or one in a folder of frames, was changed; None without one."""
+    try:
+        inside = sorted(os.scandir(path), key=lambda e: e.name) if os.path.isdir(path) else []
+        known = [(entry.name, entry.stat()) for entry in inside] or [("", os.stat(path))]
+    except OSError:
+        return None
+    return tuple((name, own.st_ino, own.st_size, own.st_mtime_ns) for name, own in known)
+
+
 def digest_of(path: str) -> bytes:
     """Digest of a file's content, or of names and contents of all that is in a folder of frames.
 

@@ -21,7 +21,7 @@ from .engine import SearchEngine
 from .hits import Kind
 from .index import SearchIndex
 from .plan import Moved, Plan, make_plan
-from .reading import ReadOptions, ReadShot, digest_of, read_shots
+from .reading import ReadOptions, ReadShot, digest_of, read_shots, stamp_of
 from .records import ShotRecord
 from .scan import Found, Scan, scan
 from .stage import keep_first_stage
@@ -331,7 +331,7 @@ class _Update:
 
 def read_file(reader: InputReader, options: ReadOptions, path: str, kind: Kind) -> Iterator[Any]:
     """The shots of a file and then a :class:`FileEnd`; whatever is wrong with it is said there."""
-    error = None
+    error, before = None, stamp_of(path)
     try:
         yield from read_shots(reader, path, kind, options)
     except MediaError as fault:
@@ -339,7 +339,9 @@ def read_file(reader: InputReader, options: ReadOptions, path: str, kind: Kind) 
     # Pictures of unknown kinds of numbers, and files that went away or may not be read.
     except (OSError, ValueError) as fault:
         error = str(getattr(fault, "strerror", None) or fault)
-    yield FileEnd(_digest(path), error)
+    digest = _digest(path)
+    # What was read must be what the digest stands for; without one the file is read again.
+    yield FileEnd(digest if stamp_of(path) == before else None, error)
 
 
 def read_file_apart(

@@ -162,6 +162,8 @@ def _results_of(worker: _Worker) -> Iterator[Any]:
 def _serve_many(func: Callable[..., Iterable[Any]], connection: Connection) -> None:
     """As :func:`_serve`, of a function that gives many results."""
     gc.freeze()
+    # The parent is interrupted as well, and ends this process.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
         # Nobody takes what is being sent when the parent is killed, and the pipe doesn't end.
