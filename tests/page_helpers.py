@@ -127,7 +127,8 @@ class FakeSearcher:
         hits = [_hit(shot, file, str(query.get("text"))) for shot, file in chosen]
         hits.sort(key=lambda hit: -hit.score)
         seconds = {"encode": 0.01, "first_stage": 0.002, "rerank": 0.1}
-        return SearchResult(tuple(hits[: query["topk"]]), len(hits), seconds)
+        reranked = len(hits) if query.get("text") else 0
+        return SearchResult(tuple(hits[: query["topk"]]), len(hits), seconds, reranked)
 
 
 def _hit(shot: Any, file: Any, query: str) -> Hit:

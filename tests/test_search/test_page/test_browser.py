@@ -12,6 +12,9 @@ import pytest
 from tests.browser import CHROMIUM, DRIVER, Browser, chromium
 from tests.page_helpers import FakeIndex, FakeSearcher, fake_media, grey_video, served
 from uniadapter.search.hits import SearchResult
+from uniadapter.search.index import SearchIndex
+from uniadapter.search.sources import engine_of, open_searcher, source_of
+from uniadapter.search.update import update_index
 
 pytest.importorskip("fastapi")
 pytestmark = [
@@ -96,10 +99,10 @@ def test_empty(page: Browser) -> None:
 def test_a_query_by_keyboard_alone(page: Browser, searcher: FailingSearcher) -> None:
     ask(page, "a grey wall")
     hits = searcher.search(text="a grey wall", topk=12, folder=None, kind=None).hits
-    names = page.run("return [...document.querySelectorAll('.card .name')].map(n => n.innerText)")
+    names = page.run("return [...document.querySelectorAll('.card .name')].map(n => n.textContent)")
     assert names == [hit.path for hit in hits]
     shown = page.run("return document.querySelector('#summary').innerText")
-    assert shown == "The best 5 of 5 · query 10 ms · nearest 2 ms · re-ranked 100 ms"
+    assert shown == "The best 5 of 5 · query 10 ms · nearest 2 ms · 5 re-ranked in 100 ms"
     page.press("Down")
     assert page.run(f"return {FOCUSED}").startswith("1: ")
     page.press("Right", "Right", "Left")
@@ -284,3 +287,31 @@ def test_contrast(page: Browser, scheme: str) -> None:
     for ink, paper, where in pairs:
         light, dark = sorted((luminance(ink), luminance(paper)), reverse=True)
         assert (light + 0.05) / (dark + 0.05) >= 4.5, (where, ink, paper)
+
+
+def test_a_real_model_and_its_index(page: Browser, tmp_path: Path) -> None:
+    root = fake_media(tmp_path / "media")
+    source = source_of("tiny_zero_shot")
+    engine = engine_of(source, "cpu")
+    update_index(SearchIndex.create(root / ".uniadapter", engine, source=source), engine)
+    searcher = open_searcher(root, device="cpu")
+    with served(searcher) as address:
+        page.open(f"{address}/?q=a+green+circle")
+        page.until(f"{STATE} == 'results'", 60)
+        hits = searcher.search("a green circle", topk=12).hits
+        cards = page.run(
+            "return [...document.querySelectorAll('.card')].map(c =>"
+            " [c.querySelector('.name').textContent, c.querySelector('dd').textContent])"
+        )
+        assert cards == [[hit.path, f"{hit.score:.3f}"] for hit in hits]
+        place, hit = next((i, hit) for i, hit in enumerate(hits) if hit.path == "day/two.avi")
+        page.click(f".card:nth-child({place + 1}) .open")
+        address, second = playing(page)
+        assert f"/preview/{hit.shot_id}" in address
+        assert hit.best_moment - 0.1 <= second <= hit.best_moment + 1.0
+        page.press("Escape")
+        page.choose_file("#file", root / "night/four.png")
+        page.until(f"{STATE} == 'results' && !document.querySelector('#chosen').hidden", 60)
+        first = page.run("return document.querySelector('.card .name').textContent")
+        assert first == "night/four.png"
+        page.open("about:blank")

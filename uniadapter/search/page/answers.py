@@ -86,6 +86,7 @@ class SearchAnswer(BaseModel):
 
     hits: list[HitAnswer]
     searched: int = Field(description="Shots that were compared with the query.")
+    reranked: int = Field(description="Shots that the matching model scored.")
     version: str = Field(description="State of the index that was searched.")
     seconds: Seconds
 

@@ -35,6 +35,7 @@ _CONTAINERS = "mov,matroska,avi,mpeg,mpegts,mpegvideo,flv,ogg,gif,asf,mxf,nut,iv
 _OPENED = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
 _MEMORY = 4 * 2**30
 _CLOCK = 90_000
+_BT601 = 6
 _MOST_FRAMES_A_SECOND = 30
 
 
@@ -209,6 +210,8 @@ def _new_stream(out: Any, name: str, picture: Image.Image) -> Any:
     stream.width, stream.height = picture.size
     stream.pix_fmt = "yuv420p"
     stream.codec_context.time_base = Fraction(1, _CLOCK)
+    # What RGB becomes here; without a word players guess by the size.
+    stream.codec_context.colorspace = _BT601
     stream.codec_context.gop_size = _MOST_FRAMES_A_SECOND
     stream.codec_context.thread_count = 2
     return stream

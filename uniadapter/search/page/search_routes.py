@@ -66,6 +66,7 @@ def add_search_routes(app: FastAPI, state: PageState) -> None:
         return SearchAnswer(
             hits=[hit for hit in hits if hit is not None],
             searched=result.searched,
+            reranked=result.reranked,
             version=found.library.version,
             seconds=Seconds(**{**stages, "waited": waited}),
         )

@@ -33,7 +33,7 @@ function clock(seconds) {
 
 const number = (value) => value.toLocaleString("en");
 const counted = (value, one, many) => `${number(value)} ${value === 1 ? one : many}`;
-const lasting = (seconds) => (seconds >= 10 ? `${seconds.toFixed(1)} s` : `${Math.round(seconds * 1000)} ms`);
+const lasting = (seconds) => (seconds >= 1 ? `${seconds.toFixed(1)} s` : `${Math.round(seconds * 1000)} ms`);
 const within = (value) => `${100 * Math.min(1, Math.max(0, value))}%`;
 const place = (hit, time) => within(hit.end > hit.start ? (time - hit.start) / (hit.end - hit.start) : 0.5);
 const kind = () => ui.form.elements.kind.value;
@@ -156,7 +156,7 @@ function bone() {
   return item;
 }
 
-function showResults({ hits: found, searched, seconds }) {
+function showResults({ hits: found, searched, reranked, seconds }) {
   hits = found;
   current = 0;
   if (!hits.length) {
@@ -167,10 +167,9 @@ function showResults({ hits: found, searched, seconds }) {
     return;
   }
   show("results");
-  const stages = [["query", seconds.encode], ["nearest", seconds.first_stage], ["re-ranked", seconds.rerank]];
-  const times = stages.filter(([name, time]) => time > 0 || name !== "re-ranked");
-  const shown = times.map(([name, time]) => ` · ${name} ${lasting(time)}`).join("");
-  ui.summary.textContent = `The best ${number(hits.length)} of ${number(searched)}${shown}`;
+  const shown = [`The best ${number(hits.length)} of ${number(searched)}`, `query ${lasting(seconds.encode)}`, `nearest ${lasting(seconds.first_stage)}`];
+  if (reranked) shown.push(`${number(reranked)} re-ranked in ${lasting(seconds.rerank)}`);
+  ui.summary.textContent = shown.join(" · ");
   ui.results.replaceChildren(...hits.map(card));
   ui.more.hidden = hits.length < wanted || searched <= hits.length || wanted >= limits.topk;
 }
