@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -96,26 +96,43 @@ def largest_difference(model: Programs, exported: Programs, draws: Draws, frames
         (draws.pixels(2, few), draws.words([2, draws.number(2, max(2, longest // 2))], longest)),
     )
     largest = 0.0
-    for pixels, words in cases:
-        wanted, found = (outputs_of(programs, pixels, words) for programs in (model, exported))
-        for name, value in wanted.items():
+    wanted, found = outputs_of(model, cases), outputs_of(exported, cases)
+    for ours, theirs in zip(wanted, found, strict=True):
+        for name, value in ours.items():
             scale = max(1.0, float(value.abs().max()))
-            apart = float((found[name] - value).abs().max()) / scale
+            apart = float((theirs[name] - value).abs().max()) / scale
             # A NaN is no small difference.
             largest = max(largest, apart if apart == apart else float("inf"))
     return largest
 
 
 def outputs_of(
-    programs: Programs, pixels: Mapping[str, Tensor], words: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
-    """All that comes out of the parts for media and texts, and what is made of it."""
-    media, texts = programs.visual(**pixels), programs.text(**words)
-    found = {f"visual.{name}": value for name, value in media.items()}
-    found |= {f"text.{name}": value for name, value in texts.items()}
-    found["cosines"] = media["features"] @ texts["features"].t()
-    if programs.weighs:
-        found["frame_sims"], found["frame_weights"] = programs.frames(media, texts)
-    if programs.matches:
-        found["logits"] = programs.match(media, {**texts, **words})
+    programs: Programs, cases: Sequence[tuple[dict[str, Tensor], dict[str, Tensor]]]
+) -> list[dict[str, Tensor]]:
+    """All that comes out of the parts for media and texts, and what is made of it.
+
+    One part after another: of several gigabytes each, one is in memory.
+
+    Args:
+        programs: The parts.
+        cases: Pixels and words, each as a part takes them.
+    """
+    media = [programs.visual(**pixels) for pixels, _ in cases]
+    texts = [{**programs.text(**words), **words} for _, words in cases]
+    found = [
+        {
+            **{f"visual.{n}": v for n, v in seen.items()},
+            "text": read["features"],
+            "cls": read["cls"],
+        }
+        for seen, read in zip(media, texts, strict=True)
+    ]
+    pairs = list(zip(found, media, texts, strict=True))
+    for outputs, seen, read in pairs:
+        outputs["cosines"] = seen["features"] @ read["features"].t()
+        if programs.weighs:
+            outputs["sims"], outputs["weights"] = programs.frames(seen, read)
+    for outputs, seen, read in pairs:
+        if programs.matches:
+            outputs["logits"] = programs.match(seen, read, outputs.get("sims"))
     return found

@@ -28,7 +28,7 @@ from .checking import TOLERANCE, Draws, PartProgram, largest_difference
 from .facts import FACTS_NAME, ExportFacts
 from .libraries import import_library
 from .parts import Part, parts_of
-from .programs import open_program
+from .programs import OpenedInTurn
 from .scoring import Programs
 from .tracing import Shapes, trace
 from .twin import float32_twin, plain
@@ -162,9 +162,7 @@ def _export(model: Any, folder: Path, options: ExportOptions) -> ExportFacts:
         # As the model runs otherwise.
         model.fast = switches
         own = Programs({name: PartProgram(part) for name, part in parts.items()})
-        exported = Programs(
-            {name: open_program(folder, facts, name, options.device) for name in parts}
-        )
+        exported = Programs(OpenedInTurn(folder, facts, options.device))
         apart = largest_difference(own, exported, draws, reader.max_frames)
         if not apart <= TOLERANCE:
             raise ValueError(

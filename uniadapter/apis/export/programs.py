@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -157,3 +157,33 @@ def open_program(
     part = facts.parts[name]
     kind = OnnxProgram if facts.format == "onnx" else TorchProgram
     return kind(folder / part["file"], list(part["outputs"]), device)
+
+
+class OpenedInTurn(Mapping[str, Program]):
+    """The parts of a folder, of which the one that was asked for last is in memory.
+
+    Args:
+        folder: The folder.
+        facts: What it says of itself.
+        device: Where they run.
+    """
+
+    def __init__(self, folder: Path, facts: ExportFacts, device: str | torch.device) -> None:
+        self.folder, self.facts, self.device = folder, facts, device
+        self._open: tuple[str, Program] | None = None
+
+    def __getitem__(self, name: str) -> Program:
+        if self._open is None or self._open[0] != name:
+            # The former one goes first.
+            self._open = None
+            self._open = name, open_program(self.folder, self.facts, name, self.device)
+        return self._open[1]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.facts.parts
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.facts.parts)
+
+    def __len__(self) -> int:
+        return len(self.facts.parts)

@@ -56,17 +56,24 @@ class Programs:
         )
         return found["frame_sims"], found["frame_weights"]
 
-    def match(self, media: Mapping[str, Tensor], texts: Mapping[str, Tensor]) -> Tensor:
+    def match(
+        self,
+        media: Mapping[str, Tensor],
+        texts: Mapping[str, Tensor],
+        sims: Tensor | None = None,
+    ) -> Tensor:
         """Matching logits (B, T) of all pairs.
 
         Args:
             media: ``tokens``, ``frame_cls`` and ``frame_features`` of B media.
             texts: ``input_ids``, ``attention_mask``, ``features`` and ``cls`` of T texts.
+            sims: Similarities of frames (T, B, N), where they are known already.
         """
         tokens, ids, mask = media["tokens"], texts["input_ids"], texts["attention_mask"]
         rows = torch.arange(len(tokens)).repeat_interleave(len(ids))
         columns = torch.arange(len(ids)).repeat(len(tokens))
-        sims = self.frames(media, texts)[0] if self.weighs and len(rows) else None
+        if sims is None and self.weighs and len(rows):
+            sims = self.frames(media, texts)[0]
         logits = [torch.empty(0)]
         for start in range(0, len(rows), _PAIRS):
             row, column = rows[start : start + _PAIRS], columns[start : start + _PAIRS]
