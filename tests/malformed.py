@@ -136,18 +136,24 @@ def spoiled(content: Content) -> st.SearchStrategy[bytes]:
     return st.one_of(*ways)
 
 
-def outcome(call: Callable[[], Any], folder: Path, names: tuple[str, ...] = ()) -> Any:
+def outcome(
+    call: Callable[[], Any],
+    folder: Path,
+    names: tuple[str, ...] = (),
+    own: type[Exception] | None = None,
+) -> Any:
     """What a call returns; None where it ends with an error of ours that names a file.
 
     Args:
         call: Reads files of the folder.
         folder: Stands in the message, unless ``names`` are given.
         names: What else may stand there.
+        own: The error of a tool's last words, exactly this class.
     """
     try:
         return call()
     except Exception as error:
-        if not raised_on_purpose(error):
+        if not raised_on_purpose(error) and type(error) is not own:
             raise AssertionError(
                 f"{type(error).__name__} is no error of ours:\n{traceback.format_exc()[-3000:]}"
             ) from error

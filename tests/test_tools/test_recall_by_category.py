@@ -12,7 +12,8 @@ VIDEOS = [{"video_id": f"video{i}", "category": category} for i, category in enu
 
 def ranking() -> dict:
     return {
-        "media": [{"id": f"video{i}"} for i in range(3)],
+        "texts": ["one", "two", "three"],
+        "media": [{"id": f"video{i}", "path": f"video{i}.mp4"} for i in range(3)],
         "positives": [0, 1, 2],
         # The first is found at once, the second in second place, the third not at all.
         "top": [[[0, 1.0], [1, 0.5]], [[0, 1.0], [1, 0.5]], [[0, 1.0], [1, 0.5]]],
@@ -34,6 +35,6 @@ def test_bad_input_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="'video2' of the ranking"):
         tool.recall_by_category(ranking(), VIDEOS[:2])
     with pytest.raises(FileNotFoundError, match="none.json"):
-        tool.read_json(tmp_path / "none.json")
+        tool.read_videos(str(tmp_path / "none.json"))
     with pytest.raises(SystemExit, match="error: .*none.json does not exist"):
         tool.main([str(tmp_path / "none.json"), str(tmp_path / "none.json")])

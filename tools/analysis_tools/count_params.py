@@ -76,7 +76,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     try:
         counts = count_config(args.config, args.cfg_options)
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     print(json.dumps(counts) if args.json else as_table(counts))
 

@@ -126,7 +126,7 @@ def main(argv: list[str] | None = None) -> None:
                 steps = cfg[f"{split}_dataloader"].dataset.pipeline
                 next(step for step in steps if step.type == "VideoResize").size = args.size
         found = probe(cfg, {"train": args.train, "test": args.test})
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     print(
         f"{cfg.model.visual.img_size} pixels: "

@@ -77,7 +77,7 @@ def main(argv: list[str] | None = None) -> None:
                 right, of = study.recognised(imagenet_names())
                 print(f"{name}: {right} of {of} pictures called by a class's name are seen as it")
         write_page(Path(args.page), results, {row: made_of(row) for row in [*CLOSED, *ROWS]})
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -10,25 +10,34 @@ video (0 event, 1 motion, 2 order) in the embedded data.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections import defaultdict
-from pathlib import Path
 from typing import Any
+
+from uniadapter.apis.pictures import read_ranking
+from uniadapter.datasets.readers import read_json, require_file, require_text
 
 #: A dumped ranking holds the best ten media of a query.
 DEPTHS = (1, 5, 10)
 
 
-def read_json(path: str | Path) -> Any:
-    """Read a JSON file.
+def read_videos(path: str) -> list[dict[str, Any]]:
+    """The videos of MSRVTT_data.json.
 
     Raises:
         FileNotFoundError: When there is no such file.
+        ValueError: When it lists none, or one lacks its name or its category.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path} does not exist.")
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    content = read_json(require_file(path, "annotation"))
+    videos = content.get("videos") if isinstance(content, dict) else None
+    if not isinstance(videos, list):
+        raise ValueError(f"{path}: a list under the key 'videos' is expected.")
+    for index, entry in enumerate(videos):
+        where = f"{path}: videos[{index}]"
+        require_text(entry, "video_id", where)
+        if type(entry.get("category")) is not int:
+            raise ValueError(f"{where}: 'category' must be a whole number.")
+    return videos
 
 
 def recall_by_category(
@@ -43,7 +52,7 @@ def recall_by_category(
     Raises:
         ValueError: When a video of the ranking has no entry.
     """
-    category = {entry["video_id"]: int(entry["category"]) for entry in videos}
+    category = {entry["video_id"]: entry["category"] for entry in videos}
     ranks: dict[int, list[int]] = defaultdict(list)
     for right, top in zip(ranking["positives"], ranking["top"], strict=True):
         name = ranking["media"][right]["id"]
@@ -66,8 +75,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("annotation", help="MSRVTT_data.json")
     args = parser.parse_args(argv)
     try:
-        rows = recall_by_category(read_json(args.ranking), read_json(args.annotation)["videos"])
-    except (FileNotFoundError, ValueError, KeyError) as error:
+        rows = recall_by_category(read_ranking(args.ranking), read_videos(args.annotation))
+    except (OSError, ValueError, KeyError) as error:
         sys.exit(f"error: {error}")
     print("| category | queries | " + " | ".join(f"R@{k}" for k in DEPTHS) + " |")
     print("| --- " * (2 + len(DEPTHS)) + "|")

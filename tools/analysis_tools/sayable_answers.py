@@ -104,7 +104,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     try:
         rows = sayable(args.config, args.answers, args.cfg_options)
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     print(f"{'answer':<16} {'nats':>7}  lowest loss of each token")
     for answer, tokens in rows:

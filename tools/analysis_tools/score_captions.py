@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
+from uniadapter.datasets.readers import require_id, require_text
 from uniadapter.evaluation.functional import score_captions
 from uniadapter.evaluation.functional.caption_scores import PYTHON_SCORES
 from uniadapter.evaluation.metrics.caption import load_coco_captions
+from uniadapter.utils.json_files import brief, parse_json
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -47,9 +48,15 @@ def load_results(results_file: str) -> dict[int | str, str]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist")
     try:
-        pairs = [(row["image_id"], row["caption"]) for row in json.loads(path.read_text("utf-8"))]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is no JSON list of image_id and caption: {error!r}") from error
+        rows = parse_json(path.read_bytes())
+        if not isinstance(rows, list):
+            raise ValueError(f"it holds {brief(rows)}")
+        pairs = [
+            (require_id(row, "image_id", f"entry {n}"), require_text(row, "caption", f"entry {n}"))
+            for n, row in enumerate(rows)
+        ]
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON list of image_id and caption: {error}") from error
     captions = dict(pairs)
     if len(captions) != len(pairs):
         raise ValueError(f"{path} has several captions of one image; one an image is scored")
@@ -70,7 +77,7 @@ def main(argv: list[str] | None = None) -> None:
             score_captions(kept, predictions, args.scores, tokenizer)
             for tokenizer in args.tokenizer
         ]
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     print(f"{len(predictions)} of {len(references)} images")
     print(f"{'score':10s}" + "".join(f"{tokenizer:>10s}" for tokenizer in args.tokenizer))

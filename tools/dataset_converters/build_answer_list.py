@@ -13,12 +13,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from uniadapter.datasets.readers import read_json, read_json_lines, require_file, require_texts
 from uniadapter.utils.answer_list import count_answers, rank_answers_by_count
 from uniadapter.utils.json_files import json_text
+from uniadapter.utils.safe_io import atomic_write
 from uniadapter.utils.words import words_of
 
 
@@ -65,10 +65,9 @@ def main(argv: list[str] | None = None) -> None:
     try:
         answers = [answer_of(e, where) for path in args.ann_files for where, e in entries_of(path)]
         kept = rank_answers_by_count(answers, args.top, args.min_count)
-    except (FileNotFoundError, ValueError) as error:
+        atomic_write(args.out, (json_text(kept) + "\n").encode())
+    except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
-    Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-    Path(args.out).write_text(json_text(kept) + "\n", encoding="utf-8")
     chosen = {words_of(answer) for answer in kept}
     covered = sum(words_of(answer) in chosen for answer in answers)
     print(

@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
                 )
             if left:
                 writer.write(shard, {name: np.asarray(store.load(name)) for name in left})
-    except (FileNotFoundError, ImportError, ValueError) as error:
+    except (OSError, ImportError, ValueError) as error:
         sys.exit(f"error: {error}")
     print(f"{len(names)} pictures or videos are in {args.out} as {args.kind}")
     return 0

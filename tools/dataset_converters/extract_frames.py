@@ -208,7 +208,7 @@ def main(argv: list[str] | None = None) -> int:
     }
     try:
         videos = find_videos(Path(args.videos), Path(args.out))
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     tasks = [(str(video), str(target), options, args.overwrite) for video, target in videos.items()]
     results = map_in_processes(extract, tasks, args.workers, "frames:")

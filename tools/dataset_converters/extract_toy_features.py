@@ -173,7 +173,7 @@ def main(argv: list[str] | None = None) -> None:
     data = Path(args.data)
     try:
         print(f"wrote features of {extract(data, args.force)} pictures and videos to {data}")
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
 
 

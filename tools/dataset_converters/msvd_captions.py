@@ -88,9 +88,9 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     try:
         captions, empty = captions_of(read_plain_pickle(args.pickle), args.pickle)
-    except (ValueError, FileNotFoundError) as error:
+        atomic_write(args.out, json_text(captions, indent=0).encode())
+    except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
-    atomic_write(args.out, json_text(captions, indent=0).encode())
     count = sum(len(texts) for texts in captions.values())
     left = f"; {empty} captions without a word were left out" if empty else ""
     print(f"{args.out}: {len(captions):,} videos, {count:,} captions{left}")

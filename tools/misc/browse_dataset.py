@@ -113,7 +113,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     try:
         dataset = load_dataset(args)
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     random.seed(args.seed)
     np.random.seed(args.seed)

@@ -306,7 +306,7 @@ def main(argv: list[str] | None = None) -> None:
     root = args.root.resolve()
     try:
         pages, errors = render(root)
-    except (FileNotFoundError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError) as error:
         sys.exit(f"error: {error}")
     for page, text in pages.items():
         if page.is_file() and page.read_text(encoding="utf-8") == text:

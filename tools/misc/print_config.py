@@ -8,6 +8,7 @@ from pathlib import Path
 
 from uniadapter.utils.cfg_options import CfgOptions
 from uniadapter.utils.config import load_config
+from uniadapter.utils.errors import one_message
 
 SUFFIXES = (".py", ".json", ".yml", ".yaml")
 
@@ -33,12 +34,13 @@ def main(argv: list[str] | None = None) -> None:
         if args.save_path and Path(args.save_path).suffix not in SUFFIXES:
             raise ValueError(f"--save-path {args.save_path} must end in one of {SUFFIXES}.")
         config = load_config(args.config, args.cfg_options)
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     print(config.pretty_text)
     if args.save_path:
-        Path(args.save_path).parent.mkdir(parents=True, exist_ok=True)
-        config.dump(args.save_path)
+        with one_message():
+            Path(args.save_path).parent.mkdir(parents=True, exist_ok=True)
+            config.dump(args.save_path)
         print(f"# written to {args.save_path}")
 
 

@@ -13,7 +13,6 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from mmengine.registry import init_default_scope
@@ -25,7 +24,9 @@ from uniadapter.datasets.transforms import LoadVideo, open_media
 from uniadapter.registry import DATASETS
 from uniadapter.utils.cfg_options import CfgOptions
 from uniadapter.utils.config import load_config
+from uniadapter.utils.errors import one_message
 from uniadapter.utils.processes import Died, map_in_processes
+from uniadapter.utils.safe_io import atomic_write
 
 SPLITS = ("train", "val", "test")
 # Names of features that a process checks at once: it is sent the store, which may hold an index.
@@ -66,7 +67,7 @@ def check_features(store: FeatureStore, names: list[str]) -> list[dict[str, str]
     for name in names:
         try:
             store.read(name)
-        except (FileNotFoundError, ValueError) as error:
+        except (OSError, ValueError) as error:
             faults.append({"path": store.place(name), "kind": "features", "reason": str(error)})
     return faults
 
@@ -108,7 +109,7 @@ def media_of(config: dict) -> tuple[dict[Any, list[str]], dict[str, int], str | 
             media[source] = list(dict.fromkeys([*media.get(source, ()), *found]))
             counts["items"] += len(dataset)
             counts["media"] += len(found)
-    except (ValueError, FileNotFoundError) as error:
+    except (OSError, ValueError) as error:
         return media, counts, str(error)
     return media, counts, None
 
@@ -185,13 +186,13 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     try:
         loaders = loaders_of(args)
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     report = {name: verify_split(name, loader["dataset"], args) for name, loader in loaders.items()}
     print_report(report)
     if args.out:
-        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.out).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        with one_message():
+            atomic_write(args.out, (json.dumps(report, indent=2) + "\n").encode())
         print(f"report: {args.out}")
     return int(any(part["annotations"] or part["faults"] for part in report.values()))
 

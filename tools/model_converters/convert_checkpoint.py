@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 
 from uniadapter.apis import convert_checkpoint
 from uniadapter.checkpoints.layouts import SOURCES, TARGETS
 from uniadapter.utils.cfg_options import CfgOptions
 from uniadapter.utils.config import load_config
+from uniadapter.utils.errors import one_message
+from uniadapter.utils.safe_io import atomic_write
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -63,12 +64,12 @@ def main(argv: list[str] | None = None) -> None:
             args.init_decoder,
             args.answers,
         )
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     print("\n".join(report.lines()))
     if args.report:
-        Path(args.report).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.report).write_text(json.dumps(vars(report), indent=2) + "\n", encoding="utf-8")
+        with one_message():
+            atomic_write(args.report, (json.dumps(vars(report), indent=2) + "\n").encode())
     print(f"written: {args.dst}")
 
 

@@ -29,6 +29,8 @@ from uniadapter.checkpoints.layouts import Report, read_efficientnet_lite, read_
 from uniadapter.models import BertTokenizer, build_model
 from uniadapter.models.execution import Words
 from uniadapter.utils.config import load_config
+from uniadapter.utils.errors import one_message
+from uniadapter.utils.safe_io import atomic_write
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "configs/_base_/models/minilm_lite0_retrieval.py"
@@ -122,12 +124,13 @@ def main(argv: list[str] | None = None) -> None:
             raise ValueError(f"--out {args.out} must end in .safetensors.")
         config = load_config(str(CONFIG)).model.to_dict()
         state, report = join(args.text, args.visual, config, imagenet_names())
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     write(args.out, state)
     print("\n".join(report.lines()))
     if args.report:
-        Path(args.report).write_text(json.dumps(vars(report), indent=2) + "\n", encoding="utf-8")
+        with one_message():
+            atomic_write(args.report, (json.dumps(vars(report), indent=2) + "\n").encode())
     print(f"written: {args.out}")
 
 

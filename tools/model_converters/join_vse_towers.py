@@ -19,6 +19,8 @@ from uniadapter.checkpoints import write
 from uniadapter.checkpoints.layouts import read_towers
 from uniadapter.models import build_model
 from uniadapter.utils.config import load_config
+from uniadapter.utils.errors import one_message
+from uniadapter.utils.safe_io import atomic_write
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,12 +51,13 @@ def main(argv: list[str] | None = None) -> None:
         with torch.device("meta"):
             model = build_model(load_config(args.config).model.to_dict())
         state, report = read_towers(args.visual, args.text, model)
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     write(args.out, state)
     print("\n".join(report.lines()))
     if args.report:
-        Path(args.report).write_text(json.dumps(vars(report), indent=2) + "\n", encoding="utf-8")
+        with one_message():
+            atomic_write(args.report, (json.dumps(vars(report), indent=2) + "\n").encode())
     print(f"written: {args.out}")
 
 

@@ -162,7 +162,7 @@ def main(argv: list[str] | None = None) -> None:
         digest, size = publish(args.src, args.dst)
         if args.metafile:
             update_metafile(args.metafile, Path(args.dst).as_posix(), digest)
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     print(f"{args.dst}: {size / 2**20:.2f} MiB, sha256 {digest}")
 

@@ -80,7 +80,42 @@ def read_ranking(path: str | Path) -> dict[str, Any]:
     keys = {"texts", "media", "positives", "top"}
     if not isinstance(content, dict) or not keys <= set(content) or not content["texts"]:
         raise ValueError(f"{path} is no ranking: the keys {sorted(keys)} are expected, not empty.")
+    wrong = _wrong_in(content)
+    if wrong is not None:
+        raise ValueError(f"{path} is no whole ranking: {wrong}; write it again.")
     return content
+
+
+def _wrong_in(ranking: dict[str, Any]) -> str | None:
+    """What doesn't fit together in a ranking, in words; None if all does."""
+    texts, media = ranking["texts"], ranking["media"]
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        return "'texts' must be a list of queries"
+    good = isinstance(media, list) and all(
+        isinstance(entry, dict) and all(isinstance(entry.get(key), str) for key in ("id", "path"))
+        for entry in media
+    )
+    if not good:
+        return "'media' must be a list of objects with an 'id' and a 'path'"
+    keys = ("positives", "top", *(["ranks"] if "ranks" in ranking else []))
+    for key in keys:
+        if not isinstance(ranking[key], list) or len(ranking[key]) != len(texts):
+            return f"{key!r} must be a list with an entry for each of the {len(texts)} queries"
+
+    def known(value: Any) -> bool:
+        return type(value) is int and 0 <= value < len(media)
+
+    for query, (right, listed) in enumerate(zip(ranking["positives"], ranking["top"], strict=True)):
+        pairs = isinstance(listed, list) and all(
+            isinstance(pair, list)
+            and len(pair) == 2
+            and known(pair[0])
+            and isinstance(pair[1], int | float)
+            for pair in listed
+        )
+        if not known(right) or not pairs:
+            return f"query {query} names media that are not in the list, or no scores"
+    return None
 
 
 def ranking_report(ranking: dict[str, Any], about: str, options: RankingPictures) -> Report:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from uniadapter.engine.hooks.prediction import write_rows
 from uniadapter.engine.runner import RetrievalTestLoop
 from uniadapter.engine.runner.resume import check_matches
 from uniadapter.models.tasks import VisionLanguageModel
-from uniadapter.utils.safe_io import load_torch_file, to_plain
+from uniadapter.utils.safe_io import atomic_write, load_torch_file, to_plain
 from uniadapter.visualization.report import png_path
 
 from .pictures import RankingPictures, prediction_report, ranking_report, read_ranking
@@ -136,8 +135,9 @@ def run_test(runner: Any, kept: Kept) -> dict[str, float]:
     metrics = runner.test()
     if is_main_process():
         if kept.out is not None and not kept.predicts:
-            Path(kept.out).parent.mkdir(parents=True, exist_ok=True)
-            dump(to_plain(dict(metrics)), kept.out, indent=2)
+            kind = Path(kept.out).suffix[1:]
+            content = dump(to_plain(dict(metrics)), file_format=kind, indent=2)
+            atomic_write(kept.out, content if isinstance(content, bytes) else content.encode())
         elif ranking is not None:
             _keep_ranking(ranking, kept)
         elif kept.out is not None:
@@ -158,8 +158,7 @@ def _dump_ranking(loop: RetrievalTestLoop, kept: Kept) -> Path:
 
 def _keep_ranking(ranking: Path, kept: Kept) -> None:
     if kept.predicts and Path(str(kept.out)).resolve() != ranking.resolve():
-        Path(str(kept.out)).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(ranking, str(kept.out))
+        atomic_write(str(kept.out), ranking.read_bytes())
 
 
 def _draw(about: str, hook: PredictionHook, ranking: Path | None, kept: Kept) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from uniadapter.utils.json_files import parse_json
+from uniadapter.utils.json_files import brief, parse_json
 
 _NO_VALUES = ("step", "iter", "epoch", "time", "data_time", "memory")
 
@@ -55,7 +56,7 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
         path (Path): The file.
 
     Raises:
-        ValueError: If a line is no JSON object.
+        ValueError: If a line is no JSON object, or counts in something else than whole numbers.
     """
     rows = path.read_text(encoding="utf-8", errors="replace").splitlines()
     found = []
@@ -73,6 +74,12 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
             raise ValueError(
                 f"{path}, line {number} is no JSON object: it is no log of MMEngine's."
             )
+        for key in ("iter", "epoch"):
+            if type(line.get(key, 0)) is not int:
+                raise ValueError(
+                    f"{path}, line {number}: {key!r} is {brief(line[key])}, no whole number: it is "
+                    "no log of MMEngine's."
+                )
         found.append(line)
     return found
 
@@ -123,7 +130,7 @@ def read_times(run: str | Path) -> dict[int, list[float]]:
         for line in lines:
             # Lines of a validation have times of their own, and no iteration.
             if "iter" in line and isinstance(line.get("time"), int | float):
-                kept[line["iter"]] = (int(line.get("epoch", 1)), float(line["time"]))
+                kept[line["iter"]] = (line.get("epoch", 1), _finite(line["time"]))
     if not kept:
         raise ValueError(f"{run}: no line has a time: keep default_hooks.timer, IterTimerHook.")
     times: dict[int, list[float]] = {}
@@ -150,6 +157,11 @@ def _trainings(run: str | Path) -> list[tuple[int, list[dict[str, Any]]]]:
     return found
 
 
+def _finite(value: float) -> float:
+    """A number of a log; NaN where a float can't hold it."""
+    return float(value) if abs(value) <= sys.float_info.max else math.nan
+
+
 def _cut(curve: Curve, start: int) -> None:
     kept = sum(iteration < start for iteration in curve.iterations)
     del curve.iterations[kept:], curve.values[kept:]
@@ -164,4 +176,4 @@ def _append(curves: dict[str, Curve], lines: Iterable[dict[str, Any]]) -> None:
                 continue
             curve = curves.setdefault(key, Curve())
             curve.iterations.append(at)
-            curve.values.append(float(value) if math.isfinite(value) else math.nan)
+            curve.values.append(_finite(value))

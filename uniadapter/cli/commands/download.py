@@ -34,7 +34,7 @@ def main(argv: list[str]) -> int:
             path = find_weights(name, download=True)
             checked = "sha256 is right" if weights_of(name).verified else "unverified"
             print(f"{name}: {path} ({checked})")
-        except (ConnectionError, FileNotFoundError, ValueError) as error:
+        except (OSError, ValueError) as error:
             print(f"error: {error}", file=sys.stderr)
             failed = True
     return int(failed)

@@ -225,7 +225,10 @@ def load_coco_captions(ann_file: str | Path) -> dict[int | str, list[str]]:
         except ValueError as error:
             raise ValueError(f"{path}: annotation {index}: {error}") from None
         captions.setdefault(image, []).append(row["caption"])
-    images = [sample_field(row, "id") for row in content.get("images", [])]
+    listed = content.get("images", [])
+    if not isinstance(listed, list) or not all(isinstance(row, dict) for row in listed):
+        raise ValueError(f"{path}: 'images' must be a list of objects with an 'id'")
+    images = [sample_id(row, "id", f"{path}: image {index}") for index, row in enumerate(listed)]
     bare = [image for image in images if image not in captions]
     if bare or not captions:
         raise ValueError(f"{path}: images without a caption: {shown(bare) or 'all'}")
