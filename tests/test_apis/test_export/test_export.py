@@ -17,6 +17,7 @@ from mmengine.config import Config
 
 from tests.helpers import COLORS, SHAPES, draws, tiny_retrieval_cfg, tiny_run_cfg
 from tests.inference_helpers import CLIPS, clips_world
+from tests.search_helpers import RATE
 from uniadapter.apis import encode_text, encode_video, export_model, init_model, load_exported
 from uniadapter.apis.export.checking import Draws, PartProgram
 from uniadapter.apis.export.facts import FACTS_NAME
@@ -24,7 +25,11 @@ from uniadapter.apis.export.parts import parts_of
 from uniadapter.apis.export.scoring import Programs
 from uniadapter.apis.export.twin import float32_twin
 from uniadapter.search.engine import SearchEngine, TorchEngine
+from uniadapter.search.index import SearchIndex
 from uniadapter.search.onnx_engine import OnnxEngine
+from uniadapter.search.reading import ReadOptions
+from uniadapter.search.searcher import Searcher
+from uniadapter.search.update import UpdateOptions, update_index
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
@@ -144,6 +149,20 @@ def test_as_an_engine(kind, world, model, engine_of, queries, pictures):
     for ours, theirs in zip(*found, strict=True):
         # Tokens are rounded to half precision, on either side of a number.
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
+
+
+def test_an_index_is_searched_by_either(world, model, engine_of, tmp_path):
+    engines: list[SearchEngine] = [TorchEngine(model), engine_of("onnx")]
+    reading = ReadOptions(shot_seconds=1000.0, frame_rate=RATE)
+    for number, maker in enumerate(engines):
+        place = tmp_path / str(number)
+        index = SearchIndex.create(place, maker, reading, world / "clips")
+        assert update_index(index, maker, UpdateOptions(workers=0)).shots == len(CLIPS)
+        searchers = [Searcher(SearchIndex.open(place), engine) for engine in engines]
+        ours, theirs = (searcher.search("a red dot", topk=len(CLIPS)) for searcher in searchers)
+        assert ours.reranked == theirs.reranked == len(CLIPS)
+        scores = [{hit.path: hit.score for hit in found.hits} for found in (ours, theirs)]
+        assert scores[0] == pytest.approx(scores[1], abs=1e-3)
 
 
 def test_loaded(world, model, folder):
