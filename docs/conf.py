@@ -33,6 +33,8 @@ myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 4
 exclude_patterns = ["study/results"]
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 html_title = f"uniadapter {release}"
 # The prompt and what a command prints are not copied.
 copybutton_prompt_text = "$ "
