@@ -35,6 +35,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--clients", type=int, default=50, help="clients at once (50)")
     parser.add_argument("--searches", type=int, default=4, help="searches of each client (4)")
     parser.add_argument("--topk", type=int, default=12, help="results of a search (12)")
+    parser.add_argument("--shortlist", type=int, help="shots that are re-ranked, 0 for none")
     parser.add_argument("--texts", type=Path, help="sentences, one a line (default: drawn words)")
     parser.add_argument("--timeout", type=float, default=300.0, help="seconds for a reply (300)")
     parser.add_argument("--seed", type=int, default=0)
@@ -93,8 +94,10 @@ class Client(threading.Thread):
     def run(self) -> None:
         """Search, look and watch."""
         for text in self.texts:
-            query = urlencode({"text": text, "topk": self.args.topk})
-            content = self.ask("search", f"/api/search?{query}")
+            query = {"text": text, "topk": self.args.topk}
+            if self.args.shortlist is not None:
+                query["shortlist"] = self.args.shortlist
+            content = self.ask("search", f"/api/search?{urlencode(query)}")
             hits = json.loads(content)["hits"] if content else []
             for hit in hits:
                 self.ask("small picture", hit["thumb"])

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +15,14 @@ from typing import Any
 
 import pytest
 
-from tests.page_helpers import FakeIndex, FakeSearcher, client_of, fake_media, plain_picture
+from tests.page_helpers import (
+    FakeIndex,
+    FakeSearcher,
+    client_of,
+    fake_media,
+    plain_picture,
+    served,
+)
 from uniadapter.search.hits import SearchResult
 from uniadapter.search.page.options import PageOptions
 
@@ -128,6 +138,23 @@ def test_an_upload_without_its_length_is_stopped(client: Any) -> None:
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
     reply = client.post("/api/search", content=endless(), headers=headers)
     assert (reply.status_code, reply.json()["code"]) == (413, "upload_too_large")
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_who_sends_too_much_hears_why(searcher: FakeSearcher, announced: bool) -> None:
+    parts = [b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n']
+    parts += [bytes(2**18)] * 32
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    with served(searcher, PageOptions(max_upload=2**20)) as address:
+        body = b"".join(parts) if announced else iter(parts)
+        request = urllib.request.Request(f"{address}/api/search", body, headers)
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=30)
+        assert json.load(refused.value)["code"] == "upload_too_large"
+        # A text of a megabyte in the address is answered in words, too.
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"{address}/api/search?text={'a' * 10**6}", timeout=30)
+        assert json.load(refused.value)["status"] == 414
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ routes = st.sampled_from(
 )
 
 
-@settings(max_examples=draws(40, 3000))
+@settings(max_examples=draws(25, 3000))
 @given(
     st.sampled_from(["GET", "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "FOO"]),
     routes,

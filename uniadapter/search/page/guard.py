@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ipaddress
 import logging
 import re
@@ -28,6 +30,8 @@ SAFE_HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 _LONGEST_ADDRESS = 8192
+_DROPPED_BYTES = 2**30
+_DROPPED_SECONDS = 30.0
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\[\]:/?#@\s]+)(?::[0-9]{1,5})?")
 
 
@@ -65,11 +69,14 @@ class Guard:
                 await self.app(scope, receive, send)
             return
         finished = False
+        body = _Body(receive)
 
         async def send_safely(message: Message) -> None:
             nonlocal finished
             finished = message["type"] == "http.response.body" and not message.get("more_body")
             if message["type"] == "http.response.start":
+                if message["status"] >= 400:
+                    await body.drop()
                 headers = MutableHeaders(scope=message)
                 for name, value in SAFE_HEADERS.items():
                     headers[name] = value
@@ -77,9 +84,9 @@ class Guard:
 
         try:
             self.check(scope)
-            await self.app(scope, receive, send_safely)
+            await self.app(scope, body.receive, send_safely)
         except PageError as error:
-            await error.response()(scope, receive, send_safely)
+            await error.response()(scope, body.receive, send_safely)
         except Exception:
             # The routes have answered already; what is cut short the server has to end.
             logger.exception("%s %s failed", scope["method"], scope["path"])
@@ -117,6 +124,34 @@ class Guard:
         if name is None:
             return False
         return self.any_host or name in self.hosts or (self.any_address and _is_address(name))
+
+
+class _Body:
+    """What comes with a request.
+
+    A client that is refused while it sends hears nothing but that the connection is gone: what it
+    goes on to send is dropped first, up to a limit.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._whole = False
+
+    async def receive(self) -> Message:
+        """The next part."""
+        message = await self._receive()
+        self._whole = message["type"] != "http.request" or not message.get("more_body", False)
+        return message
+
+    async def drop(self) -> None:
+        """Read the rest."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._drop(), _DROPPED_SECONDS)
+
+    async def _drop(self) -> None:
+        dropped = 0
+        while not self._whole and dropped < _DROPPED_BYTES:
+            dropped += len((await self.receive()).get("body", b""))
 
 
 def _origin_name(origin: str) -> str | None:
