@@ -86,13 +86,14 @@ class SharedMemory(PairMemory):
     def texts(self) -> int:
         """See the base class."""
         if self.owner is not None:
-            return len(self.owner)
-        one = len(self.states) == 1
-        return len(self.factor.weights) if one and self.factor is not None else len(self.states)
+            return self.owner.shape[0]
+        count = self.states.shape[0]
+        one = count == 1
+        return self.factor.weights.shape[0] if one and self.factor is not None else count
 
     def shared(self) -> tuple[torch.Tensor, int] | None:
         """Which medium each text reads, and the number of media; None without an owner."""
-        return None if self.owner is None else (self.owner, len(self.states))
+        return None if self.owner is None else (self.owner, self.states.shape[0])
 
     def read(self) -> tuple[torch.Tensor, torch.Tensor | None]:
         """See the base class; without frame weights."""
@@ -120,7 +121,7 @@ class SharedMemory(PairMemory):
         kv = self.projected(attention, index)
         if self.owner is not None and isinstance(rows, PackedRows):
             return self._by_medium(attention, x, kv, rows, self.owner)
-        if self.owner is None and len(kv.key) == 1:
+        if self.owner is None and kv.key.shape[0] == 1:
             return self._folded(attention, x, kv, rows)
         return self._pairwise(attention, x, kv, rows)
 
@@ -198,7 +199,7 @@ class SharedMemory(PairMemory):
         owner: torch.Tensor,
     ) -> torch.Tensor:
         """The texts of each medium side by side, (V, Q, D)."""
-        grid = rows.by_medium(owner, len(kv.key))
+        grid = rows.by_medium(owner, kv.key.shape[0])
         query = attention.heads(grid.unpack(attention.query(x)))
         if self.factor is None:
             return grid.pack(attention.attend(query, kv.key, kv.value, self.visible))
