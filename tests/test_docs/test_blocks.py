@@ -225,7 +225,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     listing = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
     for name in listing.stdout.splitlines():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, folder / name)
+        shutil.copy2(ROOT / name, folder / name, follow_symlinks=False)
     return folder
 
 
