@@ -169,7 +169,8 @@ WHOLE: dict[bool, dict[str, Any]] = {}
 
 
 @settings(max_examples=draws(1, deep=20), phases=(Phase.explicit, Phase.generate))
-@example(by_epoch=True, kills=[(38, True), (9, False)])
+@example(by_epoch=True, kills=[(86, True), (128, False), (46, True)])
+@example(by_epoch=False, kills=[(111, False), (41, False), (111, False)])
 @given(
     by_epoch=st.booleans(),
     kills=st.lists(st.tuples(st.integers(0, 140), st.booleans()), min_size=1, max_size=3),

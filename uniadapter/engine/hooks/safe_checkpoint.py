@@ -31,9 +31,9 @@ from uniadapter.engine.runner.optimizer_state import match_optimizer, optimizer_
 from uniadapter.engine.runner.position import restore_gradients, take_position
 from uniadapter.engine.runner.resume import check_matches, check_resumable, find_resumable
 from uniadapter.engine.runner.resumed_run import ResumedRun, describe_run
-from uniadapter.engine.runner.work_dir import WorkDirLock, mark_of, unvalidated
+from uniadapter.engine.runner.work_dir import WorkDirLock, mark_of, validate_again
 from uniadapter.registry import HOOKS
-from uniadapter.utils.safe_io import atomic_write, to_plain
+from uniadapter.utils.safe_io import atomic_write, load_torch_file, to_plain
 
 
 @HOOKS.register_module()
@@ -161,9 +161,6 @@ class SafeCheckpointHook(CheckpointHook):
             )
             ResumedRun(runner, checkpoint, path).adapt()
             self._gradients = checkpoint.get("position", {}).get("gradients")
-            names = trained_state_dict(model)
-            complete = set(names) <= set(state)
-            self._saved = {name: state[name] for name in names} if complete else None
         if hasattr(model, "set_adapter_extras"):
             model.set_adapter_extras(meta.get("adapter_extras", {}))  # type: ignore[operator]
 
@@ -177,15 +174,14 @@ class SafeCheckpointHook(CheckpointHook):
         super().before_train(runner)
         resumed = Path(str(runner._load_from)) if runner._resume and runner._load_from else None
         if resumed is not None and resumed.parent.resolve() == Path(self.out_dir).resolve():
+            # Saved again where the next validation is the best one yet.
+            self.last_ckpt = str(resumed)
             self._tidy_up(runner, resumed)
-        self._saved = None
         if self._gradients is not None:
             restore_gradients(runner.model, self._gradients)
             self._gradients = None
             runner.logger.info("The gradients of the iterations before the last update are back")
-        if unvalidated(runner):
-            runner.logger.info("The run was stopped before this validation had ended")
-            runner.val_loop.run()
+        validate_again(runner)
 
     def _tidy_up(self, runner: Runner, resumed: Path) -> None:
         """Finish what the run was doing behind the checkpoint when it was killed."""
@@ -201,8 +197,13 @@ class SafeCheckpointHook(CheckpointHook):
         for name in hub.get_info("outdated", []) if "outdated" in hub.runtime_info else []:
             if name not in kept:
                 self._remove(str(folder / name))
-        if self._saved is not None and not _adapter_folder(str(resumed)).is_dir():
-            self._export(runner, str(resumed))
+        names = trained_state_dict(_unwrap(runner.model))
+        for path in (str(resumed), *sorted(self._best_files())):
+            if Path(path).is_file() and not _adapter_folder(path).is_dir():
+                state = load_torch_file(path)["state_dict"]
+                if set(names) <= set(state):
+                    self._saved = {name: state[name] for name in names}
+                    self._export(runner, path)
 
     def after_train(self, runner: Runner) -> None:
         """As MMEngine's; nothing is left to be validated.

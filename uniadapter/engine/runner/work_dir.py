@@ -131,7 +131,7 @@ def mark_of(runner: Runner) -> Path:
     return Path(runner.work_dir) / "to_validate"
 
 
-def unvalidated(runner: Runner) -> bool:
+def _unvalidated(runner: Runner) -> bool:
     """Whether a resumed run goes on from a checkpoint whose validation had not ended. A collective.
 
     Args:
@@ -152,3 +152,20 @@ def unvalidated(runner: Runner) -> bool:
     done, last = (loop.epoch, loop.max_epochs) if by_epoch else (loop.iter, loop.max_iters)
     inside = by_epoch and getattr(loop, "done", 0) > 0
     return not inside and done >= loop.val_begin and (done % loop.val_interval == 0 or done == last)
+
+
+def validate_again(runner: Runner) -> None:
+    """Run the validation that a run was killed before or in. A collective.
+
+    Args:
+        runner: The runner, in training.
+    """
+    if runner._resume and runner.iter > 0:
+        # As behind the last iteration: where no other one comes first, checkpoints hold it.
+        runner.message_hub.update_info("iter", runner.iter - 1)
+    if not _unvalidated(runner):
+        return
+    runner.logger.info("The run was stopped before this validation had ended")
+    by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
+    runner.message_hub.update_info("epoch", runner.epoch - by_epoch)
+    runner.val_loop.run()
