@@ -13,6 +13,7 @@ from mmengine.config import Config
 from uniadapter.models.build import build_model
 from uniadapter.models.tasks import VisionLanguageModel
 from uniadapter.utils.config import load_config
+from uniadapter.utils.devices import check_device
 from uniadapter.utils.model_index import ModelEntry, find_model, models_by_name
 from uniadapter.utils.options import near_name
 from uniadapter.utils.paths import find_config, resource
@@ -102,6 +103,8 @@ def get_model(
         ValueError: If a name is unknown, an option is wrong, there are no weights, or they are of
             another model.
     """
+    if device is not None:
+        check_device(device)
     config, entry = _config_of(model)
     if kwargs:
         config.merge_from_dict({"model": kwargs})

@@ -92,6 +92,17 @@ def test_by_a_picture_and_by_a_video(client: Any, searcher: FakeSearcher, media:
         assert not Path(asked[kind]).exists()
 
 
+def test_a_gif_is_a_video_as_in_an_index(client: Any, searcher: FakeSearcher) -> None:
+    from PIL import Image
+
+    out = io.BytesIO()
+    pages = [Image.new("RGB", (20, 10), (shade, 0, 0)) for shade in (0, 100, 200)]
+    pages[0].save(out, "GIF", save_all=True, append_images=pages[1:], duration=100)
+    reply = client.post("/api/search", files={"file": ("a.gif", out.getvalue())})
+    assert reply.status_code == 200
+    assert Path(searcher.asked[-1]["video"]).suffix == ".gif"
+
+
 def image_bytes(side: int) -> bytes:
     from PIL import Image
 
@@ -171,6 +182,9 @@ def test_who_sends_too_much_hears_why(searcher: FakeSearcher, announced: bool) -
         ({"Origin": "https://evil.example"}, 403),
         ({"Origin": "null"}, 403),
         ({"Origin": "http://127.0.0.1:8080"}, 200),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, 200),
+        ({"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors"}, 200),
     ],
 )
 def test_who_may_ask(client: Any, headers: dict[str, str], status: int) -> None:

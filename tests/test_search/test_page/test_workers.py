@@ -8,7 +8,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.page_helpers import grey_video, plain_picture
 from uniadapter.search.page.cache import DiskCache
@@ -42,8 +44,20 @@ def test_what_can_not_be_read(pool: WorkerPool, tmp_path: Path) -> None:
     assert "can't be" in failure(pool, "check_video", source=str(playlist), **limits)
     assert "can't be" in failure(pool, "check_picture", source=str(half), pixels=9999)
     assert "too many" in failure(pool, "check_picture", source=str(picture), pixels=99)
+    text = tmp_path / "text.png"
+    text.write_text("no picture")
+    assert str(tmp_path) not in failure(pool, "check_picture", source=str(text), pixels=9999)
     # The same process goes on.
     assert asyncio.run(pool.ask("probe", source=str(video))) == {"native": False}
+
+
+def test_a_picture_of_sixteen_bits(pool: WorkerPool, tmp_path: Path) -> None:
+    source, target = str(tmp_path / "deep.png"), str(tmp_path / "small.jpg")
+    Image.fromarray(np.full((60, 90), 100 * 257, np.uint16)).save(source)
+    asyncio.run(pool.ask("picture", source=source, target=target, side=30))
+    with Image.open(target) as small:
+        assert small.size == (30, 20)
+        assert abs(np.asarray(small).astype(int) - 100).max() < 3
 
 
 def test_a_process_that_dies_or_hangs(pool: WorkerPool, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor
 from uniadapter.checkpoints.plain_config import to_json
 from uniadapter.checkpoints.shared import copy_files, data_pipeline, preprocessor_of
 from uniadapter.models.tasks import RetrievalModel, VseModel
+from uniadapter.utils.devices import check_device
 from uniadapter.utils.download import sha256_of
 
 from ..encoding import check_one_adapter
@@ -60,6 +61,7 @@ class ExportOptions:
             raise ValueError(
                 f"opset={self.opset} lacks operators that are needed: {OPSET} or more."
             )
+        check_device(self.device)
         if self.format == "onnx":
             for name in ("onnx", "onnxscript", "onnxruntime"):
                 import_library(name)

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.export.passes import move_to_device_pass
 
+from uniadapter.utils.devices import check_device, device_of
+
 from .facts import ExportFacts
 from .libraries import import_library
 from .scoring import Program
@@ -44,7 +46,7 @@ class OnnxProgram:
         device: str | torch.device = "cpu",
     ) -> None:
         runtime = import_library("onnxruntime")
-        provider = "CUDAExecutionProvider" if torch.device(device).type == "cuda" else None
+        provider = "CUDAExecutionProvider" if device_of(device).type == "cuda" else None
         if provider is not None and provider not in runtime.get_available_providers():
             raise ValueError(f"onnxruntime has no {provider} here: take device='cpu'.")
         options = runtime.SessionOptions()
@@ -83,6 +85,7 @@ class TorchProgram:
 
     def __init__(self, path: Path, outputs: list[str], device: str | torch.device = "cpu") -> None:
         _refuse_code(path)
+        check_device(device)
         try:
             program = torch.export.load(path)
         except Exception as error:

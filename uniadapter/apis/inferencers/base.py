@@ -21,6 +21,7 @@ from torch import nn
 from uniadapter.checkpoints import load_weights
 from uniadapter.structures import MultimodalSample
 from uniadapter.utils.config import apply_cfg_options, load_config
+from uniadapter.utils.devices import check_device
 from uniadapter.utils.json_files import json_text
 from uniadapter.utils.safe_io import atomic_write
 from uniadapter.visualization.report import Entry, Panel, Report
@@ -260,7 +261,12 @@ def model_of(
         pretrained: A checkpoint, True for what the model itself names, or False.
         device: Where it runs.
         cfg_options: Overrides of a config.
+
+    Raises:
+        ValueError: If there is no such device, or an option is wrong.
     """
+    if device is not None:
+        check_device(device)
     if isinstance(model, nn.Module):
         if cfg_options:
             raise ValueError("cfg_options change how a model is built; this one is built already.")

@@ -106,6 +106,10 @@ class Guard:
         origin = headers.get("origin")
         if origin is not None and not self.is_own(_origin_name(origin)):
             raise PageError(403, "foreign_origin", "Pages of other sites may not ask here.")
+        # Browsers name no origin where a page elsewhere embeds a picture; links may lead here.
+        embedded = headers.get("sec-fetch-mode") != "navigate"
+        if headers.get("sec-fetch-site") == "cross-site" and embedded and not self.any_host:
+            raise PageError(403, "foreign_origin", "Pages of other sites may not ask here.")
         address = scope.get("raw_path") or scope["path"].encode("utf-8", "surrogateescape")
         query = scope.get("query_string", b"")
         if len(address) > _LONGEST_ADDRESS or len(query) > 12 * self.max_text + _LONGEST_ADDRESS:

@@ -241,11 +241,19 @@ def picture(source: str, target: str, side: int) -> dict[str, Any]:
     """Write a picture, or a smaller one, as a JPEG; what is transparent becomes white."""
     with Image.open(source) as opened:
         opened.draft("RGB", (side, side))
-        opened.thumbnail((side, side), Image.Resampling.LANCZOS)
-        shown = ImageOps.exif_transpose(opened).convert("RGBA")
+        small = _eight_bits(opened)
+        small.thumbnail((side, side), Image.Resampling.LANCZOS)
+        shown = ImageOps.exif_transpose(small).convert("RGBA")
     paper = Image.new("RGBA", shown.size, "white")
     Image.alpha_composite(paper, shown).convert("RGB").save(target, "JPEG", quality=85)
     return {}
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """A picture of 16 bits with 8, as models see it; Pillow cuts values at 255."""
+    if not image.mode.startswith("I"):
+        return image
+    return image.convert("I").point(lambda value: value * (1 / 257) + 0.0).convert("L")
 
 
 def probe(source: str) -> dict[str, Any]:
@@ -267,7 +275,9 @@ def check_picture(source: str, pixels: int) -> dict[str, Any]:
             opened.load()
             return {"size": list(opened.size)}
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"it can't be read as a picture ({error})") from error
+        # Pillow names the file, which is a temporary one.
+        said = str(error).replace(source, "the file").replace("'the file'", "the file")
+        raise ValueError(f"it can't be read as a picture ({said})") from error
 
 
 def check_video(source: str, pixels: int, seconds: float) -> dict[str, Any]:

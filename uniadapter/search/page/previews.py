@@ -18,7 +18,7 @@ from .options import PageOptions
 from .worker_pool import WorkerError, WorkerPool
 
 #: Changes where the same recipe gives another file, so that those of before are not found.
-_RECIPES = 1
+_RECIPES = 2
 _THUMB_SIDE = 480
 _PICTURE_SIDE = 1600
 _SHOWN_PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif"}

@@ -46,7 +46,8 @@ _SIGNS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\0\0\x01\xba", ".mpg"),
     (0, b"FLV\x01", ".flv"),
 )
-_VIDEOS = {".avi", ".mp4", ".mkv", ".ogv", ".mpg", ".flv"}
+#: As in an index, a GIF is a video.
+_VIDEOS = {".gif", ".avi", ".mp4", ".mkv", ".ogv", ".mpg", ".flv"}
 
 
 def ending_of(start: bytes) -> str | None:
