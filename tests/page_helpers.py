@@ -65,6 +65,9 @@ class FakeIndex:
         self.states: list[tuple[Any, bytes]] = list(zip(states, digests, strict=True))
         self.version += 1
 
+    def reopened(self) -> FakeIndex:
+        return self
+
     @staticmethod
     def kind(name: str) -> str:
         return "image" if name.endswith((".png", ".jpg")) else "video"

@@ -66,3 +66,12 @@ def test_it_runs_as_a_module(monkeypatch, capsys) -> None:
         runpy.run_module("uniadapter", run_name="__main__")
     assert caught.value.code == 0
     assert capsys.readouterr().out == f"uniadapter {__version__}\n"
+
+
+def test_what_the_system_refuses_is_named():
+    from uniadapter.cli.searching import explained
+
+    with pytest.raises(SystemExit, match=r"^error: /media/shut: Permission denied$"), explained():
+        raise PermissionError(13, "Permission denied", "/media/shut")
+    with pytest.raises(SystemExit, match=r"^error: the index is written to$"), explained():
+        raise BlockingIOError(11, "the index is written to")

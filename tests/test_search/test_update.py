@@ -14,6 +14,7 @@ from uniadapter.datasets import MediaError
 from uniadapter.search.index import SearchIndex
 from uniadapter.search.reading import ReadOptions
 from uniadapter.search.update import UpdateOptions, update_index
+from uniadapter.search.writer import FileEntry, writing
 
 READING = ReadOptions(shot_seconds=2.0, frame_rate=RATE)
 
@@ -124,6 +125,21 @@ def test_files_that_cant_be_read(folder: Path):
         update_index(index, engine, UpdateOptions(on_error="raise"))
     # Until it is known to be another one, the former stays.
     assert "broken.png" in content_of(index)
+
+
+def test_what_was_changed_while_it_was_read_is_read_again(folder: Path):
+    engine = StubEngine()
+    index = made(folder, engine)
+    update_index(index, engine)
+    known = next(file for file in index.files() if file.path == "pictures/2.png")
+    with writing(index) as writer:
+        # As the content of an encoded corpus may be: of its former state, with the new time.
+        fields = (b"pictures/2.png", known.kind, known.size, known.mtime_ns, None, None)
+        writer.put(FileEntry(*fields), [])
+        writer.commit()
+    again = update_index(index, engine)
+    assert (again.changed, again.encoded, again.unchanged) == (1, 1, 5)
+    assert len(index.shots(known.file_id)) == 1
 
 
 def test_a_file_that_changes_while_it_is_read(folder: Path, monkeypatch: pytest.MonkeyPatch):

@@ -37,7 +37,9 @@ def explained() -> Iterator[None]:
         except OSError as error:
             if isinstance(error, FileNotFoundError) or os.environ.get(TRACEBACK_VARIABLE):
                 raise
-            sys.exit(f"error: {error.strerror or error}")
+            named = error.filename is not None and error.strerror is not None
+            said = f"{os.fsdecode(error.filename)}: {error.strerror}" if named else error.strerror
+            sys.exit(f"error: {said or error}")
 
 
 def shown(path: str) -> str:

@@ -63,6 +63,10 @@ class SearchIndex:
             settings = read_settings(database)
         return cls(place, settings)
 
+    def reopened(self) -> SearchIndex:
+        """The index that its folder has now, see :meth:`open`."""
+        return type(self).open(self.folder)
+
     @classmethod
     def create(
         cls,

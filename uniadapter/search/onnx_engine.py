@@ -16,6 +16,7 @@ from uniadapter.retrieval import RetrievalOptions, Texts
 
 from .engine import EncodedMedia, cosine_weights
 from .hits import Kind
+from .reading import query_frames
 
 
 class OnnxEngine:
@@ -76,8 +77,7 @@ class OnnxEngine:
         return self.frames, count, width
 
     def read(self, media: Sequence[Any], kind: Kind) -> Any:  # noqa: D102
-        read = self.reader.image_frames if kind == "image" else self.reader.video_frames
-        return self.batch([read(medium) for medium in media])
+        return self.batch([query_frames(self.reader, medium, kind) for medium in media])
 
     def batch(self, frames: Sequence[Tensor]) -> Any:  # noqa: D102
         return self.model.batch(frames)
@@ -102,6 +102,7 @@ class OnnxEngine:
         return logits + self.options.itc_weight * similar
 
     def frame_weights(self, media: EncodedMedia, texts: Texts) -> Tensor:  # noqa: D102
-        if not self.model.programs.weighs:
+        # Where no tokens are kept there are no class tokens, which the graph takes.
+        if not self.model.programs.weighs or not media.frame_cls.shape[-1]:
             return cosine_weights(media.frame_features, texts.features)
         return self.model.programs.frames(vars(media), vars(texts))[1].movedim(0, 1)

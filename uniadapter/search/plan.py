@@ -85,7 +85,9 @@ def make_plan(
 
     for path, found in sorted(scan.files.items()):
         own = known.get(path)
-        if own is not None and not own.gone and own[2:5] == found:
+        # Without digest and reason it was changed while it was read.
+        known_as = own is not None and (own.digest or own.error) is not None
+        if own is not None and known_as and not own.gone and own[2:5] == found:
             if own.error is not None and retry:
                 plan.read.append((path, found))
             else:

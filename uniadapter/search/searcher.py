@@ -98,7 +98,7 @@ class Searcher:
             if self._view is not None and self._view.snapshot.state == state:
                 return False
             # An index that was made anew may be another one's.
-            self.index = SearchIndex.open(self.index.folder)
+            self.index = self.index.reopened()
             self.index.check(self.engine)
             snapshot = self.index.snapshot()
             self._view = _View(snapshot, first_stage_of(self.index, snapshot))

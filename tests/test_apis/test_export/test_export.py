@@ -24,6 +24,7 @@ from uniadapter.apis.export.facts import FACTS_NAME
 from uniadapter.apis.export.parts import parts_of
 from uniadapter.apis.export.scoring import Programs
 from uniadapter.apis.export.twin import float32_twin
+from uniadapter.retrieval import RetrievalOptions
 from uniadapter.search.engine import SearchEngine, TorchEngine
 from uniadapter.search.index import SearchIndex
 from uniadapter.search.onnx_engine import OnnxEngine
@@ -163,6 +164,21 @@ def test_an_index_is_searched_by_either(world, model, engine_of, tmp_path):
         assert ours.reranked == theirs.reranked == len(CLIPS)
         scores = [{hit.path: hit.score for hit in found.hits} for found in (ours, theirs)]
         assert scores[0] == pytest.approx(scores[1], abs=1e-3)
+
+
+def test_an_index_without_tokens(world, model, engine_of, tmp_path):
+    folder, options = engine_of("onnx").model.folder, RetrievalOptions(k_test=0)
+    engines: list[SearchEngine] = [TorchEngine(model, options), OnnxEngine(folder, options)]
+    reading = ReadOptions(shot_seconds=1000.0, frame_rate=RATE)
+    index = SearchIndex.create(tmp_path, engines[1], reading, world / "clips")
+    update_index(index, engines[1])
+    assert index.settings.layout.token_shape is None
+    ours, theirs = (Searcher(index, engine).search("a red dot").hits for engine in engines)
+    assert len(ours) == len(theirs) == len(CLIPS)
+    for one, other in zip(ours, theirs, strict=True):
+        assert one.path == other.path
+        assert one.score == pytest.approx(other.score, abs=1e-3)
+        assert one.frame_weights == pytest.approx(other.frame_weights, abs=1e-3)
 
 
 def test_loaded(world, model, folder):

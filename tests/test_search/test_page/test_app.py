@@ -23,6 +23,7 @@ from tests.page_helpers import (
     plain_picture,
     served,
 )
+from uniadapter.datasets import MediaError
 from uniadapter.search.hits import SearchResult
 from uniadapter.search.page.options import PageOptions
 
@@ -299,6 +300,20 @@ def test_names_that_are_no_utf8(tmp_path: Path) -> None:
         assert answer.json()["hits"][0]["path"] == f"{folder}/x.png"
         assert searcher.asked[-1]["folder"] == name.rpartition("/")[0]
         assert client.get(answer.json()["hits"][0]["thumb"]).status_code == 200
+
+
+def test_an_upload_that_breaks_behind_its_first_frame(media: Path) -> None:
+    searcher = FakeSearcher(FakeIndex(media, media.parent / "index"))
+
+    def broken(video: str, **query: Any) -> SearchResult:
+        raise MediaError(video, "frame 7 can't be decoded")
+
+    searcher.search = broken  # type: ignore[method-assign, assignment]
+    with client_of(searcher) as client:
+        content = (media / "day/two.avi").read_bytes()
+        reply = client.post("/api/search", files={"file": content})
+        assert (reply.status_code, reply.json()["code"]) == (422, "unreadable_upload")
+        assert reply.json()["message"] == "The upload: frame 7 can't be decoded."
 
 
 def test_a_fault_of_the_server_shows_no_traceback(media: Path) -> None:

@@ -91,3 +91,21 @@ def test_a_folder_of_frames(tmp_path: Path) -> None:
         assert client.get(f"/media/{hit['file_id']}").json()["code"] == "folder_of_frames"
         os.utime(root / "frames/001.png")
         assert client.get(f"/thumb/{hit['shot_id']}?at=3.9").status_code == 409
+
+
+def test_made_anew_at_another_pace(tmp_path: Path) -> None:
+    root, engine = tmp_path / "media", StubEngine()
+    write_frames(root / "frames", 3, 8)
+    place = tmp_path / "index"
+    update_index(SearchIndex.create(place, engine, ReadOptions(9.0), root), engine)
+    with client_of(Searcher(SearchIndex.open(place), engine)) as client:
+        # Pictures, then videos: the preview of one pace is not shown for the other.
+        for pace in (RATE, 2 * RATE):
+            index = SearchIndex.create(place, engine, ReadOptions(9.0, pace), root)
+            update_index(index, engine)
+            assert client.get("/api/status").json()["videos"] == 1
+            [hit] = client.get("/api/search", params={"text": "bird"}).json()["hits"]
+            thumb = client.get(f"/thumb/{hit['shot_id']}", params={"at": 1.1})
+            wanted = Image.open(root / f"frames/{int(1.1 * pace):03}.png").convert("L")
+            shown = np.asarray(Image.open(io.BytesIO(thumb.content)).convert("L"), float)
+            assert np.abs(shown - np.asarray(wanted, float)).mean() < 6

@@ -24,6 +24,8 @@ def library_of(index: SearchIndex) -> Library:
     """All files and shots of an index, of one state of it."""
     while True:
         version = version_of(index)
+        # It may have been made anew, with other options.
+        index = index.reopened()
         files = [_entry(index, file) for file in index.files()]
         shots = [ShotEntry(s.shot_id, s.file_id, s.start, s.end) for s in index.shots()]
         if version_of(index) == version:

@@ -63,16 +63,18 @@ class Previews:
             return file.location.suffix.lower() in _SHOWN_PICTURES
         if file.rate is not None:
             return False
-        if file.content not in self._native:
+        # What a file of Matroska is, its ending says.
+        key = f"{file.content}{file.location.suffix.lower()}"
+        if key not in self._native:
             try:
                 answer = await self._stills.ask("probe", source=str(file.location))
                 known = bool(answer["native"])
             except WorkerError:
                 known = False
-            self._native[file.content] = known
+            self._native[key] = known
             if len(self._native) > _KNOWN_FILES:
                 self._native.popitem(last=False)
-        return self._native[file.content]
+        return self._native[key]
 
     async def check_upload(self, path: Path, kind: str) -> None:
         """Read an upload in a process of its own.
@@ -140,7 +142,8 @@ class Previews:
         self, file: FileEntry, pool: WorkerPool, ending: str, job: str, **arguments: Any
     ) -> Made:
         """A file of the cache, made by the first that asks while the others wait for it."""
-        recipe = json.dumps([_RECIPES, file.content, job, self._encoder, sorted(arguments.items())])
+        known = [file.content, file.rate, job, self._encoder, sorted(arguments.items())]
+        recipe = json.dumps([_RECIPES, *known])
         key = hashlib.sha256(recipe.encode()).hexdigest()[:40]
         made = Made(Path(), f'"{key}"', MEDIA_TYPES[ending])
         path = await asyncio.to_thread(self.cache.find, key + ending)

@@ -87,6 +87,10 @@ def add_search_routes(app: FastAPI, state: PageState) -> None:
             await state.previews.check_upload(upload.path, upload.kind)
             return await answer(filters, **{upload.kind: str(upload.path)})
 
+    _add_listing_routes(app, state)
+
+
+def _add_listing_routes(app: FastAPI, state: PageState) -> None:
     @app.get("/api/files", responses=ERRORS, summary="Indexed files, by path")
     def files(query: Annotated[FileQuery, Query()]) -> FilesAnswer:
         library = state.library()

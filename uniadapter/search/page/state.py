@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from uniadapter.datasets import MediaError
 from uniadapter.search.hits import Hit, SearchResult
 from uniadapter.search.searcher import Searcher
 
@@ -91,6 +92,10 @@ class PageState:
                 raise PageError(503, "index_unusable", str(error)) from error
             try:
                 result = self.searcher.search(**arguments)
+            except MediaError as error:
+                # Where it was kept for the search is nobody's business.
+                message = f"The upload: {error.reason or 'it can not be read'}."
+                raise PageError(422, "unreadable_upload", message) from error
             except ValueError as error:
                 raise PageError(422, "query_refused", str(error)) from error
             return Found(result, self.library())

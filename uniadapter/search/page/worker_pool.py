@@ -63,12 +63,12 @@ class _Worker:
             raise BrokenPipeError
         process.stdin.write(question + b"\n")
         process.stdin.flush()
-        pipe = process.stdout.fileno()
+        pipe, poll = process.stdout.fileno(), select.poll()
+        poll.register(pipe, select.POLLIN)
         deadline = time.monotonic() + timeout
         line = b""
         while not line.endswith(b"\n"):
-            ready, _, _ = select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))
-            if not ready:
+            if not poll.poll(max(0.0, 1000 * (deadline - time.monotonic()))):
                 raise TimeoutError
             part = os.read(pipe, 65536)
             if not part:
