@@ -142,6 +142,16 @@ def test_what_was_changed_while_it_was_read_is_read_again(folder: Path):
     assert len(index.shots(known.file_id)) == 1
 
 
+def test_an_index_that_was_made_anew_meanwhile(folder: Path):
+    engine, plain = StubEngine(), StubEngine(reranks=False)
+    index = made(folder, engine)
+    fresh = made(folder, plain)
+    with pytest.raises(ValueError, match="made anew by another process"):
+        update_index(index, engine)
+    assert update_index(fresh, plain).encoded == 8
+    assert len(fresh.shots()) == 8
+
+
 def test_a_file_that_changes_while_it_is_read(folder: Path, monkeypatch: pytest.MonkeyPatch):
     engine = StubEngine()
     index = made(folder, engine)

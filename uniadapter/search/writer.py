@@ -10,7 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .database import connect, list_files, list_shots, read_state, write_state
+from .database import (
+    connect,
+    list_files,
+    list_shots,
+    read_settings,
+    read_state,
+    write_state,
+)
 from .hits import Kind
 from .index import SearchIndex
 from .records import FileRecord, ShotRecord, State
@@ -193,6 +200,15 @@ class IndexWriter:
         self._rows.close()
 
 
+def _check_settings(index: SearchIndex, database: sqlite3.Connection) -> None:
+    """Refuse an index that another process made anew since it was opened."""
+    own, now = index.settings, read_settings(database)
+    if (own.binding, own.layout, own.reading) != (now.binding, now.layout, now.reading):
+        raise ValueError(
+            f"The index {index.folder} was made anew by another process meanwhile: call again."
+        )
+
+
 @contextlib.contextmanager
 def writing(index: SearchIndex) -> Iterator[IndexWriter]:
     """Be the one process that changes an index.
@@ -200,11 +216,12 @@ def writing(index: SearchIndex) -> Iterator[IndexWriter]:
     Raises:
         BlockingIOError: If another one does.
         OSError: If the index can't be written to, or the disk is full.
-        ValueError: If the index is damaged.
+        ValueError: If the index is damaged, or was made anew with other options since.
     """
     folder = index.folder
     try:
         with locked(folder), connect(folder, write=True) as database:
+            _check_settings(index, database)
             writer = IndexWriter(index, database)
             try:
                 yield writer
