@@ -46,6 +46,9 @@ def test_a_corpus_becomes_an_index(
         index.main([str(folder), "--from-parquet", str(out)])
     with pytest.raises(SystemExit, match="--shot-seconds"):
         index.main([str(folder), "--from-parquet", str(out), "--shot-seconds", "3", "--rebuild"])
+    for more in (["--retry"], ["--compact"], ["--on-error", "raise"]):
+        with pytest.raises(SystemExit, match=f"{more[0]} is of an update"):
+            index.main([str(folder), "--from-parquet", str(out), "--rebuild", *more])
     before = content_of(made)
     assert index.main([str(folder), "--from-parquet", str(out), "--rebuild"]) == 0
     assert content_of(SearchIndex.open(folder)) == before

@@ -101,8 +101,8 @@ def weights_of(name: str) -> WeightFile:
     reason = f"; its figures are the paper's ({paper[0]})" if paper else ""
     raise ValueError(
         f"No weights of {entry.name} are published{reason}. pretrained=False builds it without; "
-        "pretrained='FILE' loads your own; pretrained='NAME' those of an entry of "
-        "list_models(pretrained=True), such as its backbone's."
+        "pretrained='FILE' (--checkpoint FILE) loads your own; pretrained='NAME' those of an entry "
+        "of list_models(pretrained=True), such as its backbone's."
     )
 
 

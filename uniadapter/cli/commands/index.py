@@ -116,7 +116,7 @@ def from_parquet(args: argparse.Namespace) -> str:
     Raises:
         FileNotFoundError: If the folder, the corpus or the model does not exist.
         OSError: If the index can't be written to.
-        ValueError: If there is an index, an option belongs to encoding, or the corpus is damaged,
+        ValueError: If there is an index, an option is of something else, or the corpus is damaged,
             incomplete or of another model.
     """
     facts, root = corpus_facts(args.from_parquet), Path(args.folder)
@@ -125,6 +125,13 @@ def from_parquet(args: argparse.Namespace) -> str:
         if getattr(args, name) is not None:
             option = name.replace("_", "-")
             raise ValueError(f"--{option} belongs to `uniadapter encode`, which cut the shots.")
+    for name, given in (
+        ("retry", args.retry),
+        ("compact", args.compact),
+        ("on-error", args.on_error != "skip"),
+    ):
+        if given:
+            raise ValueError(f"--{name} is of an update, and --from-parquet reads no media.")
     if args.no_tokens:
         raise ValueError("--no-tokens belongs to `uniadapter encode`, which kept tokens or not.")
     if not root.is_dir():
