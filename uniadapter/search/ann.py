@@ -49,7 +49,7 @@ class HnswOptions:
     m: int = 32
     ef_construction: int = 80
     threads: int = 1
-    ef_search: int = 128
+    ef_search: int = 256
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class IvfPqOptions:
         pq_bytes: Bytes of a row; None: one for each eight numbers, 64 at most. Must divide E.
         opq: Turn the space first, so that the bytes lose less.
         seed: Of the sample that is trained on, and of k-means.
-        nprobe: Lists that are looked into in a search.
+        nprobe: Lists that are looked into in a search; None: a sixteenth of them, 32 at least.
         refine: So many times the rows that are wanted are taken by their bytes, and ordered by
             their features where those are at hand.
     """
@@ -70,7 +70,7 @@ class IvfPqOptions:
     pq_bytes: int | None = None
     opq: bool = True
     seed: int = 0
-    nprobe: int = 32
+    nprobe: int | None = None
     refine: int = 4
 
 
@@ -219,7 +219,8 @@ class IvfPqIndex(AnnIndex):
     def parameters(self, options: IvfPqOptions, share: float, selector: Any) -> Any:
         """More lists, where fewer of their rows may be found."""
         own = self.faiss.try_extract_index_ivf(self.index)
-        nprobe = min(own.nlist, math.ceil(options.nprobe / share))
+        wanted = max(32, own.nlist // 16) if options.nprobe is None else options.nprobe
+        nprobe = min(own.nlist, math.ceil(wanted / share))
         inner = self.faiss.SearchParametersIVF(nprobe=nprobe, sel=selector)
         if own.this == self.index.this:
             return inner
