@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.helpers import draws
+from uniadapter.search import ann
 from uniadapter.search.first_stage import EXACT_ROWS, FirstStage, choose_kind
 
 
@@ -126,6 +127,13 @@ def test_without_faiss(monkeypatch: pytest.MonkeyPatch) -> None:
     for kind in ("hnsw", "ivf_pq"):
         with pytest.raises(ImportError, match=r"uniadapter\[search\]"):
             FirstStage.build(features, kind)
+
+
+def test_a_library_that_faiss_dies_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "faiss", raising=False)
+    monkeypatch.setattr(ann, "_loaded_libraries", lambda: "7f00 /lib/libnvblas.so.13")
+    with pytest.raises(ImportError, match="import faiss' before"):
+        FirstStage.build(rows_of(300, 8, 0), "ivf_pq")
 
 
 OPTIONS = {"hnsw": {"m": 8}, "ivf_pq": {"pq_bytes": 4, "nlist": 8, "nprobe": 4}}

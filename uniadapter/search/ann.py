@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,9 +32,23 @@ def import_faiss(kind: str) -> Any:
         kind: Of the first stage that needs it, for the error.
 
     Raises:
-        ImportError: If it is not installed.
+        ImportError: If it is not installed, or would end the process.
     """
+    if "faiss" not in sys.modules and "libnvblas.so" in _loaded_libraries():
+        # decord2 loads every CUDA library of the environment for all to see when it is imported
+        # outside of utils.compat.import_decord, and this one answers FAISS's calls of BLAS.
+        raise ImportError(
+            f"a first stage of kind={kind!r} needs faiss, whose calls NVIDIA's libnvblas.so would "
+            "answer, and end the process: 'import faiss' before what loaded that (decord), or "
+            "import decord by uniadapter.utils.compat.import_decord()."
+        )
     return import_extra("faiss", "search", f"a first stage of kind={kind!r}")
+
+
+def _loaded_libraries() -> str:
+    """Files that the process has mapped; none are known outside of Linux."""
+    maps = Path("/proc/self/maps")
+    return maps.read_text(errors="replace") if maps.exists() else ""
 
 
 @dataclass(frozen=True)
