@@ -53,11 +53,11 @@ def test_help_of_a_command(name: str, capsys) -> None:
 
 
 def test_a_new_command_is_one_file(tmp_path: Path, monkeypatch) -> None:
-    (tmp_path / "index.py").write_text('"""Index."""\n\n\ndef main(argv):\n    return len(argv)\n')
+    (tmp_path / "hum.py").write_text('"""Hum."""\n\n\ndef main(argv):\n    return len(argv)\n')
     monkeypatch.setattr("uniadapter.cli.main._FOLDER", tmp_path)
     monkeypatch.setattr(commands, "__path__", [str(tmp_path)])
-    assert known_commands() == {"index": "Index."}
-    assert main(["index", "a", "--b"]) == 2
+    assert known_commands() == {"hum": "Hum."}
+    assert main(["hum", "a", "--b"]) == 2
 
 
 def test_it_runs_as_a_module(monkeypatch, capsys) -> None:

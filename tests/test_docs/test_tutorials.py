@@ -20,13 +20,19 @@ def test_the_blocks_of_the_page_run(tmp_path):
     assert len(blocks) >= 6
     torch.manual_seed(0)
     namespace = {"folder": tmp_path / "adapter", "__name__": "tutorials"}
+    # The projects have the same classes, and another test may have imported them.
+    former = {name: MODELS.module_dict.pop(name) for name in OWN if name in MODELS.module_dict}
+    table = DATASETS.module_dict.pop("CaptionTable", None)
     try:
         for number, block in enumerate(blocks):
             exec(compile(block, f"docs/tutorials.md, block {number}", "exec"), namespace)
     finally:
         for name in OWN:
             MODELS.module_dict.pop(name, None)
+        MODELS.module_dict.update(former)
         DATASETS.module_dict.pop("CaptionTable", None)
+        if table is not None:
+            DATASETS.module_dict["CaptionTable"] = table
 
 
 def _classes(code: str) -> dict[str, str]:

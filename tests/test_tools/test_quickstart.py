@@ -161,7 +161,9 @@ def test_what_is_said_to_type_next_can_be_typed(tool: ModuleType, tmp_path: Path
     folder.mkdir()
     (folder / "last_checkpoint").write_text(f"{folder}/epoch_3.pth")
     text = tool.what_next(row, tmp_path)
-    program = str(Path(sys.executable).with_name("uniadapter"))
+    installed = Path(sys.executable).with_name("uniadapter")
+    inside = installed.is_relative_to(tool.ROOT)
+    program = str(installed.relative_to(tool.ROOT) if inside else installed)
     lines = [line for line in text.splitlines() if line.startswith("  ")]
     typed = [re.split(r" {3,}", line.strip())[0] for line in lines]
     commands = [words.replace(program, "uniadapter") for words in typed if program in words]
