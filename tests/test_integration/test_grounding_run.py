@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from tests.helpers import load_tool, write_run_cfg
+from tests.helpers import assert_equal, load_tool, write_run_cfg
 from tests.mdetr_reference import ReferenceMDETR, config
 from tests.roberta import write_lists
 from tests.spawn import spawn
@@ -114,21 +114,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory, world: Path) -> Path:
 
 def content(path: Path) -> dict[str, Any]:
     return torch.load(path, weights_only=True)
-
-
-def assert_equal(a: Any, b: Any, where: str) -> None:
-    assert type(a) is type(b), where
-    if isinstance(a, torch.Tensor):
-        assert torch.equal(a, b), where
-    elif isinstance(a, dict):
-        assert set(a) == set(b), where
-        for key in a:
-            assert_equal(a[key], b[key], f"{where}.{key}")
-    elif isinstance(a, (list, tuple)):
-        for index, (x, y) in enumerate(zip(a, b, strict=True)):
-            assert_equal(x, y, f"{where}[{index}]")
-    else:
-        assert a == b, where
 
 
 def test_a_resumed_run_is_the_uninterrupted_one(whole: Path, tmp_path: Path, world: Path):

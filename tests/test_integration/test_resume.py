@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.helpers import load_tool, tiny_run_cfg, write_run_cfg
+from tests.helpers import assert_equal, load_tool, tiny_run_cfg, write_run_cfg
 from tests.spawn import run_tool_apart
 from uniadapter.apis.model import build_model
 from uniadapter.registry import register_all_modules
@@ -58,23 +58,6 @@ def stopped_copy(whole: Path, folder: Path, world: Path, after: int) -> Path:
 
 def content(path: Path) -> dict[str, Any]:
     return torch.load(path, weights_only=True)
-
-
-def assert_equal(a: Any, b: Any, where: str = "") -> None:
-    assert type(a) is type(b), where
-    if isinstance(a, torch.Tensor):
-        assert a.dtype == b.dtype, where
-        assert torch.equal(a, b), where
-    elif isinstance(a, dict):
-        assert list(a) == list(b), where
-        for key in a:
-            assert_equal(a[key], b[key], f"{where}.{key}")
-    elif isinstance(a, (list, tuple)):
-        assert len(a) == len(b), where
-        for index, (x, y) in enumerate(zip(a, b, strict=True)):
-            assert_equal(x, y, f"{where}[{index}]")
-    else:
-        assert a == b, where
 
 
 def test_resumed_run_equals_the_uninterrupted_one(whole: Path, tmp_path: Path, tiny_world: Path):

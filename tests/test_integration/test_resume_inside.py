@@ -12,7 +12,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.helpers import draws, load_tool, tiny_run_cfg, write_run_cfg
+from tests.helpers import assert_equal, draws, load_tool, tiny_run_cfg, write_run_cfg
 
 train = load_tool("train.py")
 
@@ -55,21 +55,6 @@ def write_cfg(folder: Path, world: Path, drawn: dict[str, Any]) -> Path:
 
 def content(path: Path) -> dict[str, Any]:
     return torch.load(path, weights_only=True)
-
-
-def assert_equal(a: Any, b: Any, where: str = "") -> None:
-    if isinstance(a, torch.Tensor):
-        assert torch.equal(a, b), where
-    elif isinstance(a, dict):
-        assert list(a) == list(b), where
-        for key in a:
-            assert_equal(a[key], b[key], f"{where}.{key}")
-    elif isinstance(a, (list, tuple)):
-        assert len(a) == len(b), where
-        for index, (x, y) in enumerate(zip(a, b, strict=True)):
-            assert_equal(x, y, f"{where}[{index}]")
-    else:
-        assert a == b, where
 
 
 def last_file(folder: Path) -> Path:

@@ -20,6 +20,8 @@ from .hits import Kind
 
 #: Times are rounded: a frame that comes this many seconds before a shot begins counts as its.
 _EARLY = 1e-6
+#: Seconds of the shortest shots that may be asked for.
+LEAST_SHOT = 0.01
 
 
 class Cut(NamedTuple):
@@ -131,8 +133,11 @@ class ReadOptions:
     frame_rate: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.shot_seconds < float("inf"):
-            raise ValueError(f"A shot is longer than 0 seconds, got {self.shot_seconds}.")
+        # Shorter ones than a frame of any video would only fill the memory.
+        if not LEAST_SHOT <= self.shot_seconds < float("inf"):
+            raise ValueError(
+                f"A shot is longer than 0 seconds, {LEAST_SHOT} at least, got {self.shot_seconds}."
+            )
         if self.frame_rate is not None and not 0 < self.frame_rate < float("inf"):
             raise ValueError(f"Frames a second are more than 0, got {self.frame_rate}.")
 

@@ -16,7 +16,7 @@ import torch
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
-from tests.helpers import draws
+from tests.helpers import assert_equal, draws
 from tests.toy import ToyMetric, ToyModel, toy_runner
 from uniadapter.engine.hooks import safe_checkpoint
 
@@ -138,7 +138,9 @@ def content(folder: Path) -> dict[str, Any]:
         if path.suffix == ".pth":
             whole = torch.load(path, weights_only=True)
             hub = whole["message_hub"]["runtime_info"]
-            hub = {k: Path(v).name if isinstance(v, str) else v for k, v in hub.items()}
+            # Which entry of the hub came first is no part of a run.
+            items = sorted(hub.items())
+            hub = {k: Path(v).name if isinstance(v, str) else v for k, v in items}
             for key in ("cfg", "time", "experiment_name", "eta"):
                 whole["meta"].pop(key, None)
                 hub.pop(key, None)
@@ -148,21 +150,6 @@ def content(folder: Path) -> dict[str, Any]:
         elif path.is_file() and path.suffix != ".py":
             found[path.name] = Path(path.read_text()).name
     return found
-
-
-def assert_equal(a: Any, b: Any, where: str = "") -> None:
-    if isinstance(a, torch.Tensor):
-        assert torch.equal(a, b), where
-    elif isinstance(a, dict):
-        assert set(a) == set(b), where
-        for key in a:
-            assert_equal(a[key], b[key], f"{where}.{key}")
-    elif isinstance(a, (list, tuple)):
-        assert len(a) == len(b), where
-        for index, (x, y) in enumerate(zip(a, b, strict=True)):
-            assert_equal(x, y, f"{where}[{index}]")
-    else:
-        assert a == b, where
 
 
 WHOLE: dict[bool, dict[str, Any]] = {}

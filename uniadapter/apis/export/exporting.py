@@ -20,6 +20,7 @@ from uniadapter.checkpoints.shared import copy_files, data_pipeline, preprocesso
 from uniadapter.models.tasks import RetrievalModel, VseModel
 from uniadapter.utils.devices import check_device
 from uniadapter.utils.download import sha256_of
+from uniadapter.utils.extras import import_extra
 
 from ..encoding import check_one_adapter
 from ..inferencers.cache import binding_of
@@ -27,8 +28,7 @@ from ..inferencers.retrieval import ranking_of
 from ..inputs import InputReader, config_of
 from .checking import TOLERANCE, Draws, PartProgram, largest_difference
 from .facts import FACTS_NAME, ExportFacts
-from .libraries import import_library
-from .parts import Part, parts_of
+from .parts import ONNX_FILES, Part, parts_of
 from .programs import OpenedInTurn
 from .scoring import Programs
 from .tracing import Shapes, trace
@@ -64,7 +64,7 @@ class ExportOptions:
         check_device(self.device)
         if self.format == "onnx":
             for name in ("onnx", "onnxscript", "onnxruntime"):
-                import_library(name)
+                import_extra(name, "export", ONNX_FILES)
 
 
 def export_model(model: Any, folder: str | Path, **options: Any) -> ExportFacts:

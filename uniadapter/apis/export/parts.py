@@ -14,6 +14,9 @@ AXES = ("media", "frames", "texts", "words", "pairs")
 
 Axis = str | int
 
+#: What needs the packages of the extra, for the error of a missing one.
+ONNX_FILES = "An export as ONNX files (format='torch' does without)"
+
 
 @dataclass(frozen=True)
 class Value:

@@ -14,9 +14,10 @@ from torch import Tensor
 from torch.export.passes import move_to_device_pass
 
 from uniadapter.utils.devices import check_device, device_of
+from uniadapter.utils.extras import import_extra
 
 from .facts import ExportFacts
-from .libraries import import_library
+from .parts import ONNX_FILES
 from .scoring import Program
 
 _REFUSED = "holds objects that only running its code could rebuild, which is refused."
@@ -45,7 +46,7 @@ class OnnxProgram:
         outputs: list[str],
         device: str | torch.device = "cpu",
     ) -> None:
-        runtime = import_library("onnxruntime")
+        runtime = import_extra("onnxruntime", "export", ONNX_FILES)
         provider = "CUDAExecutionProvider" if device_of(device).type == "cuda" else None
         if provider is not None and provider not in runtime.get_available_providers():
             raise ValueError(f"onnxruntime has no {provider} here: take device='cpu'.")

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
-from .libraries import import_library
-from .parts import Part
+from uniadapter.utils.extras import import_extra
+
+from .parts import ONNX_FILES, Part
 from .tracing import Shapes
 
 FORMATS = {"onnx": ".onnx", "torch": ".pt2"}
@@ -59,7 +60,7 @@ class ProgramWriter:
         return path.name
 
     def _save_onnx(self, part: Part, program: ExportedProgram, path: Path) -> None:
-        ir = import_library("onnx_ir")
+        ir = import_extra("onnx_ir", "export", ONNX_FILES)
         shapes = Shapes(part, program)
         try:
             # What it prints of its progress is for those who develop it.
