@@ -20,6 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tools.quickstart_progress import Progress, Row
+from uniadapter.utils.arguments import natural, processes
 
 ROOT = Path(__file__).resolve().parent.parent
 COLUMNS = ("t2v/R1", "t2v/R5", "t2v/R10")
@@ -63,9 +64,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Three rows and a picture on the embedded data.")
     parser.add_argument("--out", default="work_dirs/quickstart", help="folder of the results")
-    parser.add_argument("--epochs", type=int, default=EPOCHS, help="epochs of what is trained")
-    parser.add_argument("--jobs", type=int, default=2, help="rows that run at the same time")
-    parser.add_argument("--queries", type=int, default=5, help="queries in the picture")
+    parser.add_argument("--epochs", type=natural, default=EPOCHS, help="epochs of what is trained")
+    parser.add_argument("--jobs", type=processes, default=2, help="rows that run at the same time")
+    parser.add_argument("--queries", type=natural, default=5, help="queries in the picture")
     return parser.parse_args(argv)
 
 

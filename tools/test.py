@@ -11,6 +11,7 @@ from mmengine.config import Config
 from uniadapter.apis.testing import OUT_ITEMS, Kept, load_for_test, run_test, set_test_amp
 from uniadapter.engine.launch import LAUNCHERS, finish_distributed, setup_distributed
 from uniadapter.engine.runner import build_runner
+from uniadapter.utils.arguments import natural, whole
 from uniadapter.utils.cfg_options import CfgOptions
 from uniadapter.utils.config import load_config
 from uniadapter.utils.errors import one_message
@@ -31,7 +32,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--out-item", choices=OUT_ITEMS, help="what --out gets: metrics (default) or predictions"
     )
     parser.add_argument("--show-dir", metavar="FOLDER", help="draw predictions there")
-    parser.add_argument("--show-num", type=int, metavar="N", help="items that are drawn (16)")
+    parser.add_argument("--show-num", type=natural, metavar="N", help="items that are drawn (16)")
     parser.add_argument("--amp", action="store_true", help="automatic mixed precision (GPU)")
     parser.add_argument(
         "--cfg-options",
@@ -41,7 +42,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="override config values, e.g. test_cfg.k_test=256",
     )
     parser.add_argument("--launcher", choices=LAUNCHERS, default="none", help="who starts ranks")
-    parser.add_argument("--local-rank", "--local_rank", type=int, default=0)
+    parser.add_argument("--local-rank", "--local_rank", type=whole(0), default=0)
     return parser.parse_args(argv)
 
 

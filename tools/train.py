@@ -10,6 +10,7 @@ from mmengine.config import Config
 
 from uniadapter.engine.launch import LAUNCHERS, finish_distributed, setup_distributed
 from uniadapter.engine.runner import build_runner
+from uniadapter.utils.arguments import whole
 from uniadapter.utils.cfg_options import CfgOptions
 from uniadapter.utils.config import load_config
 from uniadapter.utils.errors import one_message
@@ -42,7 +43,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="override config values, e.g. model.adapter.bottleneck=128",
     )
     parser.add_argument("--launcher", choices=LAUNCHERS, default="none", help="who starts ranks")
-    parser.add_argument("--local-rank", "--local_rank", type=int, default=0)
+    parser.add_argument("--local-rank", "--local_rank", type=whole(0), default=0)
     return parser.parse_args(argv)
 
 

@@ -23,6 +23,7 @@ import torch
 from uniadapter.models.build import build_model
 from uniadapter.registry import register_all_modules
 from uniadapter.structures import MultimodalSample
+from uniadapter.utils.arguments import natural, processes, seed_number, side
 from uniadapter.utils.config import load_config
 
 MIB = 2**20
@@ -32,27 +33,25 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
     parser.add_argument("config", nargs="?", default="configs/uniadapter/coco_r512.py")
-    parser.add_argument("--adapters", type=int, default=3, help="how many, of one method")
-    parser.add_argument("--bottleneck", type=int, default=128, help="of UniAdapter, which it times")
+    parser.add_argument("--adapters", type=natural, default=3, help="how many, of one method")
+    parser.add_argument(
+        "--bottleneck", type=side, default=128, help="of UniAdapter, which it times"
+    )
     parser.add_argument("--layers", help="which layers have adapters, such as 7-12 (default: all)")
-    parser.add_argument("--batch-size", type=int, default=6, help="rows, dealt to the adapters")
-    parser.add_argument("--frames", type=int, default=1, help="frames of a medium")
-    parser.add_argument("--img-size", type=int, help="height and width (default: the config's)")
-    parser.add_argument("--repeats", type=int, default=3, help="measured times of every way")
+    parser.add_argument("--batch-size", type=side, default=6, help="rows, dealt to the adapters")
+    parser.add_argument("--frames", type=side, default=1, help="frames of a medium")
+    parser.add_argument("--img-size", type=side, help="height and width (default: the config's)")
+    parser.add_argument("--repeats", type=natural, default=3, help="measured times of every way")
     parser.add_argument("--device", default="cpu", help="where the model runs")
-    parser.add_argument("--threads", type=int, help="threads of torch")
+    parser.add_argument("--threads", type=processes, help="threads of torch")
     parser.add_argument(
         "--cpu-time",
         action="store_true",
         help="count the process's seconds, for a busy machine",
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=seed_number, default=0)
     parser.add_argument("--json", type=Path, help="write what was measured to this file")
-    args = parser.parse_args(argv)
-    for name in ("adapters", "batch_size", "frames", "repeats"):
-        if getattr(args, name) < 1:
-            parser.error(f"--{name.replace('_', '-')} must be at least 1")
-    return args
+    return parser.parse_args(argv)
 
 
 def build(args: argparse.Namespace) -> Any:

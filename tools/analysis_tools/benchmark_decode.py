@@ -34,6 +34,7 @@ from decode_bench.ways import REFERENCE, WAYS, Job, compare, pictures_of, read_r
 from extract_frames import write_folder
 
 from uniadapter.datasets.media import VIDEO_EXTENSIONS
+from uniadapter.utils.arguments import any_processes, natural, positive, processes, side, whole
 from uniadapter.utils.compat import import_decord
 
 #: How pictures are extracted: all frames, in their size.
@@ -48,29 +49,32 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--videos", type=Path, help="folder of videos (default: write some)")
-    parser.add_argument("--count", type=int, default=12, help="videos to write, or to use at most")
-    parser.add_argument("--seconds", type=float, nargs=2, default=(10, 30), metavar=("MIN", "MAX"))
-    parser.add_argument("--size", type=int, nargs=2, default=(320, 240), metavar=("W", "H"))
-    parser.add_argument("--keyint", type=int, default=250, help="most frames between keyframes")
-    parser.add_argument("--frames", type=int, default=16, help="frames a video")
-    parser.add_argument("--img-size", type=int, default=224, help="side of the frames in pixels")
-    parser.add_argument("--repeats", type=int, default=5, help="timed passes over the videos")
-    parser.add_argument("--threads", type=int, default=1, help="decoding threads of the others")
-    parser.add_argument("--workers", type=int, nargs="*", default=[2], help="worker processes")
-    parser.add_argument("--batch-size", type=int, default=4, help="of the data loader")
-    parser.add_argument("--batches", type=int, default=24, help="of the data loader, an epoch")
+    parser.add_argument(
+        "--count", type=natural, default=12, help="videos to write, or to use at most"
+    )
+    parser.add_argument(
+        "--seconds", type=positive, nargs=2, default=(10, 30), metavar=("MIN", "MAX")
+    )
+    parser.add_argument("--size", type=side, nargs=2, default=(320, 240), metavar=("W", "H"))
+    parser.add_argument("--keyint", type=natural, default=250, help="most frames between keyframes")
+    parser.add_argument("--frames", type=side, default=16, help="frames a video")
+    parser.add_argument("--img-size", type=side, default=224, help="side of the frames in pixels")
+    parser.add_argument("--repeats", type=natural, default=5, help="timed passes over the videos")
+    parser.add_argument(
+        "--threads", type=processes, default=1, help="decoding threads of the others"
+    )
+    parser.add_argument(
+        "--workers", type=any_processes, nargs="*", default=[2], help="worker processes"
+    )
+    parser.add_argument("--batch-size", type=side, default=4, help="of the data loader")
+    parser.add_argument("--batches", type=whole(2), default=24, help="of the data loader, an epoch")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.add_argument("--peak-of", choices=tuple(WAYS), help=argparse.SUPPRESS)
     parser.add_argument("--loader-of", choices=LOADER_WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--persistent", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--jobs", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
-    for name in ("count", "keyint", "frames", "img_size", "repeats", "threads", "batch_size"):
-        if getattr(args, name) < 1:
-            parser.error(f"--{name.replace('_', '-')} must be at least 1")
-    if args.batches < 2 or any(workers < 0 for workers in args.workers):
-        parser.error("--batches must be at least 2 and --workers at least 0")
-    if not 0 < args.seconds[0] <= args.seconds[1] or min(args.size) < 16 or args.size[0] % 2:
+    if args.seconds[0] > args.seconds[1] or min(args.size) < 16 or args.size[0] % 2:
         parser.error("--seconds must ascend from above 0, --size be even and at least 16")
     return args
 

@@ -27,6 +27,7 @@ from uniadapter.apis.export.parts import parts_of
 from uniadapter.apis.export.programs import open_program
 from uniadapter.apis.export.scoring import Programs
 from uniadapter.registry import register_all_modules
+from uniadapter.utils.arguments import natural, processes, seed_number, side
 from uniadapter.utils.config import load_config
 
 MIB = 2**20
@@ -37,24 +38,20 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
     parser.add_argument("config", nargs="?", default="configs/uniadapter/msrvtt_r512.py")
     parser.add_argument("--format", default="onnx", choices=("onnx", "torch"))
-    parser.add_argument("--media", type=int, default=1, help="media encoded at once")
-    parser.add_argument("--texts", type=int, default=8, help="texts encoded at once")
-    parser.add_argument("--pairs", type=int, default=2, help="pairs of one text matched at once")
-    parser.add_argument("--words", type=int, default=12, help="words of a text, marks included")
-    parser.add_argument("--repeats", type=int, default=3, help="measured times of every part")
-    parser.add_argument("--threads", type=int, default=1, help="of both")
+    parser.add_argument("--media", type=side, default=1, help="media encoded at once")
+    parser.add_argument("--texts", type=side, default=8, help="texts encoded at once")
+    parser.add_argument("--pairs", type=side, default=2, help="pairs of one text matched at once")
+    parser.add_argument("--words", type=side, default=12, help="words of a text, marks included")
+    parser.add_argument("--repeats", type=natural, default=3, help="measured times of every part")
+    parser.add_argument("--threads", type=processes, default=1, help="of both")
     parser.add_argument("--no-check", action="store_true", help="don't compare files and model")
     parser.add_argument(
         "--cpu-time", action="store_true", help="count the process's seconds, for a busy machine"
     )
     parser.add_argument("--out", type=Path, help="keep the files here")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=seed_number, default=0)
     parser.add_argument("--json", type=Path, help="write what was measured to this file")
-    args = parser.parse_args(argv)
-    for name in ("media", "texts", "pairs", "repeats", "threads"):
-        if getattr(args, name) < 1:
-            parser.error(f"--{name} must be at least 1")
-    return args
+    return parser.parse_args(argv)
 
 
 def build(args: argparse.Namespace) -> Any:

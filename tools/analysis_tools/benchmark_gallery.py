@@ -23,6 +23,7 @@ from torch import Tensor
 from uniadapter.retrieval.gallery import GalleryEncoder
 from uniadapter.retrieval.token_store import token_store
 from uniadapter.structures import MultimodalSample
+from uniadapter.utils.arguments import processes, side, whole
 
 #: Rows: dtype of the tokens, and whether they lie on disk.
 ROWS = (
@@ -38,21 +39,17 @@ _TEXT_TOKENS, _TEXT_WIDTH = 35, 768
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--media", type=int, default=1000, help="videos (MSR-VTT 1k-A: 1000)")
-    parser.add_argument("--frames", type=int, default=16, help="frames a video")
-    parser.add_argument("--tokens", type=int, default=197, help="tokens a frame (224: 197)")
-    parser.add_argument("--width", type=int, default=768, help="of a token")
-    parser.add_argument("--embed-dim", type=int, default=256, help="of the normalised features")
-    parser.add_argument("--batch-size", type=int, default=8, help="videos encoded at once")
-    parser.add_argument("--threads", type=int, default=1, help="threads of torch")
+    parser.add_argument("--media", type=side, default=1000, help="videos (MSR-VTT 1k-A: 1000)")
+    parser.add_argument("--frames", type=side, default=16, help="frames a video")
+    parser.add_argument("--tokens", type=side, default=197, help="tokens a frame (224: 197)")
+    parser.add_argument("--width", type=side, default=768, help="of a token")
+    parser.add_argument("--embed-dim", type=side, default=256, help="of the normalised features")
+    parser.add_argument("--batch-size", type=side, default=8, help="videos encoded at once")
+    parser.add_argument("--threads", type=processes, default=1, help="threads of torch")
     parser.add_argument("--dir", help="folder for tokens on disk (default: the system's)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--row", type=int, choices=range(len(ROWS)), help=argparse.SUPPRESS)
-    args = parser.parse_args(argv)
-    for name in ("media", "frames", "tokens", "width", "embed_dim", "batch_size", "threads"):
-        if getattr(args, name) < 1:
-            parser.error(f"--{name.replace('_', '-')} must be at least 1")
-    return args
+    parser.add_argument("--row", type=whole(0), choices=range(len(ROWS)), help=argparse.SUPPRESS)
+    return parser.parse_args(argv)
 
 
 class RandomModel:

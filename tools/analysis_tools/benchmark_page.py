@@ -23,6 +23,8 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
+from uniadapter.utils.arguments import natural, positive, processes, seed_number, whole
+
 _WORDS = "a the red blue small dog car child bird runs turns left right over under street meadow"
 
 
@@ -32,13 +34,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("address", help="of the page, such as http://127.0.0.1:8080")
-    parser.add_argument("--clients", type=int, default=50, help="clients at once (50)")
-    parser.add_argument("--searches", type=int, default=4, help="searches of each client (4)")
-    parser.add_argument("--topk", type=int, default=12, help="results of a search (12)")
-    parser.add_argument("--shortlist", type=int, help="shots that are re-ranked, 0 for none")
+    parser.add_argument("--clients", type=processes, default=50, help="clients at once (50)")
+    parser.add_argument("--searches", type=natural, default=4, help="searches of each client (4)")
+    parser.add_argument("--topk", type=natural, default=12, help="results of a search (12)")
+    parser.add_argument("--shortlist", type=whole(0), help="shots that are re-ranked, 0 for none")
     parser.add_argument("--texts", type=Path, help="sentences, one a line (default: drawn words)")
-    parser.add_argument("--timeout", type=float, default=300.0, help="seconds for a reply (300)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--timeout", type=positive, default=300.0, help="seconds for a reply (300)")
+    parser.add_argument("--seed", type=seed_number, default=0)
     parser.add_argument("--out", type=Path, help="JSON file for the numbers")
     return parser.parse_args(argv)
 

@@ -28,6 +28,7 @@ from train_bench.variant import Stepper, Variant
 from uniadapter.models.fast import frozen_layers, frozen_tokens
 from uniadapter.models.fast.prefix_cache import DTYPES, PrefixCache, _content
 from uniadapter.models.fast.prefix_identity import plan
+from uniadapter.utils.arguments import natural, processes, side
 from uniadapter.utils.cfg_options import CfgOptions
 
 WAYS = ("off", "cold", "warm")
@@ -40,22 +41,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("config", nargs="?", default="configs/uniadapter/msrvtt_r512.py")
     parser.add_argument("--layers", default="5-12", help="of the adapter (default: 5-12)")
-    parser.add_argument("--batch-size", type=int, default=1, help="media a step")
-    parser.add_argument("--frames", type=int, default=8, help="frames a medium")
-    parser.add_argument("--text-length", type=int, default=35, help="tokens a text")
-    parser.add_argument("--rounds", type=int, default=3, help="measured rounds, after one more")
+    parser.add_argument("--batch-size", type=side, default=1, help="media a step")
+    parser.add_argument("--frames", type=side, default=8, help="frames a medium")
+    parser.add_argument("--text-length", type=side, default=35, help="tokens a text")
+    parser.add_argument("--rounds", type=natural, default=3, help="measured rounds, after one more")
     parser.add_argument("--dtype", choices=sorted(DTYPES), default="float32", help="on disk")
     parser.add_argument("--dir", help="folder for the cache, emptied at the end (default: /tmp)")
-    parser.add_argument("--threads", type=int, default=1, help="threads of torch")
+    parser.add_argument("--threads", type=processes, default=1, help="threads of torch")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument(
         "--cfg-options", nargs="+", action=CfgOptions, metavar="KEY=VALUE", help="change the config"
     )
-    args = parser.parse_args(argv)
-    for name in ("batch_size", "frames", "text_length", "rounds", "threads"):
-        if getattr(args, name) < 1:
-            parser.error(f"--{name.replace('_', '-')} {getattr(args, name)} must be at least 1")
-    return args
+    return parser.parse_args(argv)
 
 
 def timed(run: Callable[[], Any]) -> tuple[float, float, Any]:

@@ -25,6 +25,8 @@ from rerank_bench.operations import matmul_rate
 from rerank_bench.rows import ROWS, Row, as_table, finished_row
 from train_bench.options import parse_given, refuse_unread
 
+from uniadapter.utils.arguments import natural, processes, seed_number, side
+
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 #: Options that all rows read, and those that each kind of case reads beside them.
 COMMON = {"rows", "plot", "plot_points", "chunk", "matmul_size", "threads", "seed", "json"}
@@ -47,21 +49,21 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--image-config", default="configs/uniadapter/coco_r512.py")
     parser.add_argument("--albef-config", default="configs/uniadapter/flickr30k_albef_r512.py")
     parser.add_argument("--rows", nargs="+", choices=names, metavar="ROW", help=", ".join(names))
-    parser.add_argument("--frames", type=int, default=16, help="frames of the one video")
-    parser.add_argument("--texts", type=int, default=128, help="texts of a re-rank")
-    parser.add_argument("--albef-media", type=int, default=4, help="images of ALBEF's row")
+    parser.add_argument("--frames", type=side, default=16, help="frames of the one video")
+    parser.add_argument("--texts", type=side, default=128, help="texts of a re-rank")
+    parser.add_argument("--albef-media", type=side, default=4, help="images of ALBEF's row")
     parser.add_argument(
-        "--chunk", type=int, help=f"pairs a call, naive (default: best of {CHUNKS})"
+        "--chunk", type=natural, help=f"pairs a call, naive (default: best of {CHUNKS})"
     )
-    parser.add_argument("--repeats", type=int, default=3, help="measured times, of a re-rank")
-    parser.add_argument("--eval-repeats", type=int, default=1, help="of a whole evaluation")
-    parser.add_argument("--eval-layers", type=int, default=1, help="layers of both towers")
-    parser.add_argument("--eval-frames", type=int, default=8, help="frames of a video")
-    parser.add_argument("--eval-media", type=int, default=200, help="videos, and texts")
-    parser.add_argument("--eval-k", type=int, default=64, help="length of the shortlists")
-    parser.add_argument("--matmul-size", type=int, default=3072, help="side of the matrices")
-    parser.add_argument("--threads", type=int, default=2, help="threads of torch")
-    parser.add_argument("--seed", type=int, default=0, help="of weights and inputs")
+    parser.add_argument("--repeats", type=natural, default=3, help="measured times, of a re-rank")
+    parser.add_argument("--eval-repeats", type=natural, default=1, help="of a whole evaluation")
+    parser.add_argument("--eval-layers", type=natural, default=1, help="layers of both towers")
+    parser.add_argument("--eval-frames", type=side, default=8, help="frames of a video")
+    parser.add_argument("--eval-media", type=natural, default=200, help="videos, and texts")
+    parser.add_argument("--eval-k", type=natural, default=64, help="length of the shortlists")
+    parser.add_argument("--matmul-size", type=natural, default=3072, help="side of the matrices")
+    parser.add_argument("--threads", type=processes, default=2, help="threads of torch")
+    parser.add_argument("--seed", type=seed_number, default=0, help="of weights and inputs")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument(
         "--plot",
@@ -79,9 +81,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         # The picture's points are of the video config, whichever rows stand beside it.
         read |= {"video_config"} if args.plot is not None else set()
         refuse_unread(parser, given, read, f"--rows {' '.join(args.rows)}")
-    for name, value in vars(args).items():
-        if isinstance(value, int) and name not in ("seed", "json") and value < 1:
-            parser.error(f"--{name.replace('_', '-')} {value} must be at least 1")
     if args.eval_k > args.eval_media:
         parser.error(f"--eval-k {args.eval_k} is more than --eval-media {args.eval_media}")
     if args.plot is not None and Path(args.plot).suffix != ".png":

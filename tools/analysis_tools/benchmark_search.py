@@ -30,6 +30,7 @@ import numpy as np
 from numpy.lib.format import open_memmap
 
 from uniadapter.search.first_stage import FirstStage
+from uniadapter.utils.arguments import natural, processes, seed_number, side, whole
 from uniadapter.utils.safe_io import atomic_write
 from uniadapter.visualization.plots import curves
 
@@ -47,14 +48,16 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--vectors", type=int, default=1_000_000, help="rows of a gallery")
-    parser.add_argument("--size", type=int, default=256, help="numbers of a row")
-    parser.add_argument("--queries", type=int, default=500)
-    parser.add_argument("--shortlist", type=int, default=100, help="rows searched for, above 10")
+    parser.add_argument("--vectors", type=natural, default=1_000_000, help="rows of a gallery")
+    parser.add_argument("--size", type=side, default=256, help="numbers of a row")
+    parser.add_argument("--queries", type=natural, default=500)
+    parser.add_argument(
+        "--shortlist", type=whole(11), default=100, help="rows searched for, above 10"
+    )
     parser.add_argument("--galleries", nargs="+", choices=GALLERIES, default=list(GALLERIES))
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
-    parser.add_argument("--ef-search", type=int, nargs="+", default=[100, 200, 400, 800])
-    parser.add_argument("--nprobe", type=int, nargs="+", default=[4, 16, 64, 256])
+    parser.add_argument("--ef-search", type=natural, nargs="+", default=[100, 200, 400, 800])
+    parser.add_argument("--nprobe", type=natural, nargs="+", default=[4, 16, 64, 256])
     parser.add_argument(
         "--build",
         nargs="*",
@@ -62,20 +65,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar="KIND.NAME=NUMBER",
         help="options of building, such as hnsw.m=16 ivf_pq.pq_bytes=32 ivf_pq.refine=8",
     )
-    parser.add_argument("--threads", type=int, default=1, help="of building and of searching")
+    parser.add_argument("--threads", type=processes, default=1, help="of building and of searching")
     parser.add_argument(
         "--cpu-time", action="store_true", help="count the process's seconds, for a busy machine"
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=seed_number, default=0)
     parser.add_argument("--dir", help="folder for the galleries, removed afterwards")
     parser.add_argument("--out", type=Path, help="folder for search.json and search.png")
     parser.add_argument("--step", nargs=4, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
-    for name in ("vectors", "size", "queries", "threads"):
-        if getattr(args, name) < 1:
-            parser.error(f"--{name} must be at least 1")
-    if args.shortlist <= 10:
-        parser.error("--shortlist must be above 10")
     if args.vectors < args.shortlist:
         parser.error("--vectors must be at least --shortlist")
     try:

@@ -48,6 +48,7 @@ from train_bench.vl_adapter import as_table as vl_as_table
 from train_bench.vl_adapter import measure_vl_adapter
 
 from uniadapter.engine.launch import return_freed_memory
+from uniadapter.utils.arguments import natural, processes, side, whole
 from uniadapter.utils.cfg_options import CfgOptions
 
 PRECISIONS = ("fp32", "bf16")
@@ -104,10 +105,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="with --rows: where the time of both variants goes, instead of how long they take",
     )
     parser.add_argument("--mode", choices=MODES, default="loss", help="training steps or tests")
-    parser.add_argument("--batch-size", type=int, default=2, help="media a step")
-    parser.add_argument("--frames", type=int, default=8, help="frames a medium")
-    parser.add_argument("--img-size", type=int, help="side in pixels (default: the config's)")
-    parser.add_argument("--text-length", type=int, default=TEXT_LENGTH, help="tokens a text")
+    parser.add_argument("--batch-size", type=side, default=2, help="media a step")
+    parser.add_argument("--frames", type=side, default=8, help="frames a medium")
+    parser.add_argument("--img-size", type=side, help="side in pixels (default: the config's)")
+    parser.add_argument("--text-length", type=side, default=TEXT_LENGTH, help="tokens a text")
     parser.add_argument("--precision", choices=(*PRECISIONS, "both"), default="both")
     parser.add_argument("--frozen-bf16", action="store_true", help="store frozen weights in bf16")
     parser.add_argument(
@@ -121,9 +122,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         action="store_true",
         help="with a config: each fast path off, all of them off, and torch.compile if --compile",
     )
-    parser.add_argument("--steps", type=int, default=3, help="measured steps")
-    parser.add_argument("--warmup", type=int, default=1, help="steps before the measured ones")
-    parser.add_argument("--threads", type=int, help="threads of torch (default: torch's own)")
+    parser.add_argument("--steps", type=natural, default=3, help="measured steps")
+    parser.add_argument("--warmup", type=whole(0), default=1, help="steps before the measured ones")
+    parser.add_argument("--threads", type=processes, help="threads of torch (default: torch's own)")
     parser.add_argument(
         "--grad-checkpointing", action="store_true", help="recompute layers in the backward pass"
     )
@@ -153,12 +154,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     read = OF_CONFIG if chosen is None else READ[chosen]
     what = "a config" if chosen is None else f"--{chosen.replace('_', '-')}"
     refuse_unread(parser, given, COMMON | read, what)
-    for name in ("batch_size", "frames", "text_length", "steps", "img_size", "threads"):
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            parser.error(f"--{name.replace('_', '-')} {value} must be at least 1")
-    if args.warmup < 0:
-        parser.error(f"--warmup {args.warmup} must be at least 0")
     if args.frozen_bf16 and args.precision != "bf16":
         parser.error("--frozen-bf16 needs --precision bf16")
     if args.grad_checkpointing and args.mode == "predict":

@@ -57,6 +57,8 @@ RERANKING = {
 }
 CASES = [*TRAINING, *RERANKING]
 TEXTS = 128
+# Of any number. The package of an older checkout has no types of options that could say it.
+MOST = 10**5
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -75,8 +77,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--worker", choices=list(RERANKING), help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     for name in ("rounds", "steps", "threads"):
-        if getattr(args, name) < 1:
-            parser.error(f"--{name} {getattr(args, name)} must be at least 1")
+        if not 1 <= getattr(args, name) <= MOST:
+            parser.error(f"--{name} {getattr(args, name)} must be at least 1, at most {MOST}")
     if not (args.other / "uniadapter/__init__.py").is_file():
         parser.error(f"{args.other} is no checkout of this repository: make one with git worktree")
     return args

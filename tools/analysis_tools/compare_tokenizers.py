@@ -10,13 +10,14 @@ from difflib import SequenceMatcher
 from pathlib import Path
 
 from uniadapter.evaluation.functional import tokenize_caption
+from uniadapter.utils.arguments import whole
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", nargs="+", help="text files; every line is taken for a caption")
-    parser.add_argument("--show", type=int, default=20, help="how many differences to print")
+    parser.add_argument("--show", type=whole(0), default=20, help="how many differences to print")
     return parser.parse_args(argv)
 
 

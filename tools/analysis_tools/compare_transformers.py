@@ -27,6 +27,7 @@ from train_bench.measure import peak_bytes
 from train_bench.options import parse_given, refuse_unread
 
 from uniadapter.engine.launch import return_freed_memory
+from uniadapter.utils.arguments import natural, processes, seed_number, side, whole
 
 ROWS = ("image", "video", "training")
 SIDES = ("theirs", "ours")
@@ -51,20 +52,22 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--image-config", default="configs/uniadapter/coco_r512.py")
     parser.add_argument("--video-config", default="configs/uniadapter/msrvtt_r512.py")
     parser.add_argument("--question-config", default="configs/uniadapter/vqav2_r512.py")
-    parser.add_argument("--image-texts", type=int, default=64, help="texts of the image")
-    parser.add_argument("--video-texts", type=int, default=64, help="texts of the video")
-    parser.add_argument("--frames", type=int, default=16, help="frames of the video")
-    parser.add_argument("--chunk", type=int, help="pairs a call of transformers (default: fastest)")
-    parser.add_argument("--rank", type=int, default=16, help="rank of LoRA")
-    parser.add_argument("--batch-size", type=int, default=4, help="images of a training step")
-    parser.add_argument("--img-size", type=int, help="their side (default: the config's)")
-    parser.add_argument("--text-length", type=int, default=12, help="tokens of a question")
+    parser.add_argument("--image-texts", type=side, default=64, help="texts of the image")
+    parser.add_argument("--video-texts", type=side, default=64, help="texts of the video")
+    parser.add_argument("--frames", type=side, default=16, help="frames of the video")
+    parser.add_argument(
+        "--chunk", type=natural, help="pairs a call of transformers (default: fastest)"
+    )
+    parser.add_argument("--rank", type=side, default=16, help="rank of LoRA")
+    parser.add_argument("--batch-size", type=side, default=4, help="images of a training step")
+    parser.add_argument("--img-size", type=side, help="their side (default: the config's)")
+    parser.add_argument("--text-length", type=side, default=12, help="tokens of a question")
     parser.add_argument("--no-dropout", action="store_true", help="train without BLIP's dropout")
-    parser.add_argument("--repeats", type=int, default=3, help="measured times")
-    parser.add_argument("--warmup", type=int, default=1, help="training steps before them")
-    parser.add_argument("--top", type=int, default=12, help="operations that --profile lists")
-    parser.add_argument("--threads", type=int, default=2, help="threads of torch")
-    parser.add_argument("--seed", type=int, default=0, help="of weights and inputs")
+    parser.add_argument("--repeats", type=natural, default=3, help="measured times")
+    parser.add_argument("--warmup", type=whole(0), default=1, help="training steps before them")
+    parser.add_argument("--top", type=natural, default=12, help="operations that --profile lists")
+    parser.add_argument("--threads", type=processes, default=2, help="threads of torch")
+    parser.add_argument("--seed", type=seed_number, default=0, help="of weights and inputs")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.add_argument("--alone", choices=SIDES, help=argparse.SUPPRESS)
     args, given = parse_given(parser, argv)
@@ -73,10 +76,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     else:
         read = COMMON.union(*(READ[row] for row in args.rows))
         refuse_unread(parser, given, read, f"--rows {' '.join(args.rows)}")
-    for name, value in vars(args).items():
-        least = 0 if name in ("seed", "warmup") else 1
-        if isinstance(value, int) and not isinstance(value, bool) and value < least:
-            parser.error(f"--{name.replace('_', '-')} {value} must be at least {least}")
     return args
 
 

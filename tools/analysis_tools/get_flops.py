@@ -23,6 +23,7 @@ from uniadapter.apis.model import build_model
 from uniadapter.models.execution import Words
 from uniadapter.models.tasks import CaptionModel, RetrievalModel, VQAModel, VseModel
 from uniadapter.registry import MODELS
+from uniadapter.utils.arguments import side
 from uniadapter.utils.cfg_options import CfgOptions
 from uniadapter.utils.config import load_config
 from uniadapter.utils.errors import one_message
@@ -172,8 +173,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("config", help="config file")
-    parser.add_argument("--frames", type=int, help="frames of the video (as the test loads)")
-    parser.add_argument("--text-len", type=int, help="tokens of the text (max_text_len)")
+    parser.add_argument("--frames", type=side, help="frames of the video (as the test loads)")
+    parser.add_argument("--text-len", type=side, help="tokens of the text (max_text_len)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument(
         "--cfg-options",

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from uniadapter.apis.model import build_model
 from uniadapter.registry import DATASETS
+from uniadapter.utils.arguments import natural, side
 from uniadapter.utils.cfg_options import CfgOptions
 from uniadapter.utils.config import load_config
 
@@ -113,9 +114,11 @@ def main(argv: list[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("config", nargs="?", default="configs/easy_vqa/r64.py")
-    parser.add_argument("--size", type=int, help="side of the pictures (default: the config's)")
-    parser.add_argument("--train", type=int, default=4000, help="training pictures (default 4000)")
-    parser.add_argument("--test", type=int, default=1000, help="test pictures (default 1000)")
+    parser.add_argument("--size", type=side, help="side of the pictures (default: the config's)")
+    parser.add_argument(
+        "--train", type=natural, default=4000, help="training pictures (default 4000)"
+    )
+    parser.add_argument("--test", type=natural, default=1000, help="test pictures (default 1000)")
     parser.add_argument("--cfg-options", nargs="+", action=CfgOptions, metavar="KEY=VALUE")
     args = parser.parse_args(argv)
     try:

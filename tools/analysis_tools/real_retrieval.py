@@ -25,6 +25,8 @@ from real_bench.pictures import load_collection  # noqa: E402
 from real_bench.study import CLOSED, ROWS, Study, made_of  # noqa: E402
 from real_bench.tables import write_page  # noqa: E402
 
+from uniadapter.utils.arguments import natural, processes  # noqa: E402
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
@@ -34,7 +36,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data", default="data/real", help="folder with the collections")
     parser.add_argument("--only", nargs="+", default=["stamps"], help="collections in it")
     parser.add_argument("--rows", nargs="+", choices=[*CLOSED, *ROWS], help="default: all")
-    parser.add_argument("--splits", type=int, default=5, help="run the first so many")
+    parser.add_argument("--splits", type=natural, default=5, help="run the first so many")
     parser.add_argument("--weights", default="checkpoints/minilm_lite0.safetensors")
     parser.add_argument("--results", default="configs/real/results", help="folder of results")
     parser.add_argument("--cache", default="work_dirs/real", help="folder of frozen states")
@@ -42,12 +44,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--classes", action="store_true", help="also say how well the frozen classifier does"
     )
-    parser.add_argument("--threads", type=int, default=1)
-    args = parser.parse_args(argv)
-    for name in ("splits", "threads"):
-        if getattr(args, name) < 1:
-            parser.error(f"--{name} must be at least 1")
-    return args
+    parser.add_argument("--threads", type=processes, default=1)
+    return parser.parse_args(argv)
 
 
 def imagenet_names() -> list[str]:

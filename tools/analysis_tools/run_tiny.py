@@ -25,6 +25,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tools.quickstart import ROOT, backbone_of, parameters, run, train_and_test
+from uniadapter.utils.arguments import natural, processes
 
 #: Marks of the tables in a page.
 BEGIN = "<!-- results: written by tools/analysis_tools/run_tiny.py -->"
@@ -114,20 +115,16 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="All embedded benchmarks and backbones.")
     parser.add_argument("--only", nargs="+", choices=list(BENCHMARKS), default=list(BENCHMARKS))
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
-    parser.add_argument("--jobs", type=int, default=1, help="rows that run at the same time")
-    parser.add_argument("--threads", type=int, default=1, help="threads of each row")
+    parser.add_argument("--jobs", type=processes, default=1, help="rows that run at the same time")
+    parser.add_argument("--threads", type=processes, default=1, help="threads of each row")
     parser.add_argument("--work-dir", default="work_dirs/tiny", help="folder of logs and results")
     parser.add_argument(
         "--out", help="Markdown file of the table, or a page with its marks (WORK_DIR/table.md)"
     )
     parser.add_argument("--world", default="data/toy_world", help="folder of the embedded data")
-    parser.add_argument("--epochs", type=int, help="instead of the epochs of the configs")
+    parser.add_argument("--epochs", type=natural, help="instead of the epochs of the configs")
     parser.add_argument("--force", action="store_true", help="run finished rows again")
-    args = parser.parse_args(argv)
-    for name in ("jobs", "threads"):
-        if getattr(args, name) < 1:
-            parser.error(f"--{name} must be at least 1")
-    return args
+    return parser.parse_args(argv)
 
 
 def jobs_of(benchmarks: Sequence[str], methods: Sequence[str]) -> list[Job]:

@@ -17,6 +17,7 @@ from typing import Any
 
 from uniadapter.datasets.readers import read_json, read_json_lines, require_file, require_texts
 from uniadapter.utils.answer_list import count_answers, rank_answers_by_count
+from uniadapter.utils.arguments import natural
 from uniadapter.utils.json_files import json_text
 from uniadapter.utils.safe_io import atomic_write
 from uniadapter.utils.words import words_of
@@ -29,8 +30,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("ann_files", nargs="+", help="training annotations")
     parser.add_argument("--out", required=True, help="JSON file to write")
-    parser.add_argument("--top", type=int, help="keep this many (default: all)")
-    parser.add_argument("--min-count", type=int, default=1, help="keep answers given this often")
+    parser.add_argument("--top", type=natural, help="keep this many (default: all)")
+    parser.add_argument(
+        "--min-count", type=natural, default=1, help="keep answers given this often"
+    )
     return parser.parse_args(argv)
 
 

@@ -17,6 +17,7 @@ from rich.progress import track
 
 from uniadapter.datasets.feature_stores import STORES, open_features
 from uniadapter.datasets.feature_stores.writing import FeatureWriter
+from uniadapter.utils.arguments import natural
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -28,11 +29,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("source", help="their folder")
     parser.add_argument("kind", choices=list(STORES), help="how they are to be stored")
     parser.add_argument("out", help="folder to write to")
-    parser.add_argument("--shard-size", type=int, default=512, help="names of a Parquet shard")
-    args = parser.parse_args(argv)
-    if args.shard_size < 1:
-        parser.error("--shard-size must be at least 1")
-    return args
+    parser.add_argument("--shard-size", type=natural, default=512, help="names of a Parquet shard")
+    return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -25,14 +25,15 @@ from __future__ import annotations
 import sys
 
 from uniadapter.apis.extraction.command import options_of, parser_of, run
+from uniadapter.utils.arguments import positive, side
 
 
 def main(argv: list[str] | None = None) -> int:
     """Extract and return the exit status."""
     parser = parser_of(__doc__, "frames", arch="b", kind="npz", shard_size=8)
-    parser.add_argument("--period", type=float, default=1.5, help="seconds (default: 1.5)")
+    parser.add_argument("--period", type=positive, default=1.5, help="seconds (default: 1.5)")
     parser.add_argument(
-        "--embed-dim", type=int, default=512, help="of the embedding (default: 512, ViT-B/32's)"
+        "--embed-dim", type=side, default=512, help="of the embedding (default: 512, ViT-B/32's)"
     )
     args = parser.parse_args(argv)
     if args.size % 32:

@@ -38,6 +38,7 @@ from uniadapter.datasets.transforms.pictures import (
 )
 from uniadapter.datasets.transforms.spans import MAX_FPS, choose_frames, fault_of_times
 from uniadapter.datasets.transforms.video import resize_frames
+from uniadapter.utils.arguments import number, processes, side, whole
 from uniadapter.utils.processes import Died, map_in_processes
 from uniadapter.utils.safe_io import atomic_write
 
@@ -49,26 +50,19 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("videos", help="folder of videos; folders in it are searched too")
     parser.add_argument("out", help="folder to write to")
-    parser.add_argument("--fps", type=float, help="frames a second (default: every frame)")
-    parser.add_argument("--short-side", type=int, help="shrink to this many pixels (default: no)")
+    parser.add_argument(
+        "--fps",
+        type=number(0, MAX_FPS, open_below=True),
+        help="frames a second (default: every frame)",
+    )
+    parser.add_argument("--short-side", type=side, help="shrink to this many pixels (default: no)")
     parser.add_argument("--image", choices=("jpg", "png"), default="jpg", help="png: lossless")
-    parser.add_argument("--quality", type=int, default=95, help="of JPEG, 1 to 100")
-    parser.add_argument("--workers", type=int, default=2, help="processes")
+    parser.add_argument("--quality", type=whole(1, 100), default=95, help="of JPEG, 1 to 100")
+    parser.add_argument("--workers", type=processes, default=2, help="processes")
     parser.add_argument(
         "--overwrite", action="store_true", help="replace folders made with other options"
     )
-    args = parser.parse_args(argv)
-    if args.fps is not None and not 0 < args.fps <= MAX_FPS:
-        parser.error(
-            f"--fps {args.fps} must be above 0 and at most {MAX_FPS}; leave it out for every frame"
-        )
-    if args.short_side is not None and args.short_side < 1:
-        parser.error(f"--short-side {args.short_side} must be at least 1")
-    if not 1 <= args.quality <= 100:
-        parser.error(f"--quality {args.quality} must be in [1, 100]")
-    if args.workers < 1:
-        parser.error(f"--workers {args.workers} must be at least 1")
-    return args
+    return parser.parse_args(argv)
 
 
 def find_videos(root: Path, out: Path) -> dict[Path, Path]:

@@ -51,6 +51,8 @@ from toy_world.language import vocabulary
 from toy_world.stills import draw_stills
 from toy_world.videos import KINDS, Script, Video, draw_video, write_script
 
+from uniadapter.utils.arguments import natural, number, seed_number, side, whole
+
 #: Raise it when the drawing changes, so that worlds of an older version are drawn anew.
 VERSION = 1
 TRAIN, TEST = 1, 2
@@ -61,18 +63,26 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Draw the embedded toy world.")
     parser.add_argument("--out", default="data/toy_world", help="folder of the world")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--stills", type=int, default=20000, help="number of stills, 0 for none")
-    parser.add_argument("--train-videos", type=int, default=1200)
-    parser.add_argument("--test-videos", type=int, default=256)
-    parser.add_argument("--captions", type=int, default=3, help="captions of a training video")
-    parser.add_argument("--still-side", type=int, default=48, help="side of a still in pixels")
-    parser.add_argument("--video-side", type=int, default=64, help="side of a video in pixels")
+    parser.add_argument("--seed", type=seed_number, default=0)
     parser.add_argument(
-        "--new-words", type=float, default=0.5, help="share of words said by a new synonym"
+        "--stills", type=whole(0), default=20000, help="number of stills, 0 for none"
+    )
+    parser.add_argument("--train-videos", type=natural, default=1200)
+    parser.add_argument("--test-videos", type=natural, default=256)
+    parser.add_argument("--captions", type=natural, default=3, help="captions of a training video")
+    parser.add_argument("--still-side", type=side, default=48, help="side of a still in pixels")
+    parser.add_argument("--video-side", type=side, default=64, help="side of a video in pixels")
+    parser.add_argument(
+        "--new-words",
+        type=number(0, 1),
+        default=0.5,
+        help="share of words said by a new synonym",
     )
     parser.add_argument(
-        "--camera", type=float, default=0.6, help="strength of the visual shift, 0 for none"
+        "--camera",
+        type=number(0, 100),
+        default=0.6,
+        help="strength of the visual shift, 0 for none",
     )
     parser.add_argument(
         "--parts",
@@ -81,20 +91,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         choices=[*PARTS, "all"],
         help="twins of other benchmarks to draw as well",
     )
-    parser.add_argument("--share", type=float, default=1.0, help="of the sizes of these parts")
+    parser.add_argument(
+        "--share",
+        type=number(0, 10, open_below=True),
+        default=1.0,
+        help="of the sizes of these parts",
+    )
     parser.add_argument("--vocab", help="write the vocabulary to this file as well")
     parser.add_argument("--force", action="store_true", help="draw it even if it is there")
-    args = parser.parse_args(argv)
-    for name in ("train_videos", "test_videos", "captions", "still_side", "video_side"):
-        if getattr(args, name) < 1:
-            parser.error(f"--{name.replace('_', '-')} must be at least 1")
-    if args.stills < 0:
-        parser.error("--stills must not be negative")
-    if not 0 < args.share <= 10:
-        parser.error("--share must be above 0 and at most 10")
-    if not 0 <= args.new_words <= 1:
-        parser.error("--new-words must be between 0 and 1")
-    return args
+    return parser.parse_args(argv)
 
 
 def options_of(args: argparse.Namespace) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from uniadapter.utils.arguments import natural, seed_number, side
 from uniadapter.utils.json_files import json_text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,12 +53,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--stamps", help="where tuxpaint-stamps-default was unpacked")
     parser.add_argument("--clipart", help="where openclipart-svg was unpacked")
     parser.add_argument("--out", required=True, help="folder to write to")
-    parser.add_argument("--size", type=int, default=224, help="side of the pictures in pixels")
-    parser.add_argument("--splits", type=int, default=5, help="how many splits")
-    parser.add_argument("--test", type=int, default=100, help="pictures of a test set")
-    parser.add_argument("--val", type=int, default=80, help="pictures of the validation set")
-    parser.add_argument("--seed", type=int, default=0, help="another seed, other splits")
-    parser.add_argument("--limit", type=int, help="drawings of openclipart at most (1200)")
+    parser.add_argument("--size", type=side, default=224, help="side of the pictures in pixels")
+    parser.add_argument("--splits", type=natural, default=5, help="how many splits")
+    parser.add_argument("--test", type=natural, default=100, help="pictures of a test set")
+    parser.add_argument("--val", type=natural, default=80, help="pictures of the validation set")
+    parser.add_argument("--seed", type=seed_number, default=0, help="another seed, other splits")
+    parser.add_argument("--limit", type=natural, help="drawings of openclipart at most (1200)")
     parser.add_argument("--symbols", action="store_true", help="keep letters, digits and coins")
     parser.add_argument("--raster", help="cairosvg or resvg_py (default: what is installed)")
     parser.add_argument("--no-svg", action="store_true", help="leave SVG drawings out")
@@ -72,9 +73,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error("--raster draws what --no-svg leaves out")
     if args.limit is None:
         args.limit = 1200
-    for name in ("size", "splits", "test", "val", "limit"):
-        if getattr(args, name) < 1:
-            parser.error(f"--{name} must be at least 1")
     return args
 
 

@@ -21,6 +21,7 @@ from PIL import Image, ImageDraw
 from uniadapter.datasets import BaseMediaDataset, MediaError
 from uniadapter.datasets.transforms import PackInputs
 from uniadapter.registry import DATASETS
+from uniadapter.utils.arguments import natural, seed_number, side
 from uniadapter.utils.cfg_options import CfgOptions
 from uniadapter.utils.config import load_config
 
@@ -37,11 +38,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("config", help="path of the config")
     parser.add_argument("-o", "--output-dir", required=True, help="folder for the pictures")
     parser.add_argument("--split", choices=("train", "val", "test"), default="train")
-    parser.add_argument("--number", type=int, default=10, help="pictures to write")
+    parser.add_argument("--number", type=natural, default=10, help="pictures to write")
     parser.add_argument("--mode", choices=MODES, default="transformed")
-    parser.add_argument("--height", type=int, default=128, help="height of a frame in the picture")
+    parser.add_argument("--height", type=side, default=128, help="height of a frame in the picture")
     parser.add_argument("--shuffle", action="store_true", help="draw the items at random")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the draw and the transforms")
+    parser.add_argument(
+        "--seed", type=seed_number, default=0, help="seed of the draw and the transforms"
+    )
     parser.add_argument("--cfg-options", nargs="+", action=CfgOptions, help="key=value overrides")
     return parser.parse_args(argv)
 

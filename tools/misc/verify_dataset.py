@@ -22,6 +22,7 @@ from uniadapter.datasets.feature_stores import FeatureStore
 from uniadapter.datasets.feature_tasks import BaseFeatureDataset
 from uniadapter.datasets.transforms import LoadVideo, open_media
 from uniadapter.registry import DATASETS
+from uniadapter.utils.arguments import any_processes
 from uniadapter.utils.cfg_options import CfgOptions
 from uniadapter.utils.config import load_config
 from uniadapter.utils.errors import one_message
@@ -41,7 +42,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("config", help="path of the config")
     parser.add_argument("--split", choices=SPLITS, help="check one split (default: all there are)")
     parser.add_argument("--frames", choices=("ends", "all"), default="ends", help="what to decode")
-    parser.add_argument("--workers", type=int, default=2, help="processes that decode")
+    parser.add_argument("--workers", type=any_processes, default=2, help="processes that decode")
     parser.add_argument("--out", help="write the report to this JSON file")
     parser.add_argument("--cfg-options", nargs="+", action=CfgOptions, help="key=value overrides")
     return parser.parse_args(argv)

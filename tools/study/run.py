@@ -37,6 +37,7 @@ from tools.study.tables import PAGES, Report, write_page
 from tools.study.train import train_and_test
 from tools.study.trials import RATES, ROOT, Setting, Trial, config_of, read_facts
 from tools.study.vl import VL_TASKS
+from uniadapter.utils.arguments import natural, positive, processes, seed_number
 
 ACTIONS = ("run", "list", "tables", "figures")
 
@@ -51,24 +52,22 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar="PATTERN",
         help="rows, such as 'retrieval/*' or 'easy_vqa/*' (all of the paper's tables)",
     )
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--jobs", type=int, default=1, help="trials at the same time")
+    parser.add_argument("--seeds", nargs="+", type=seed_number, default=[0, 1, 2])
+    parser.add_argument("--jobs", type=processes, default=1, help="trials at the same time")
     parser.add_argument(
         "--stage", choices=("all", "rates", "rows"), default="all", help="rates: only their choice"
     )
     parser.add_argument("--shard", metavar="I/N", help="part I of N of the trials, from 0")
     parser.add_argument("--print", metavar="ROW", help="print the config of a row and stop")
-    parser.add_argument("--rate", type=float, help="learning rate of --print (its family's)")
-    parser.add_argument("--steps", type=int, help="training steps instead of the budget's")
+    parser.add_argument("--rate", type=positive, help="learning rate of --print (its family's)")
+    parser.add_argument("--steps", type=natural, help="training steps instead of the budget's")
     parser.add_argument("--world", default="data/toy_world", help="folder of the embedded data")
     parser.add_argument("--results", default="docs/study/results", help="folder of the results")
     parser.add_argument("--docs", default="docs", help="folder of the pages and their images/")
     parser.add_argument("--work-dir", default="work_dirs/study", help="folder of the logs")
     args = parser.parse_args(argv)
-    if args.jobs < 1 or (args.steps is not None and args.steps < 1):
-        parser.error("--jobs and --steps must be at least 1")
-    if min(args.seeds) < 0 or len(set(args.seeds)) != len(args.seeds):
-        parser.error("--seeds: different numbers from 0")
+    if len(set(args.seeds)) != len(args.seeds):
+        parser.error("--seeds must differ")
     if args.rate is not None and args.print is None:
         parser.error("--rate needs --print: a study chooses its rates")
     chosen = args.stage != "all" or args.shard is not None or args.jobs != 1

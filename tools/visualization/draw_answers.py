@@ -16,6 +16,7 @@ import torch
 from uniadapter.apis.examples import Examples, open_examples
 from uniadapter.apis.pictures import answer_entry
 from uniadapter.models.tasks import VQAModel
+from uniadapter.utils.arguments import natural, side
 from uniadapter.utils.cfg_options import CfgOptions
 from uniadapter.utils.errors import one_message
 from uniadapter.visualization.report import Report, png_path
@@ -27,8 +28,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("config", help="config of a model that answers questions")
     parser.add_argument("checkpoint", help="checkpoint or folder of an exported adapter")
     parser.add_argument("out", help="picture to write (.png); the page stands beside it (.html)")
-    parser.add_argument("--num", type=int, default=6, help="questions, spread over the test split")
-    parser.add_argument("--height", type=int, default=72, help="height of a frame in pixels")
+    parser.add_argument(
+        "--num", type=natural, default=6, help="questions, spread over the test split"
+    )
+    parser.add_argument("--height", type=side, default=72, help="height of a frame in pixels")
     parser.add_argument("--device", default="cpu", help="where the model runs")
     parser.add_argument("--cfg-options", nargs="+", action=CfgOptions, help="key=value overrides")
     return parser.parse_args(argv)

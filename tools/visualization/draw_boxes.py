@@ -17,6 +17,7 @@ import torch
 from uniadapter.apis.examples import Example, Examples, open_examples
 from uniadapter.apis.pictures import boxes_entry
 from uniadapter.models.tasks import GroundingModel
+from uniadapter.utils.arguments import natural, side
 from uniadapter.utils.cfg_options import CfgOptions
 from uniadapter.utils.errors import one_message
 from uniadapter.visualization.report import Entry, Report, png_path
@@ -28,9 +29,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("config", help="config of a model that grounds expressions")
     parser.add_argument("checkpoint", help="checkpoint or folder of an exported adapter")
     parser.add_argument("out", help="picture to write (.png); the page stands beside it (.html)")
-    parser.add_argument("--num", type=int, default=8, help="expressions, spread over the split")
-    parser.add_argument("--boxes", type=int, default=1, help="predictions drawn of each")
-    parser.add_argument("--height", type=int, default=240, help="height of a picture in pixels")
+    parser.add_argument("--num", type=natural, default=8, help="expressions, spread over the split")
+    parser.add_argument("--boxes", type=natural, default=1, help="predictions drawn of each")
+    parser.add_argument("--height", type=side, default=240, help="height of a picture in pixels")
     parser.add_argument("--device", default="cpu", help="where the model runs")
     parser.add_argument("--cfg-options", nargs="+", action=CfgOptions, help="key=value overrides")
     return parser.parse_args(argv)

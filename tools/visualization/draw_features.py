@@ -16,6 +16,7 @@ import torch
 
 from uniadapter.apis.examples import Examples, open_examples
 from uniadapter.models.inspection import WHAT, adapted_sites, site_states
+from uniadapter.utils.arguments import natural, positive, side
 from uniadapter.utils.cfg_options import CfgOptions
 from uniadapter.utils.errors import one_message
 from uniadapter.visualization.plots import load_matplotlib, scatter
@@ -41,14 +42,16 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("config", help="config of a model")
     parser.add_argument("checkpoint", help="checkpoint or folder of an exported adapter")
     parser.add_argument("out", help="picture to write (.png); the page stands beside it (.html)")
-    parser.add_argument("--num", type=int, default=128, help="media, spread over the test split")
-    parser.add_argument("--layer", type=int, help="layer, from 1 (the last one)")
+    parser.add_argument(
+        "--num", type=natural, default=128, help="media, spread over the test split"
+    )
+    parser.add_argument("--layer", type=side, help="layer, from 1 (the last one)")
     parser.add_argument("--sites", nargs="+", help="role.site ... (those that the adapter fills)")
     parser.add_argument("--what", choices=WHAT, default="input", help="what of an adapter is shown")
     parser.add_argument(
         "--tokens", choices=("first", "mean"), default="first", help="of a text or frame"
     )
-    parser.add_argument("--perplexity", type=float, help="of t-SNE (30, less with few points)")
+    parser.add_argument("--perplexity", type=positive, help="of t-SNE (30, less with few points)")
     parser.add_argument("--device", default="cpu", help="where the model runs")
     parser.add_argument("--cfg-options", nargs="+", action=CfgOptions, help="key=value overrides")
     return parser.parse_args(argv)

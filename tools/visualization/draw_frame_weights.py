@@ -15,6 +15,7 @@ import torch
 
 from uniadapter.apis.examples import Example, Examples, open_examples
 from uniadapter.models.inspection import attention_maps
+from uniadapter.utils.arguments import natural, side
 from uniadapter.utils.cfg_options import CfgOptions
 from uniadapter.utils.errors import one_message
 from uniadapter.visualization.report import Entry, Panel, Report, png_path
@@ -27,14 +28,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("config", help="config of retrieval with matching, or of questions")
     parser.add_argument("checkpoint", help="checkpoint or folder of an exported adapter")
     parser.add_argument("out", help="picture to write (.png); the page stands beside it (.html)")
-    parser.add_argument("--num", type=int, default=4, help="videos, spread over the test split")
+    parser.add_argument("--num", type=natural, default=4, help="videos, spread over the test split")
     parser.add_argument("--text", help="ask this of every video, instead of its own text")
-    parser.add_argument("--layer", type=int, help="attention of this layer, from 1 (mean of all)")
+    parser.add_argument("--layer", type=side, help="attention of this layer, from 1 (mean of all)")
     parser.add_argument(
         "--token", choices=("words", "first"), default="words",
         help="attention of all tokens of the text (mean), or of the first one alone",
     )  # fmt: skip
-    parser.add_argument("--height", type=int, default=72, help="height of a frame in pixels")
+    parser.add_argument("--height", type=side, default=72, help="height of a frame in pixels")
     parser.add_argument("--device", default="cpu", help="where the model runs")
     parser.add_argument("--cfg-options", nargs="+", action=CfgOptions, help="key=value overrides")
     return parser.parse_args(argv)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 
 from uniadapter.apis.pictures import RankingPictures, ranking_report, read_ranking
+from uniadapter.utils.arguments import natural, side
 from uniadapter.utils.errors import one_message
 from uniadapter.visualization.report import png_path
 
@@ -22,10 +23,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Draw queries with their ranked videos.")
     parser.add_argument("ranking", help="file that test_cfg.dump has written")
     parser.add_argument("out", help="picture to write (.png); the page stands beside it (.html)")
-    parser.add_argument("--queries", "--num", type=int, default=5, help="spread over the split")
-    parser.add_argument("--videos", type=int, default=4, help="videos of a query")
-    parser.add_argument("--frames", type=int, default=6, help="frames of a video")
-    parser.add_argument("--height", type=int, default=56, help="height of a frame in pixels")
+    parser.add_argument("--queries", "--num", type=natural, default=5, help="spread over the split")
+    parser.add_argument("--videos", type=natural, default=4, help="videos of a query")
+    parser.add_argument("--frames", type=side, default=6, help="frames of a video")
+    parser.add_argument("--height", type=side, default=56, help="height of a frame in pixels")
     return parser.parse_args(argv)
 
 

@@ -14,6 +14,7 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from uniadapter.datasets.feature_stores import STORES
+from uniadapter.utils.arguments import any_processes, natural, processes, seed_number, side
 
 from .extractor import ClipExtractor
 from .options import RANDOM, ExtractionOptions, check_manifest, find_media, make_units
@@ -42,28 +43,26 @@ def parser_of(
     )
     parser.add_argument("--arch", default=arch, help=f"of the network, or JSON (default: {arch})")
     parser.add_argument("--format", choices=list(STORES), default=kind, help=f"default: {kind}")
-    parser.add_argument("--size", type=int, default=224, help="side in pixels (default: 224)")
-    parser.add_argument("--batch-size", type=int, default=64, help="that the network sees at once")
-    parser.add_argument("--workers", type=int, default=2, help="processes that decode, of each")
+    parser.add_argument("--size", type=side, default=224, help="side in pixels (default: 224)")
+    parser.add_argument("--batch-size", type=side, default=64, help="that the network sees at once")
     parser.add_argument(
-        "--shard-size", type=int, default=shard_size, help=f"{media} of a piece of work or a shard"
+        "--workers", type=any_processes, default=2, help="processes that decode, of each"
+    )
+    parser.add_argument(
+        "--shard-size",
+        type=natural,
+        default=shard_size,
+        help=f"{media} of a piece of work or a shard",
     )
     parser.add_argument("--device", help="default: the GPU of the process, or the CPU")
-    parser.add_argument("--seed", type=int, default=0, help="of random weights")
-    parser.add_argument("--ray", type=int, help="run by so many actors of Ray Data")
+    parser.add_argument("--seed", type=seed_number, default=0, help="of random weights")
+    parser.add_argument("--ray", type=processes, help="run by so many actors of Ray Data")
     parser.set_defaults(what=what, period=1.5, embed_dim=512)
     return parser
 
 
 def options_of(args: argparse.Namespace, parser: argparse.ArgumentParser) -> ExtractionOptions:
     """Check a command line, which ends the program where it is wrong."""
-    for name, least in (("batch_size", 1), ("workers", 0), ("shard_size", 1), ("size", 1)):
-        if getattr(args, name) < least:
-            parser.error(f"--{name.replace('_', '-')} must be at least {least}")
-    if args.period <= 0:
-        parser.error("--period must be above 0")
-    if args.ray is not None and args.ray < 1:
-        parser.error("--ray must be at least 1")
     arch: Any = args.arch
     if arch.lstrip().startswith("{"):
         try:

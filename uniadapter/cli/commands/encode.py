@@ -20,6 +20,7 @@ from uniadapter.search.corpus import CorpusEncoder, CorpusOptions, digest_of_uni
 from uniadapter.search.corpus_items import find_units
 from uniadapter.search.reading import ReadOptions
 from uniadapter.search.sources import engine_of, source_of
+from uniadapter.utils.arguments import any_processes, natural, positive, processes, side
 from uniadapter.utils.cfg_options import CfgOptions
 
 from ..searching import add_model_options, explained, shown
@@ -38,10 +39,10 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--cfg-options", nargs="+", action=CfgOptions, metavar="KEY=VALUE", help="change the config"
     )
-    parser.add_argument("--shot-seconds", type=float, default=10.0, help="length of a shot (10)")
+    parser.add_argument("--shot-seconds", type=positive, default=10.0, help="length of a shot (10)")
     parser.add_argument(
         "--frames",
-        type=float,
+        type=positive,
         metavar="FPS",
         help="folders that hold pictures alone are videos of so many frames a second",
     )
@@ -55,16 +56,13 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
         metavar="KEY=VALUE",
         help="of MMEngine's fileio, such as backend=s3_boto3 endpoint_url=...; without, by the URI",
     )
-    parser.add_argument("--workers", type=int, default=2, help="readers of each process (2)")
-    parser.add_argument("--batch-size", type=int, default=8, help="shots encoded at once (8)")
-    parser.add_argument("--shard-size", type=int, default=64, help="files of a shard (64)")
-    parser.add_argument("--ray", type=int, metavar="N", help="run by N actors of Ray Data")
-    args = parser.parse_args(argv)
-    for name, least in (("workers", 0), ("batch_size", 1), ("shard_size", 1), ("ray", 1)):
-        value = getattr(args, name)
-        if value is not None and value < least:
-            parser.error(f"--{name.replace('_', '-')} must be at least {least}")
-    return args
+    parser.add_argument(
+        "--workers", type=any_processes, default=2, help="readers of each process (2)"
+    )
+    parser.add_argument("--batch-size", type=side, default=8, help="shots encoded at once (8)")
+    parser.add_argument("--shard-size", type=natural, default=64, help="files of a shard (64)")
+    parser.add_argument("--ray", type=processes, metavar="N", help="run by N actors of Ray Data")
+    return parser.parse_args(argv)
 
 
 def main(argv: list[str]) -> int:

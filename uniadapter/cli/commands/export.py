@@ -16,6 +16,7 @@ from pathlib import Path
 
 from uniadapter.apis.export import ExportFacts, ExportOptions, check_folder, export_model
 from uniadapter.apis.inferencers.base import model_of
+from uniadapter.utils.arguments import natural
 from uniadapter.utils.errors import one_message
 
 
@@ -30,7 +31,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--out", required=True, help="folder that is made, or is empty")
     parser.add_argument("--checkpoint", help="weights or folder of an adapter; else by the name")
     parser.add_argument("--format", default="onnx", choices=("onnx", "torch"), help="(onnx)")
-    parser.add_argument("--opset", type=int, help="ONNX's set of operators (18)")
+    parser.add_argument("--opset", type=natural, help="ONNX's set of operators (18)")
     parser.add_argument("--device", default="cpu", help="where the model is traced (cpu)")
     parser.add_argument("--no-check", action="store_true", help="don't compare with the model")
     return parser.parse_args(argv)

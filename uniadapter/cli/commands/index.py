@@ -23,6 +23,7 @@ from uniadapter.search.index import DEFAULT_NAME, SearchIndex
 from uniadapter.search.reading import ReadOptions
 from uniadapter.search.sources import chosen_source, engine_of
 from uniadapter.search.update import ON_ERROR, UpdateOptions, UpdateSummary, update_index
+from uniadapter.utils.arguments import any_processes, positive, side
 from uniadapter.utils.cfg_options import CfgOptions
 
 from ..searching import add_model_options, explained, shown
@@ -41,10 +42,10 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--cfg-options", nargs="+", action=CfgOptions, metavar="KEY=VALUE", help="change the config"
     )
-    parser.add_argument("--shot-seconds", type=float, help="length of a shot of a video (10)")
+    parser.add_argument("--shot-seconds", type=positive, help="length of a shot of a video (10)")
     parser.add_argument(
         "--frames",
-        type=float,
+        type=positive,
         metavar="FPS",
         help="folders that hold pictures alone are videos of so many frames a second",
     )
@@ -52,8 +53,10 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
         "--no-tokens", action="store_true", help="keep no tokens: smaller, and nothing is re-ranked"
     )
     workers = min(4, os.cpu_count() or 1)
-    parser.add_argument("--workers", type=int, default=workers, help=f"readers ({workers})")
-    parser.add_argument("--batch-size", type=int, default=8, help="shots encoded at once (8)")
+    parser.add_argument(
+        "--workers", type=any_processes, default=workers, help=f"readers ({workers})"
+    )
+    parser.add_argument("--batch-size", type=side, default=8, help="shots encoded at once (8)")
     parser.add_argument(
         "--on-error", choices=ON_ERROR, default="skip", help="a file that can't be read (skip)"
     )

@@ -15,6 +15,7 @@ from dataclasses import asdict
 from uniadapter.search.hits import Hit, SearchResult
 from uniadapter.search.searcher import KINDS, SHORTLIST
 from uniadapter.search.sources import open_searcher
+from uniadapter.utils.arguments import natural, whole
 
 from ..searching import add_model_options, explained, shown
 
@@ -30,9 +31,9 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--image", metavar="FILE", help="a picture instead of a text")
     parser.add_argument("--video", metavar="FILE", help="a video instead of a text")
     parser.add_argument("--index", default=".", help="the index, or the folder it is of (.)")
-    parser.add_argument("--topk", type=int, default=10, help="most results (10)")
+    parser.add_argument("--topk", type=natural, default=10, help="most results (10)")
     parser.add_argument(
-        "--shortlist", type=int, help=f"shots that are re-ranked, 0 for none ({SHORTLIST})"
+        "--shortlist", type=whole(0), help=f"shots that are re-ranked, 0 for none ({SHORTLIST})"
     )
     parser.add_argument("--folder", help="only in this folder below the indexed one")
     parser.add_argument("--kind", choices=KINDS, help="only these")

@@ -15,6 +15,7 @@ from typing import Any
 
 from uniadapter.search.page.options import EXAMPLES, PageOptions
 from uniadapter.search.sources import open_searcher
+from uniadapter.utils.arguments import MOST_PORT, natural, whole
 from uniadapter.utils.extras import import_extra
 
 from ..searching import add_model_options, explained
@@ -31,7 +32,9 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--index", default=".", help="the index, or the folder it is of (.)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
-    parser.add_argument("--port", type=int, default=8080, help="port, 0 for any free one (8080)")
+    parser.add_argument(
+        "--port", type=whole(0, MOST_PORT), default=8080, help="port, 0 for any free one (8080)"
+    )
     parser.add_argument(
         "--allow-host",
         action="append",
@@ -46,13 +49,15 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
         metavar="TEXT",
         help="a sentence that the empty page offers; may be given several times",
     )
-    parser.add_argument("--max-upload", type=int, default=64, help="megabytes of an upload (64)")
-    parser.add_argument("--max-topk", type=int, default=100, help="most results (100)")
     parser.add_argument(
-        "--queue", type=int, default=128, help="searches that may wait for the model (128)"
+        "--max-upload", type=natural, default=64, help="megabytes of an upload (64)"
+    )
+    parser.add_argument("--max-topk", type=natural, default=100, help="most results (100)")
+    parser.add_argument(
+        "--queue", type=natural, default=128, help="searches that may wait for the model (128)"
     )
     parser.add_argument(
-        "--preview-cache", type=int, default=2048, help="megabytes of previews kept (2048)"
+        "--preview-cache", type=natural, default=2048, help="megabytes of previews kept (2048)"
     )
     add_model_options(parser)
     return parser.parse_args(argv)
