@@ -247,7 +247,7 @@ def test_errors_and_order_are_found() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--texts", "0"], "--texts 0 must be at least 1"),
+        (["--texts", "0"], "--texts: 0 must be at least 1"),
         (["--eval-k", "6"], "--eval-k 6 is more than --eval-media 5"),
         (["--plot", "growth.png"], "--plot without --rows does not read --albef-config"),
         (["--rows", "nothing"], "invalid choice"),

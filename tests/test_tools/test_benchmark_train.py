@@ -80,7 +80,7 @@ def test_both_precisions_run_in_processes_of_their_own(config):
 def test_wrong_input_is_refused(config, tmp_path, capsys):
     with pytest.raises(SystemExit):
         tool.parse_args([config, "--steps", "0"])
-    assert "--steps 0 must be at least 1" in capsys.readouterr().err
+    assert "--steps: 0 must be at least 1" in capsys.readouterr().err
     path = tmp_path / "model_only.py"
     path.write_text(f"model = {pformat(tiny_retrieval_cfg())}\n")
     with pytest.raises(ValueError, match="has no key 'optim_wrapper'"):

@@ -109,6 +109,6 @@ def test_an_option_that_nothing_reads_is_refused(
 def test_wrong_input_is_refused(capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit):
         TOOL.parse_args(["--rank", "0"])
-    assert "--rank 0 must be at least 1" in capsys.readouterr().err
+    assert "--rank: 0 must be at least 1" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="name a retrieval config"):
         TOOL.main(["--rows", "image", "--image-config", QUESTION])

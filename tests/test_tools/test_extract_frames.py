@@ -294,13 +294,13 @@ def test_nothing_half_written_takes_the_name(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--fps", "0"], "--fps 0.0 must be above 0"),
-        (["--fps", "-3"], "--fps -3.0 must be above 0"),
-        (["--fps", "nan"], "--fps nan must be above 0"),
-        (["--fps", "inf"], "--fps inf must be above 0 and at most 1000"),
-        (["--fps", "1e9"], "must be above 0 and at most 1000; leave it out for every frame"),
+        (["--fps", "0"], "--fps: 0 must be above 0"),
+        (["--fps", "-3"], "--fps: -3 must be above 0"),
+        (["--fps", "nan"], "--fps: nan is no finite number"),
+        (["--fps", "inf"], "--fps: inf is no finite number"),
+        (["--fps", "1e9"], "--fps: 1e9 must be at most 1000"),
         (["--short-side", "0"], "must be at least 1"),
-        (["--quality", "101"], "must be in"),
+        (["--quality", "101"], "must be at most 100"),
         (["--workers", "0"], "must be at least 1"),
     ],
 )

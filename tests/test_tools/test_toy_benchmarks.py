@@ -227,4 +227,4 @@ def test_a_bad_share_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     tool = load_tool("dataset_converters/make_toy_world.py")
     with pytest.raises(SystemExit):
         tool.parse_args(["--share", "0"])
-    assert "--share must be above 0" in capsys.readouterr().err
+    assert "--share: 0 must be above 0" in capsys.readouterr().err

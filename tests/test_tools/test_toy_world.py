@@ -157,9 +157,9 @@ def test_no_two_test_videos_show_the_same(tool: ModuleType) -> None:
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--test-videos", "0"], "--test-videos must be at least 1"),
-        (["--stills", "-1"], "--stills must not be negative"),
-        (["--new-words", "2"], "--new-words must be between 0 and 1"),
+        (["--test-videos", "0"], "--test-videos: 0 must be at least 1"),
+        (["--stills", "-1"], "--stills: -1 must be at least 0"),
+        (["--new-words", "2"], "--new-words: 2 must be at most 1"),
     ],
 )
 def test_bad_options_are_named(
