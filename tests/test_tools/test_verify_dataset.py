@@ -157,7 +157,6 @@ def test_annotation_errors_are_in_the_report(
     ("arguments", "message"),
     [
         (["--split", "val"], "there is no dataloader for val"),
-        (["--workers", "0"], "at least one process"),
         (["--cfg-options", "tran_dataloader=1"], "tran_dataloader"),
     ],
 )

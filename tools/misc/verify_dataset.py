@@ -22,7 +22,7 @@ from uniadapter.datasets.feature_stores import FeatureStore
 from uniadapter.datasets.feature_tasks import BaseFeatureDataset
 from uniadapter.datasets.transforms import LoadVideo, open_media
 from uniadapter.registry import DATASETS
-from uniadapter.utils.arguments import any_processes
+from uniadapter.utils.arguments import processes
 from uniadapter.utils.cfg_options import CfgOptions
 from uniadapter.utils.config import load_config
 from uniadapter.utils.errors import one_message
@@ -42,7 +42,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("config", help="path of the config")
     parser.add_argument("--split", choices=SPLITS, help="check one split (default: all there are)")
     parser.add_argument("--frames", choices=("ends", "all"), default="ends", help="what to decode")
-    parser.add_argument("--workers", type=any_processes, default=2, help="processes that decode")
+    parser.add_argument("--workers", type=processes, default=2, help="processes that decode")
     parser.add_argument("--out", help="write the report to this JSON file")
     parser.add_argument("--cfg-options", nargs="+", action=CfgOptions, help="key=value overrides")
     return parser.parse_args(argv)
@@ -170,8 +170,6 @@ def print_report(report: dict[str, dict[str, Any]]) -> None:
 
 def loaders_of(args: argparse.Namespace) -> dict[str, dict]:
     """Read the config and return the data loaders of the wanted splits, where there are any."""
-    if args.workers < 1:
-        raise ValueError(f"--workers {args.workers}: at least one process is needed.")
     config = load_config(args.config, args.cfg_options)
     init_default_scope(config.get("default_scope", "uniadapter"))
     wanted = [args.split] if args.split else SPLITS

@@ -35,9 +35,6 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     with one_message(any_origin=True):
         png_path(args.out)
-        for name in ("queries", "videos", "frames"):
-            if getattr(args, name) < 1:
-                raise ValueError(f"--{name} {getattr(args, name)}: at least one is shown.")
         if args.height < 8:
             raise ValueError(f"--height {args.height}: at least 8 pixels.")
         options = RankingPictures(args.queries, args.videos, args.frames, args.height)
