@@ -2,9 +2,13 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import pickle
 import signal
+import struct
 import time
 from collections.abc import Iterator
+from multiprocessing import active_children
+from multiprocessing.connection import Connection
 
 import pytest
 
@@ -79,3 +83,44 @@ def test_a_death_ends_the_results_of_one_task(workers: int) -> None:
     found = list(stream_in_processes(many, tasks, workers))
     died = [(0, (0, 0)), (0, Died(-signal.SIGKILL)), (1, (1, 0)), (1, (1, 1)), (2, Died(3))]
     assert found == [*died, (3, (3, 0))]
+
+
+def then_die(number: int, what: str) -> Iterator[tuple[int, int]]:
+    """A result, behind whose end the process ends as well."""
+    if what == "idle":
+        before = Connection.send
+
+        def send(connection: Connection, answer: object) -> None:
+            before(connection, answer)
+            if answer == (False, None, None):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        # Of this process alone, which ends by it.
+        Connection.send = send  # type: ignore[method-assign]
+    yield number, os.getpid()
+
+
+def test_a_process_that_dies_with_nothing_to_do_costs_no_task() -> None:
+    kinds, found = ["idle", "", "idle", "idle"], []
+    for number, (own, process) in stream_in_processes(then_die, enumerate(kinds), 1):
+        found.append((number, own))
+        while kinds[number] and process in [child.pid for child in active_children()]:
+            time.sleep(0.01)
+    assert found == [(number, number) for number in range(4)]
+
+
+def send_half(number: int) -> bytes:
+    if number == 1:
+
+        def send(connection: Connection, answer: object) -> None:
+            content = pickle.dumps(answer)
+            os.write(connection.fileno(), struct.pack("!i", len(content)) + content[:-9])
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        Connection.send = send  # type: ignore[method-assign]
+    return bytes(100)
+
+
+def test_a_process_that_dies_in_the_middle_of_an_answer() -> None:
+    results = map_in_processes(send_half, [(0,), (1,), (2,)], 1, None)
+    assert results == [bytes(100), Died(-signal.SIGKILL), bytes(100)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import multiprocessing
 import os
@@ -41,6 +42,10 @@ class _Worker(NamedTuple):
     task: int
 
 
+#: What a process runs: it answers the tasks of a connection by a function.
+_Serve = Callable[[Callable[..., Any], Connection], None]
+
+
 def map_in_processes(
     func: Callable[..., Any], tasks: Iterable[tuple], workers: int, description: str | None
 ) -> list[Any]:
@@ -74,7 +79,7 @@ def map_in_processes(
         with Progress(*columns, auto_refresh=False, disable=description is None) as bar:
             line = bar.add_task(description or "", total=len(queue))
             for _ in range(min(workers, len(queue))):
-                _hand_out(queue, running, *_start(func))
+                _hand_out(queue, running, func, _serve)
             while running:
                 ready = wait([worker.connection for worker in running.values()])
                 for worker in [w for w in running.values() if w.connection in ready]:
@@ -83,11 +88,9 @@ def map_in_processes(
                     bar.update(line, advance=1, refresh=True)
                     died = isinstance(results[worker.task], Died)
                     if queue:
-                        process, connection = _start(func) if died else worker[:2]
-                        _hand_out(queue, running, process, connection)
+                        _hand_out(queue, running, func, _serve, None if died else worker)
                     elif not died:
-                        # Other processes hold copies of the pipe: closing it would say nothing.
-                        worker.connection.send(None)
+                        _dismiss(worker)
     finally:
         for worker in running.values():
             worker.process.terminate()
@@ -124,7 +127,7 @@ def stream_in_processes(
     running: dict[int, _Worker] = {}
     try:
         for _ in range(min(workers, len(queue))):
-            _hand_out(queue, running, *_start(func, _serve_many))
+            _hand_out(queue, running, func, _serve_many)
         while running:
             number = min(running)
             worker = running[number]
@@ -134,10 +137,9 @@ def stream_in_processes(
                 yield number, result
             del running[number]
             if queue:
-                process, connection = _start(func, _serve_many) if died else worker[:2]
-                _hand_out(queue, running, process, connection)
+                _hand_out(queue, running, func, _serve_many, None if died else worker)
             elif not died:
-                worker.connection.send(None)
+                _dismiss(worker)
     finally:
         for worker in running.values():
             worker.process.terminate()
@@ -146,12 +148,11 @@ def stream_in_processes(
 def _results_of(worker: _Worker) -> Iterator[Any]:
     """The results of a task that :func:`_serve_many` works on."""
     while True:
-        try:
-            more, result, error = worker.connection.recv()
-        except (EOFError, ConnectionResetError):
-            worker.process.join()
-            yield Died(worker.process.exitcode or 0)
+        answer = _received(worker)
+        if isinstance(answer, Died):
+            yield answer
             return
+        more, result, error = answer
         if error is not None:
             raise error
         if not more:
@@ -183,12 +184,9 @@ def _end_with(sentinel: int) -> None:
     os._exit(1)
 
 
-def _start(
-    func: Callable[..., Any], serve: Callable[[Callable[..., Any], Connection], None] | None = None
-) -> tuple[BaseProcess, Connection]:
+def _start(func: Callable[..., Any], serve: _Serve) -> tuple[BaseProcess, Connection]:
     here, there = multiprocessing.Pipe()
-    target = _serve if serve is None else serve
-    process = multiprocessing.Process(target=target, args=(func, there), daemon=True)
+    process = multiprocessing.Process(target=serve, args=(func, there), daemon=True)
     process.start()
     # Only then does the death of the process close the pipe.
     there.close()
@@ -198,20 +196,48 @@ def _start(
 def _hand_out(
     queue: deque[tuple[int, tuple]],
     running: dict[int, _Worker],
-    process: BaseProcess,
-    connection: Connection,
+    func: Callable[..., Any],
+    serve: _Serve,
+    idle: _Worker | None = None,
 ) -> None:
+    """Give the next task to a process that has none, or to a new one."""
     number, task = queue.popleft()
-    connection.send(task)
+    if idle is not None:
+        try:
+            idle.connection.send(task)
+            running[number] = _Worker(idle.process, idle.connection, number)
+            return
+        except OSError:
+            # It ended while it had nothing to do: that costs no task.
+            idle.process.join()
+    process, connection = _start(func, serve)
+    # The result of one that ended before it had its task says so.
+    with contextlib.suppress(OSError):
+        connection.send(task)
     running[number] = _Worker(process, connection, number)
 
 
-def _result_of(worker: _Worker) -> Any:
+def _dismiss(worker: _Worker) -> None:
+    """Tell a process that there are no more tasks."""
+    # Other processes hold copies of the pipe: closing it would say nothing. It may have ended.
+    with contextlib.suppress(OSError):
+        worker.connection.send(None)
+
+
+def _received(worker: _Worker) -> Any:
+    """What a process sends; :class:`Died` where it ended instead, perhaps in the middle of it."""
     try:
-        result, error = worker.connection.recv()
-    except (EOFError, ConnectionResetError):
+        return worker.connection.recv()
+    except (EOFError, OSError):
         worker.process.join()
         return Died(worker.process.exitcode or 0)
+
+
+def _result_of(worker: _Worker) -> Any:
+    answer = _received(worker)
+    if isinstance(answer, Died):
+        return answer
+    result, error = answer
     if error is not None:
         worker.process.terminate()
         raise error
