@@ -207,6 +207,9 @@ def test_a_full_disk_and_a_place_that_cant_be_written(tmp_path: Path, monkeypatc
         SearchIndex.create(tmp_path / "file" / "index", engine)
 
 
+_SET = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
+
+
 def test_damaged_and_foreign_indexes(tmp_path: Path):
     engine, root = StubEngine(), tmp_path / "media"
     before(root)
@@ -224,6 +227,27 @@ def test_damaged_and_foreign_indexes(tmp_path: Path):
         database.execute("PRAGMA user_version = 99")
     with pytest.raises(ValueError, match="has the layout 99"):
         SearchIndex.open(index.folder)
+    assert content_of(indexed(root, index.folder, engine)) == known
+    for key in ("state", "settings"):
+        for value in (
+            "[" * 100_000,
+            "{",
+            "[]",
+            "{}",
+            '{"layout": 3, "more": 1}',
+            b"\xff\x00",
+            None,
+        ):
+            with connect(index.folder) as database:
+                former = "SELECT value FROM meta WHERE key = ?"
+                [text] = database.execute(former, (key,)).fetchone()
+                database.execute(_SET, (key, "" if value is None else value))
+                if value is None:
+                    database.execute("DELETE FROM meta WHERE key = ?", (key,))
+            with pytest.raises(ValueError, match=r"damaged.*its \w+ can't be read.*--rebuild"):
+                SearchIndex.open(index.folder).snapshot()
+            with connect(index.folder) as database:
+                database.execute(_SET, (key, text))
     (index.folder / DATABASE).write_bytes(b"nothing that is known" * 99)
     with pytest.raises(ValueError, match=r"damaged.*--rebuild"):
         SearchIndex.open(index.folder)

@@ -88,6 +88,8 @@ def test_a_missing_picture_is_an_error_that_names_it(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("{", r"frames\.json: can't be read"),
+        ("[" * 100_000, r"frames\.json: can't be read: .*nested too deeply"),
+        ("\udcff\udcfe", r"frames\.json: can't be read: .*utf-8"),
         ("[]", r"no index of version 1; .*--overwrite"),
         ('{"version": 2}', "no index of version 1"),
         ('{"version": 1, "image": "jpg"}', "'numbers' or 'image'"),
@@ -95,7 +97,7 @@ def test_a_missing_picture_is_an_error_that_names_it(tmp_path: Path) -> None:
     ],
 )
 def test_a_broken_index_is_an_error(tmp_path: Path, content: str, message: str) -> None:
-    (tmp_path / "frames.json").write_text(content)
+    (tmp_path / "frames.json").write_bytes(content.encode(errors="surrogateescape"))
     with pytest.raises(MediaError, match=message):
         FramesBackend(str(tmp_path))
 

@@ -26,6 +26,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tools.quickstart import ROOT, backbone_of, parameters, run, train_and_test
 from uniadapter.utils.arguments import natural, processes
+from uniadapter.utils.json_files import parse_json
 
 #: Marks of the tables in a page.
 BEGIN = "<!-- results: written by tools/analysis_tools/run_tiny.py -->"
@@ -175,8 +176,11 @@ def read_result(job: Job, work_dir: Path, key: str) -> dict[str, Any] | None:
     path = result_file(job, work_dir)
     if not path.is_file():
         return None
-    found = json.loads(path.read_text(encoding="utf-8"))
-    return found if found.get("fingerprint") == key else None
+    try:
+        found = parse_json(path.read_bytes())
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and found.get("fingerprint") == key else None
 
 
 def run_job(job: Job, args: argparse.Namespace, world: Path, work_dir: Path, key: str) -> None:

@@ -29,6 +29,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from uniadapter.apis.model import init_model
 from uniadapter.datasets.feature_stores.writing import npz_bytes
+from uniadapter.datasets.readers import read_json
 from uniadapter.utils.safe_io import atomic_write
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -144,10 +145,10 @@ def extract(data: Path, force: bool = False) -> int:
         )
     facts = {
         "weights": hashlib.sha256((ROOT / WEIGHTS).read_bytes()).hexdigest(),
-        "world": json.loads((data / "part.json").read_text(encoding="utf-8"))["sha256"],
+        "world": read_json(str(data / "part.json"))["sha256"],
     }
     path = data / FACTS
-    same = path.is_file() and json.loads(path.read_text(encoding="utf-8")) == facts
+    same = path.is_file() and read_json(str(path)) == facts
     todo = list(wanted(data, force or not same))
     if not todo:
         return 0

@@ -108,10 +108,21 @@ def options_of(args: argparse.Namespace) -> dict[str, Any]:
     return {"version": VERSION, **{k: v for k, v in vars(args).items() if k not in unrelated}}
 
 
+def drawn_with(path: Path) -> Any:
+    """The options of what is there; None where there is nothing, or nobody can read it."""
+    if not path.is_file():
+        return None
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    return facts.get("options") if isinstance(facts, dict) else None
+
+
 def is_complete(out: Path, options: dict[str, Any]) -> bool:
     """Whether ``out`` holds the world of these options, with every file in place."""
     path = out / "world.json"
-    if not path.is_file() or json.loads(path.read_text())["options"] != options:
+    if drawn_with(path) != options:
         return False
     names = [f"msrvtt/videos/video{i}.mp4" for i in range(_count(options))]
     names += [
@@ -232,7 +243,7 @@ def write_part(part: str, out: Path, options: dict[str, Any], force: bool) -> No
     folder = out / part
     path = folder / PART_FILE
     if path.is_file() and not force:
-        if json.loads(path.read_text(encoding="utf-8"))["options"] == options:
+        if drawn_with(path) == options:
             print(f"{folder} is complete.")
             return
         path.unlink()

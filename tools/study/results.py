@@ -10,6 +10,7 @@ from typing import Any
 
 from tools.study.rows import Row, chooser_of
 from tools.study.trials import BUDGETS, RATES, Setting, Trial, config_of, fingerprints
+from uniadapter.utils.json_files import parse_json
 from uniadapter.utils.safe_io import atomic_write
 
 #: The seed on which learning rates are chosen.
@@ -117,8 +118,8 @@ def read_file(path: Path) -> dict[str, Any]:
         ValueError: If it is none; the message names it.
     """
     try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        result = parse_json(path.read_bytes())
+    except ValueError as error:
         raise ValueError(f"{path} is no result of the study ({error}): delete it.") from error
     whole = isinstance(result, dict) and {"row", "seed", "rate", "fingerprints"} <= set(result)
     if not whole or ("test" not in result and "diverged" not in result):

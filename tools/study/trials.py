@@ -15,6 +15,7 @@ from tools.study import vl
 from tools.study.rows import Row
 from tools.study.scale import apply, small_width
 from uniadapter.datasets.easy_vqa import find_easy_vqa
+from uniadapter.datasets.readers import read_json
 from uniadapter.utils.config import load_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -252,7 +253,8 @@ def read_facts(path: Path) -> Any:
             "msrvtt_qa vl` draws the embedded data, and extract_toy_features.py beside it their "
             "features."
         )
-    return json.loads(path.read_text(encoding="utf-8"))
+    facts: dict[str, Any] = read_json(str(path))
+    return facts
 
 
 def fingerprints(cfg: Config, task: str, setting: Setting) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import secrets
@@ -15,6 +14,7 @@ from mmengine.logging import print_log
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from uniadapter.utils.json_files import parse_json
 from uniadapter.utils.paths import find_file
 from uniadapter.utils.safe_io import what_it_is, writing
 
@@ -274,13 +274,11 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
         raise ValueError(f"{word} is no number of JSON")
 
     try:
-        text = path.read_text(encoding="utf-8")
-        content = json.loads(text, object_pairs_hook=once, parse_constant=refuse)
+        content = parse_json(path.read_bytes(), object_pairs_hook=once, parse_constant=refuse)
         if _deeper(content, _DEEPEST):
-            raise RecursionError
-    except (ValueError, RecursionError) as error:
-        said = "nested too deeply" if isinstance(error, RecursionError) else error
-        raise ValueError(f"{path} is not valid JSON ({said}): {remedy}.") from error
+            raise ValueError("it is nested too deeply")
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON ({error}): {remedy}.") from error
     if not isinstance(content, dict):
         kind = type(content).__name__
         raise ValueError(f"{path} must hold one JSON object, not a {kind}: {remedy}.")

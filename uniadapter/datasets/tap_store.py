@@ -138,7 +138,7 @@ class TapStore:
         """
         medium, index = info["media_id"], info["sample_idx"]
         if self._fault(medium).is_file():
-            raise MediaError(**parse_json(self._fault(medium).read_bytes()))
+            raise self._read_fault(medium)
         frames = self._read("media", medium, ["hidden", "out"])
         names = [f"{index}.{part}" for part in ("hidden", "out", "ids", "text")]
         hidden, out, ids, text = self._read("texts", medium, names)
@@ -184,6 +184,15 @@ class TapStore:
 
     def _fault(self, medium: int) -> Path:
         return self._file("media", medium).with_suffix(".fault.json")
+
+    def _read_fault(self, medium: int) -> MediaError:
+        path = self._fault(medium)
+        try:
+            return MediaError(**parse_json(path.read_bytes()))
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                f"{path} is damaged ({error}): remove it, and the next run keeps its taps anew."
+            ) from error
 
     def _write(self, kind: str, medium: int, tensors: dict[str, torch.Tensor]) -> None:
         atomic_write(self._file(kind, medium), save(tensors), sync=False)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from uniadapter.utils.extras import import_extra
+from uniadapter.utils.json_files import parse_json
 from uniadapter.utils.safe_io import atomic_file
 
 from .hits import Kind
@@ -188,7 +189,7 @@ def read_facts(path: Path) -> dict[str, Any]:
     if content is None:
         raise _damaged(path, "it does not say what it was encoded with")
     try:
-        facts = dict(json.loads(content))
+        facts = dict(parse_json(content))
     except (TypeError, ValueError) as error:
         raise _damaged(path, error) from error
     absent = {"binding", "layout", "reading", "source", "shards", "items"} - set(facts)

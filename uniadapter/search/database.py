@@ -7,8 +7,11 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+
+from uniadapter.utils.json_files import parse_json
 
 from .records import FileRecord, Settings, ShotRecord, State
 from .store import generations, remove_others, sync_folder
@@ -88,14 +91,21 @@ def _check_schema(database: sqlite3.Connection, folder: Path, write: bool) -> No
         )
 
 
-def _meta(database: sqlite3.Connection, key: str) -> str:
-    [value] = database.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-    return str(value)
+def _meta(database: sqlite3.Connection, key: str, read: Callable[[str], Any]) -> Any:
+    rows = database.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchall()
+    try:
+        [[value]] = rows
+        return read(value)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        # SQLite doesn't notice changed bytes of a text.
+        said = f"its {key} can't be read, {type(error).__name__}: {error}"
+        raise sqlite3.DatabaseError(said) from error
 
 
 def read_state(database: sqlite3.Connection) -> State:
     """What the last update left."""
-    return State(**json.loads(_meta(database, "state")))
+    state: State = _meta(database, "state", lambda text: State(**parse_json(text)))
+    return state
 
 
 def write_state(database: sqlite3.Connection, state: State) -> None:
@@ -106,7 +116,8 @@ def write_state(database: sqlite3.Connection, state: State) -> None:
 
 def read_settings(database: sqlite3.Connection) -> Settings:
     """What the index was made with."""
-    return Settings.from_json(_meta(database, "settings"))
+    settings: Settings = _meta(database, "settings", Settings.from_json)
+    return settings
 
 
 def write_settings(database: sqlite3.Connection, settings: Settings) -> None:

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from uniadapter.utils.json_files import parse_json
+
 from .engine import EncodedMedia, SearchEngine
 from .hits import Kind
 from .reading import ReadOptions
@@ -91,7 +93,7 @@ class Settings:
     @classmethod
     def from_json(cls, text: str) -> Settings:
         """As :meth:`to_json` wrote them."""
-        content = json.loads(text)
+        content = parse_json(text)
         layout = content["layout"]
         if layout["token_shape"] is not None:
             layout["token_shape"] = tuple(layout["token_shape"])

@@ -12,6 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from tests.helpers import COLORS, SHAPES, draws
 from tests.inference_helpers import (
@@ -150,7 +152,28 @@ def test_a_cache_gives_the_same_scores_and_belongs_to_what_made_it(world, model,
     finders = [VideoToTextRetrievalInferencer(model, ["red", "blue dot"], **texts) for _ in "12"]
     clip = str(folder / CLIPS[3])
     assert finders[0](clip) == finders[1](clip)
-    cache.write_bytes(cache.read_bytes()[:99])
+    whole = cache.read_bytes()
+    cache.write_bytes(whole[:99])
+    with pytest.raises(ValueError, match=r"cache\.safetensors' is damaged"):
+        scores()
+    cache.write_bytes(whole)
+    with safe_open(cache, "pt") as file:
+        [(key, head)] = [pair for pair in file.metadata().items() if pair[0] != "format"]
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    head = json.loads(head)
+    for wrong in (
+        "[" * 100_000,
+        "\x00",
+        "[]",
+        "{}",
+        json.dumps({**head, "media": None}),
+        json.dumps({**head, "media": head["media"][1:]}),
+        json.dumps({**head, "media": [{**medium, "content": "x"} for medium in head["media"]]}),
+    ):
+        save_file(tensors, cache, {key: wrong})
+        with pytest.raises(ValueError, match=r"cache\.safetensors' is damaged .*remove it"):
+            scores()
+    save_file({"features": tensors["features"]}, cache, {key: json.dumps(head)})
     with pytest.raises(ValueError, match=r"cache\.safetensors' is damaged"):
         scores()
 

@@ -11,6 +11,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from uniadapter.datasets.readers import read_json_lines
+from uniadapter.utils.json_files import parse_json
+
 _HOW = "write it with tools/dataset_converters/prepare_real_pictures.py"
 
 
@@ -78,7 +81,7 @@ def _read_json(path: Path) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: {_HOW}.")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path} is not valid JSON ({error}): {_HOW} again.") from error
 
@@ -87,7 +90,7 @@ def _numbers(path: Path, number: dict[str, int]) -> list[int]:
     """Numbers of the pictures that a split names."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: {_HOW} again.")
-    names = [json.loads(line)["media"] for line in path.read_text(encoding="utf-8").splitlines()]
+    names = [line["media"] for _, line in read_json_lines(str(path))]
     unknown = [name for name in names if name not in number]
     if unknown:
         raise ValueError(f"{path} names {unknown[:3]}, which captions.json has not: {_HOW} again.")

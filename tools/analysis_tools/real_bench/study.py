@@ -12,6 +12,7 @@ import torch
 from mmengine.config import Config
 
 from uniadapter.checkpoints import read_state_dict
+from uniadapter.datasets.readers import read_json
 from uniadapter.models import build_model
 from uniadapter.utils.safe_io import atomic_write
 
@@ -76,7 +77,7 @@ class Store:
         """All results by key; those of a call beside this one are among them."""
         if not self.path.is_file():
             return {}
-        content = json.loads(self.path.read_text(encoding="utf-8"))
+        content = read_json(str(self.path))
         if content["facts"] != self.facts:
             raise ValueError(
                 f"{self.path} holds results of other pictures or weights ({content['facts']}, here "

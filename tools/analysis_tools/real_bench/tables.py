@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import statistics
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.study.claims import differences, half_interval
+from uniadapter.datasets.readers import read_json
 
 TITLES = {
     "zero_shot": "frozen, by the names of ImageNet's classes",
@@ -105,7 +105,7 @@ def write_page(page: Path, results: Path, made: Mapping[str, str]) -> None:
     """
     text = page.read_text(encoding="utf-8") if page.is_file() else ""
     for path in sorted(results.glob("*.json")):
-        runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
+        runs = read_json(str(path))["runs"]
         valid = {key: r for key, r in runs.items() if r["made"] == made.get(key.split("/")[0])}
         stale = sorted({key.split("/")[0] for key in set(runs) - set(valid)})
         if stale:

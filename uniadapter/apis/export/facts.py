@@ -10,6 +10,7 @@ from typing import Any
 from uniadapter.checkpoints.plain_config import OF_MODELS, check_data, is_plain_name
 from uniadapter.registry import TRANSFORMS
 from uniadapter.utils.download import sha256_of
+from uniadapter.utils.json_files import parse_json
 from uniadapter.utils.safe_io import atomic_write
 from uniadapter.version import __version__
 
@@ -123,8 +124,8 @@ def read_facts(folder: Path) -> ExportFacts:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        found = parse_json(path.read_bytes())
+    except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}): export or copy it again.") from error
     if not isinstance(found, dict):
         raise ValueError(f"{path} is damaged (no object): export or copy it again.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch.export.passes import move_to_device_pass
 
 from uniadapter.utils.devices import check_device, device_of
 from uniadapter.utils.extras import import_extra
+from uniadapter.utils.json_files import parse_json
 
 from .facts import ExportFacts
 from .parts import ONNX_FILES
@@ -127,7 +127,7 @@ def _refuse_code(path: Path) -> None:
             payload
             for name, content in read.items()
             if name.endswith("_config.json")
-            for payload in json.loads(content).get("config", {}).values()
+            for payload in parse_json(content).get("config", {}).values()
         ]
         pickled = any(payload.get("use_pickle") for payload in payloads)
         samples = {name: content for name, content in read.items() if name.endswith(_SAMPLES)}

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from uniadapter.datasets.feature_stores import STORES
 from uniadapter.utils.arguments import any_processes, natural, processes, seed_number, side
+from uniadapter.utils.json_files import parse_json
 
 from .extractor import ClipExtractor
 from .options import RANDOM, ExtractionOptions, check_manifest, find_media, make_units
@@ -66,7 +67,7 @@ def options_of(args: argparse.Namespace, parser: argparse.ArgumentParser) -> Ext
     arch: Any = args.arch
     if arch.lstrip().startswith("{"):
         try:
-            arch = json.loads(arch)
+            arch = parse_json(arch)
         except ValueError as error:
             parser.error(f"--arch is no JSON: {error}")
     return ExtractionOptions(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from uniadapter.checkpoints.state import (
     weight_names,
 )
 from uniadapter.retrieval import DiskTokens, Gallery, Medium, RetrievalOptions, Texts
+from uniadapter.utils.json_files import parse_json
 from uniadapter.utils.safe_io import to_plain, what_it_is
 from uniadapter.utils.tensors import as_bytes
 
@@ -114,6 +117,10 @@ def _stamp(path: str) -> list[Any]:
     return [stat.st_size, stat.st_mtime_ns]
 
 
+class _CacheError(ValueError):
+    """What is wrong with the file, in words."""
+
+
 class PrototypeCache:
     """One file of a prototype's features.
 
@@ -129,40 +136,49 @@ class PrototypeCache:
         if self.path.is_dir():
             raise ValueError(f"prototype_cache={str(path)!r} is a folder: name a file.")
 
-    def fits(self, binding: dict[str, Any]) -> bool:
-        """Whether the file is there and belongs to what is given.
+    @contextmanager
+    def _opened(self, binding: dict[str, Any]) -> Iterator[tuple[Any, dict[str, Any]] | None]:
+        """The file with its facts, where it is there and belongs to what is given; None otherwise.
+
+        It is one file to the end, whoever puts another one under its name meanwhile.
 
         Raises:
-            ValueError: If it belongs to something else and is not to be made anew, or is no such
-                file.
+            ValueError: If it belongs to something else and is not to be made anew, is damaged or
+                is no such file.
         """
         if not self.path.is_file():
-            return False
-        found = self._head()["binding"]
+            yield None
+            return
+        try:
+            with safe_open(self.path, "pt") as file:
+                head = self._head(file)
+                yield (file, head) if self._belongs(head["binding"], binding) else None
+        except _CacheError:
+            raise
+        except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+            what = what_it_is(self.path) or f"is damaged ({error})"
+            raise _CacheError(f"prototype_cache={str(self.path)!r} {what}: remove it.") from error
+
+    def _head(self, file: Any) -> dict[str, Any]:
+        head = (file.metadata() or {}).get(_KEY)
+        if head is None:
+            raise _CacheError(
+                f"prototype_cache={str(self.path)!r} is no file of a prototype's features, and is "
+                "not overwritten: name another one."
+            )
+        content: dict[str, Any] = parse_json(head)
+        return content
+
+    def _belongs(self, found: dict[str, Any], binding: dict[str, Any]) -> bool:
         wrong = [_FACTS.get(key, key) for key in binding if found.get(key) != binding[key]]
         if not wrong:
             return True
         if self.rebuild:
             return False
-        raise ValueError(
+        raise _CacheError(
             f"prototype_cache={str(self.path)!r} was made with another state of: "
             f"{', '.join(wrong)}. Name another file, or set rebuild_cache=True to write it anew."
         )
-
-    def _head(self) -> dict[str, Any]:
-        try:
-            with safe_open(self.path, "pt") as file:
-                head = (file.metadata() or {}).get(_KEY)
-        except SafetensorError as error:
-            what = what_it_is(self.path) or f"is damaged ({error})"
-            raise ValueError(f"prototype_cache={str(self.path)!r} {what}: remove it.") from error
-        if head is None:
-            raise ValueError(
-                f"prototype_cache={str(self.path)!r} is no file of a prototype's features, and is "
-                "not overwritten: name another one."
-            )
-        content: dict[str, Any] = json.loads(head)
-        return content
 
     def save_media(self, gallery: Gallery, binding: dict[str, Any]) -> None:
         """Write what is known of media."""
@@ -177,22 +193,34 @@ class PrototypeCache:
         skipped = [_written(medium) for medium in gallery.skipped]
         self._write(tensors, {"binding": binding, "media": known, "skipped": skipped})
 
-    def load_media(self, tokens: list[Tensor] | DiskTokens) -> Gallery:
-        """Media as :meth:`save_media` got them, their tokens in the given place."""
-        head = self._head()
-        with safe_open(self.path, "pt") as file:
-            names = set(file.keys())
-            if "tokens" in names:
+    def load_media(
+        self, binding: dict[str, Any], tokens: list[Tensor] | DiskTokens
+    ) -> Gallery | None:
+        """Media as :meth:`save_media` got them, their tokens in the given place.
+
+        Returns:
+            None if there are none, or of something else that is to be made anew.
+
+        Raises:
+            ValueError: If the file belongs to something else, is damaged or is no such file.
+        """
+        with self._opened(binding) as found:
+            if found is None:
+                return None
+            file, head = found
+            media = [_read(medium) for medium in head["media"]]
+            skipped = [_read(medium) for medium in head["skipped"]]
+            names = ("features", "frame_cls", "frame_features")
+            features, cls, frames = map(file.get_tensor, names)
+            if not len(media) == len(features) == len(cls) == len(frames):
+                raise ValueError("it has features of another number of media")
+            if "tokens" in file.keys():  # noqa: SIM118
                 rows = file.get_slice("tokens")
                 tokens.extend(rows[row] for row in range(rows.get_shape()[0]))
-            features, cls, frames = map(
-                file.get_tensor, ("features", "frame_cls", "frame_features")
-            )
-        media = [_read(medium) for medium in head["media"]]
         none = torch.empty(0)
         return Gallery(
             media=media,
-            skipped=[_read(medium) for medium in head["skipped"]],
+            skipped=skipped,
             text_media=torch.empty(0, dtype=torch.long),
             media_features=features,
             text_features=none,
@@ -209,9 +237,12 @@ class PrototypeCache:
         """Write what is known of texts."""
         self._write(dict(vars(texts)), {"binding": binding})
 
-    def load_texts(self) -> Texts:
-        """Texts as :meth:`save_texts` got them."""
-        with safe_open(self.path, "pt") as file:
+    def load_texts(self, binding: dict[str, Any]) -> Texts | None:
+        """Texts as :meth:`save_texts` got them, see :meth:`load_media`."""
+        with self._opened(binding) as found:
+            if found is None:
+                return None
+            file, _ = found
             return Texts(**{name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
 
     def _write(self, tensors: dict[str, Tensor], head: dict[str, Any]) -> None:

@@ -14,14 +14,7 @@ from torch import Tensor, nn
 
 from uniadapter.evaluation.functional import OUTSIDE_SHORTLIST
 from uniadapter.models.tasks import RetrievalModel
-from uniadapter.retrieval import (
-    DiskTokens,
-    Gallery,
-    Ranker,
-    RetrievalOptions,
-    TextGallery,
-    Texts,
-)
+from uniadapter.retrieval import DiskTokens, Gallery, Ranker, RetrievalOptions, TextGallery, Texts
 from uniadapter.structures import MultimodalSample
 from uniadapter.visualization.report import Entry
 
@@ -244,8 +237,9 @@ class _TextToMedia(RetrievalInferencer):
                 "leave it out, or give a folder or a list of paths."
             )
         binding = self._binding(media.transforms, file_stamps(media.files))
-        if cache.fits(binding):
-            return cache.load_media(tokens)
+        known = cache.load_media(binding, tokens)
+        if known is not None:
+            return known
         gallery = self._read(media.batches(), media.size, tokens)
         cache.save_media(gallery, binding)
         return gallery
@@ -341,16 +335,22 @@ class _MediaToText(RetrievalInferencer):
 
     def _encode(self, cache: PrototypeCache | None) -> None:
         self._texts = found = open_texts(self.prototype, self.pipeline)
-        # Of texts alone, what is read of media plays no part.
-        binding = None if cache is None else self._binding([], found.cleaned)
-        if cache is not None and binding is not None and cache.fits(binding):
-            texts = cache.load_texts()
-        else:
-            texts = self._read(found.cleaned)
-            if cache is not None and binding is not None:
-                cache.save_texts(texts, binding)
+        texts = self._open(found.cleaned, cache)
         self.gallery = TextGallery(self.ranker, texts)
         self._features = texts.features
+
+    def _open(self, cleaned: list[str], cache: PrototypeCache | None) -> Texts:
+        """The texts, encoded or from their file."""
+        if cache is None:
+            return self._read(cleaned)
+        # Of texts alone, what is read of media plays no part.
+        binding = self._binding([], cleaned)
+        known = cache.load_texts(binding)
+        if known is not None:
+            return known
+        texts = self._read(cleaned)
+        cache.save_texts(texts, binding)
+        return texts
 
     def _read(self, texts: list[str]) -> Texts:
         return self.ranker.texts(texts)

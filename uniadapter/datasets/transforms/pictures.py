@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
+from ...utils.json_files import parse_json
 from ..media import STILL_EXTENSIONS, VIDEO_EXTENSIONS, MediaError, missing_medium
 from .base_backend import VideoBackend, error_summary
 
@@ -72,8 +72,8 @@ def read_index(path: str) -> dict[str, Any] | None:
     """
     file = os.path.join(path, INDEX_NAME)
     try:
-        with open(file, encoding="utf-8") as stream:
-            index = json.load(stream)
+        with open(file, "rb") as stream:
+            index = parse_json(stream.read())
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
