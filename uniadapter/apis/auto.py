@@ -150,5 +150,5 @@ def _find_backbone(
 
 def _places(folder: Path, name: str) -> list[Path]:
     """Where a file of weights may lie, the nearest first."""
-    near = [folder, *(place / _CHECKPOINTS for place in search_folders()), home()]
+    near = [folder, *(place / _CHECKPOINTS for place in search_folders()), search_folders()[0]]
     return [*(place / name for place in near), *(resources_root() / "configs").rglob(name)]

@@ -23,6 +23,7 @@ from uniadapter.checkpoints.layouts import (
 from uniadapter.checkpoints.layouts.keys import State
 from uniadapter.checkpoints.state import TRAINING_STATE, weight_names
 from uniadapter.models.build import build_model
+from uniadapter.utils.safe_folders import staged_folder
 from uniadapter.utils.safe_io import atomic_write
 
 _GRID = "visual.pos_embed"
@@ -147,8 +148,11 @@ def convert_checkpoint(
     if target == "hf":
         dst = dst / "model.safetensors" if dst.suffix == "" else dst
         text = json.dumps(huggingface_config(own, model), indent=2) + "\n"
-        atomic_write(dst.parent / "config.json", text.encode())
-    _write(dst, state, target)
+        with staged_folder(dst.parent) as inside:
+            atomic_write(inside / "config.json", text.encode())
+            _write(inside / dst.name, state, target)
+    else:
+        _write(dst, state, target)
     return report
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -23,7 +24,8 @@ from uniadapter.utils.config import load_config
 from uniadapter.utils.download import sha256_of
 from uniadapter.utils.errors import WriteError
 from uniadapter.utils.paths import find_file
-from uniadapter.utils.safe_io import atomic_write
+from uniadapter.utils.safe_folders import folder_lock
+from uniadapter.utils.safe_io import atomic_write, writing
 from uniadapter.visualization.logs import lines_of
 
 from .auto import AutoAdapterModel
@@ -74,8 +76,9 @@ def publish_adapter(src: str | Path, dst: str | Path, options: PublishOptions) -
     name = options.name or (source.stem if source is not None else Path(src).resolve().name)
     if re.fullmatch(r"[A-Za-z0-9][\w.-]*", name) is None:
         raise ValueError(f"--name {name!r}: letters, digits, '.', '_' and '-' make the name.")
-    temporary = Path(dst) / f".{name}.{os.getpid()}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
+    temporary = Path(dst) / f".{name}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
+    with writing(Path(dst) / name):
+        temporary.mkdir(parents=True)
     try:
         model.save_pretrained(temporary, config, options.with_backbone, options.backbone_url)
         digest = sha256_of(temporary / WEIGHTS_NAME)
@@ -229,6 +232,11 @@ def add_entry(metafile: str | Path, entry: Mapping[str, Any]) -> None:
     path = Path(metafile)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: name a metafile.yml.")
+    with folder_lock(path.parent):
+        _add_entry(path, entry)
+
+
+def _add_entry(path: Path, entry: Mapping[str, Any]) -> None:
     text = path.read_text(encoding="utf-8")
     before = yaml.safe_load(text) or {}
     if any(model["Name"] == entry["Name"] for model in before.get("Models") or ()):

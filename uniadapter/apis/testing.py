@@ -18,6 +18,7 @@ from uniadapter.engine.hooks.prediction import write_rows
 from uniadapter.engine.runner import RetrievalTestLoop
 from uniadapter.engine.runner.resume import check_matches
 from uniadapter.models.tasks import VisionLanguageModel
+from uniadapter.utils.safe_folders import check_place
 from uniadapter.utils.safe_io import atomic_write, load_torch_file, to_plain
 from uniadapter.visualization.report import png_path
 
@@ -122,10 +123,16 @@ def run_test(runner: Any, kept: Kept) -> dict[str, float]:
         The metrics.
 
     Raises:
+        WriteError: If what is to be kept can't be written there.
         ValueError: If a ranking of several galleries is asked for, or predictions can't be drawn.
     """
     if kept.page is not None:
         png_path(kept.page)
+    if is_main_process():
+        places: list[str | Path | None] = [kept.out, kept.page]
+        for place in places:
+            if place is not None:
+                check_place(place)
     wanted = kept.predicts or kept.page is not None
     ranks = wanted and isinstance(runner.test_loop, RetrievalTestLoop)
     hook = PredictionHook()

@@ -13,6 +13,7 @@ from mmengine.logging import print_log
 from safetensors.torch import save
 from torch import nn
 
+from uniadapter.utils.safe_folders import staged_folder
 from uniadapter.utils.safe_io import atomic_write, to_plain
 
 from .compare import Differences, compare
@@ -52,6 +53,7 @@ def save_adapter(
 
     Raises:
         ValueError: If the adapter is merged, so that its backbone is another one.
+        WriteError: If the disk is full, read-only or the like; the folder is as it was before.
     """
     if getattr(model.adapter, "merged", False):
         raise ValueError("The adapter is merged into the backbone: unmerge() it before saving.")
@@ -66,8 +68,9 @@ def save_adapter(
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "extras": model.adapter_extras(),  # type: ignore[operator]
     }
-    atomic_write(folder / WEIGHTS_NAME, save(state))
-    atomic_write(folder / CONFIG_NAME, (json.dumps(config, indent=2) + "\n").encode())
+    with staged_folder(folder) as inside:
+        atomic_write(inside / WEIGHTS_NAME, save(state))
+        atomic_write(inside / CONFIG_NAME, (json.dumps(config, indent=2) + "\n").encode())
     return folder
 
 

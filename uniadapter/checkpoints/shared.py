@@ -14,6 +14,7 @@ import torch
 from uniadapter.registry import TRANSFORMS
 from uniadapter.utils.download import sha256_of
 from uniadapter.utils.paths import find_file
+from uniadapter.utils.safe_folders import staged_folder
 from uniadapter.utils.safe_io import atomic_write
 from uniadapter.version import __version__
 
@@ -63,6 +64,7 @@ def save_shared(
         FileNotFoundError: If the backbone's file or one of the tokenizer does not exist.
         ValueError: If the config holds anything but data, the model was cast to half precision,
             weights are not finite, or the backbone is of no file and is not to be saved.
+        WriteError: If the disk is full, read-only or the like; the folder is as it was before.
     """
     folder = Path(folder)
     if model.frozen_dtype is not None:
@@ -72,21 +74,22 @@ def save_shared(
     if getattr(model.adapter, "merged", False):
         raise ValueError("The adapter is merged into the backbone: unmerge() it before saving.")
     _check_finite(dict(values or trained_state_dict(model)), "The model")
-    entry = _describe_backbone(model, folder, with_backbone, backbone_url)
-    files: dict[str, str] = {}
-    described = _model_config(model, config["model"], folder, files)
-    more = {
-        "uniadapter_version": __version__,
-        "backbone": entry,
-        "model": described,
-        **facts_of(model, described),
-        "pipeline": data_pipeline(config),
-        "files": files,
-    }
-    save_adapter(model, folder, values)
-    path = folder / CONFIG_NAME
-    whole = {**read_json(path, "save it again"), **more}
-    atomic_write(path, (json.dumps(whole, indent=2, allow_nan=False) + "\n").encode())
+    with staged_folder(folder) as inside:
+        entry = _describe_backbone(model, inside, with_backbone, backbone_url)
+        files: dict[str, str] = {}
+        described = _model_config(model, config["model"], inside, files)
+        more = {
+            "uniadapter_version": __version__,
+            "backbone": entry,
+            "model": described,
+            **facts_of(model, described),
+            "pipeline": data_pipeline(config),
+            "files": files,
+        }
+        save_adapter(model, inside, values)
+        path = inside / CONFIG_NAME
+        whole = {**read_json(path, "save it again"), **more}
+        atomic_write(path, (json.dumps(whole, indent=2, allow_nan=False) + "\n").encode())
     return folder
 
 

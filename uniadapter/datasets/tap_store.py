@@ -16,6 +16,7 @@ from safetensors.torch import save
 
 from ..structures import META_KEYS, KeptItem, KeptStates, MultimodalSample
 from ..utils.json_files import json_text, parse_json
+from ..utils.safe_folders import create_file
 from ..utils.safe_io import atomic_write
 from .media import MediaError
 
@@ -57,7 +58,8 @@ class TapStore:
     def _check(self) -> None:
         path = self.folder / MANIFEST
         if not path.is_file():
-            if self.folder.is_dir() and any(self.folder.iterdir()):
+            # Another process may begin at this moment, with a temporary file.
+            if any(not name.startswith(".") for name in self._names()) and not path.is_file():
                 raise ValueError(
                     f"{self.folder} holds files, but no {MANIFEST} of kept taps: name an empty "
                     "folder in TapStoreHook.dir."
@@ -75,11 +77,16 @@ class TapStore:
                     f"run has {_short(value)}. {_FORGET}"
                 )
 
+    def _names(self) -> list[str]:
+        return os.listdir(self.folder) if self.folder.is_dir() else []
+
     def begin(self) -> None:
         """Write down what the states belong to, before the first of them."""
         path = self.folder / MANIFEST
-        if not path.is_file():
-            atomic_write(path, (json.dumps(self.facts, indent=1) + "\n").encode())
+        text = json.dumps(self.facts, indent=1) + "\n"
+        if not path.is_file() and not create_file(path, text.encode()):
+            # Another process began meanwhile, perhaps with something else.
+            self._check()
 
     def missing(self, media: Sequence[int]) -> list[int]:
         """Those of some media of which not all is there."""

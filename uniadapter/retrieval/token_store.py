@@ -16,6 +16,7 @@ from typing import IO, overload
 import torch
 from torch import Tensor
 
+from uniadapter.utils.errors import WriteError
 from uniadapter.utils.tensors import as_bytes
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -34,7 +35,7 @@ class DiskTokens(Sequence[Tensor]):
         option: Name of the option that chose the folder, for messages.
 
     Raises:
-        OSError: When the folder can't be written to.
+        WriteError: When the folder can't be written to.
     """
 
     def __init__(self, folder: str, capacity: int, option: str) -> None:
@@ -44,9 +45,12 @@ class DiskTokens(Sequence[Tensor]):
             # Open for as long as the object is in use.
             self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         except OSError as error:
-            raise type(error)(
-                error.errno, f"{option} = {folder!r} can't be written to: {error.strerror}"
-            ) from error
+            refused = WriteError(
+                f"{option} = {folder!r} can't be written to: {error.strerror}. Name a folder for "
+                "temporary files that can."
+            )
+            refused.errno = error.errno
+            raise refused from error
         self._shape: torch.Size = torch.Size()
         self._dtype: torch.dtype = torch.float32
         self._places: list[int] = []

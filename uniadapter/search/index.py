@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from uniadapter.utils.errors import WriteError
+
 from .database import (
     DATABASE,
     connect,
@@ -90,7 +92,10 @@ class SearchIndex:
             OSError: If the folder can't be written to.
         """
         place = Path(folder)
-        place.mkdir(parents=True, exist_ok=True)
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WriteError(place, error) from error
         known = _relative_root(place, place.parent if root is None else Path(root))
         settings = Settings.of(engine, reading or ReadOptions(), known, source)
         with locked(place):

@@ -15,6 +15,8 @@ from typing import IO
 import numpy as np
 import torch
 
+from uniadapter.utils.errors import WriteError
+
 from .engine import EncodedMedia
 
 LOCK = "lock"
@@ -251,9 +253,13 @@ def locked(folder: Path) -> Iterator[None]:
 
     Raises:
         BlockingIOError: If another one does.
-        OSError: If the folder can't be written to.
+        WriteError: If the folder can't be written to.
     """
-    with open(folder / LOCK, "a+") as file:
+    try:
+        opened = open(folder / LOCK, "a+")  # noqa: SIM115
+    except OSError as error:
+        raise WriteError(folder, error) from error
+    with opened as file:
         if not _taken(file):
             file.seek(0)
             raise BlockingIOError(

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from uniadapter.utils.errors import WriteError
+
 from .database import (
     connect,
     list_files,
@@ -230,8 +232,10 @@ def writing(index: SearchIndex) -> Iterator[IndexWriter]:
     except OSError as error:
         if error.errno not in _UNWRITABLE:
             raise
-        raise type(error)(
-            error.errno,
-            f"the index {folder} can't be written to: {error.strerror}; it has what was committed, "
-            "and goes on from there when called again",
-        ) from error
+        reason = getattr(error.__cause__ or error, "strerror", None) or error
+        refused = WriteError(
+            f"The index {folder} can't be written to: {reason}; it has what was committed, and "
+            "goes on from there when called again."
+        )
+        refused.errno = error.errno
+        raise refused from error

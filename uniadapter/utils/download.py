@@ -15,6 +15,8 @@ from urllib.request import Request, urlopen
 
 from mmengine.logging import print_log
 
+from .errors import WriteError, disk_refuses
+
 try:
     import fcntl
 # Other systems have no such locks: there, two processes must not fetch the same file at once.
@@ -83,12 +85,15 @@ def download(
         ConnectionError: If the server can't be reached, has no such file or breaks off; the
             message says where to put the file without a network.
         ValueError: If the address is of another kind, or the file is not the expected one.
+        WriteError: If the disk is full, read-only or the like.
     """
     if not url.startswith(("http://", "https://")):
         raise ValueError(f"{url}: only addresses that begin with https:// or http:// are fetched.")
     target = Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")
+    # A folder of somebody else's may have it, to which nothing can be written.
+    if os.path.isfile(target) and not os.access(part, os.W_OK):
+        return check_file(target, sha256, size)
     with _owned(part) as file:
         if target.is_file():
             _remove(part)
@@ -115,7 +120,12 @@ def download(
 def _owned(part: Path) -> Iterator[IO[bytes]]:
     """The partial file, opened for appending, with no other process at it."""
     while True:
-        with open(part, "ab") as file:
+        try:
+            part.parent.mkdir(parents=True, exist_ok=True)
+            opened = open(part, "ab")  # noqa: SIM115
+        except OSError as error:
+            raise WriteError(part.with_suffix(""), error) from error
+        with opened as file:
             if fcntl is not None:
                 fcntl.flock(file, fcntl.LOCK_EX)
             # The process that had it may have renamed or removed it.
@@ -154,6 +164,8 @@ def _fetch_all(
             reason = f"the server says {error.code} {error.reason}"
             break
         except (OSError, http.client.HTTPException) as error:
+            if disk_refuses(error):
+                raise WriteError(target, error) from error
             reason = getattr(error, "reason", None) or error or type(error).__name__
         if _length(file) <= before:
             break

@@ -9,6 +9,7 @@ current folder.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from mmengine.config import Config
@@ -63,17 +64,44 @@ def resource(relative: str | os.PathLike[str]) -> Path:
 
 
 def home() -> Path:
-    """Folder of the user's weights: ``$UNIADAPTER_HOME``, or ``~/.cache/uniadapter``."""
-    return Path(os.environ.get("UNIADAPTER_HOME") or "~/.cache/uniadapter").expanduser()
+    """Folder of the user's weights: ``$UNIADAPTER_HOME``, or ``~/.cache/uniadapter``.
+
+    Raises:
+        FileNotFoundError: If the user has no home.
+    """
+    named = os.environ.get("UNIADAPTER_HOME") or "~/.cache/uniadapter"
+    try:
+        return Path(named).expanduser()
+    except RuntimeError as error:
+        raise FileNotFoundError(
+            f"{named}: this user has no home folder: set UNIADAPTER_HOME to a folder for weights."
+        ) from error
 
 
 def search_folders() -> list[Path]:
     """Folders in which weights are looked for by their relative paths, the first one first.
 
     Returns:
-        :func:`home`, the project's folder, the current one.
+        :func:`home`, where there is one and this user may look into it, the project's folder, the
+        current one.
     """
-    return list(dict.fromkeys([home().absolute(), resources_root(), Path.cwd()]))
+    folders = [resources_root(), Path.cwd()]
+    with suppress(FileNotFoundError):
+        own = home().absolute()
+        if _may_look(own):
+            folders.insert(0, own)
+    return list(dict.fromkeys(folders))
+
+
+def _may_look(folder: Path) -> bool:
+    """Whether it can be said what a folder holds: the home of a service may be somebody else's."""
+    try:
+        (folder / _CHECKPOINTS).stat()
+    except PermissionError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def find_file(path: str | os.PathLike[str]) -> Path:

@@ -12,7 +12,7 @@ from typing import Any
 
 from uniadapter.datasets.media import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS
 from uniadapter.utils.json_files import brief, parse_json
-from uniadapter.utils.safe_io import atomic_write
+from uniadapter.utils.safe_folders import create_file
 
 #: Weights that are drawn, for trying things out.
 RANDOM = "random"
@@ -166,8 +166,8 @@ def check_facts(path: Path, facts: Mapping[str, Any]) -> None:
                 f"{path.parent} holds files, but no {path.name} that says how they were made: name "
                 "an empty folder."
             )
-    if not path.is_file():
-        atomic_write(path, (json.dumps(facts, indent=1) + "\n").encode())
+    text = json.dumps(facts, indent=1) + "\n"
+    if not path.is_file() and create_file(path, text.encode()):
         return
     try:
         known = parse_json(path.read_bytes())

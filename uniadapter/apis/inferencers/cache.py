@@ -25,6 +25,7 @@ from uniadapter.checkpoints.state import (
 )
 from uniadapter.retrieval import DiskTokens, Gallery, Medium, RetrievalOptions, Texts
 from uniadapter.utils.json_files import parse_json
+from uniadapter.utils.safe_folders import check_place
 from uniadapter.utils.safe_io import to_plain, what_it_is
 from uniadapter.utils.tensors import as_bytes
 
@@ -145,14 +146,20 @@ class PrototypeCache:
         Raises:
             ValueError: If it belongs to something else and is not to be made anew, is damaged or
                 is no such file.
+            WriteError: If it has to be written, and its folder is not to be written to.
         """
         if not self.path.is_file():
+            # Before hours of encoding, not behind them.
+            check_place(self.path)
             yield None
             return
         try:
             with safe_open(self.path, "pt") as file:
                 head = self._head(file)
-                yield (file, head) if self._belongs(head["binding"], binding) else None
+                belongs = self._belongs(head["binding"], binding)
+                if not belongs:
+                    check_place(self.path)
+                yield (file, head) if belongs else None
         except _CacheError:
             raise
         except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:

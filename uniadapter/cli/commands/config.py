@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import shutil
 from pathlib import Path
 
 from uniadapter.utils.errors import one_message
 from uniadapter.utils.model_index import read_models
 from uniadapter.utils.paths import base_files, find_config, resources_root
+from uniadapter.utils.safe_io import atomic_write
 
 
 def parse_args(argv: list[str]) -> argparse.Namespace:
@@ -76,8 +76,7 @@ def copy(config: Path, folder: Path, force: bool) -> list[Path]:
     if differing and not force:
         raise ValueError(f"{differing[0]} is there already and differs: --force overwrites it.")
     for file, target in pairs:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, target)
+        atomic_write(target, file.read_bytes())
     return copies
 
 

@@ -99,7 +99,7 @@ def prepare(args: argparse.Namespace) -> tuple[SearchIndex, SearchEngine]:
         except OSError as error:
             if isinstance(error, BlockingIOError):
                 raise
-            reason = error.strerror or error
+            reason = getattr(error.__cause__ or error, "strerror", None) or error
             raise OSError(
                 error.errno, f"The index {place} can't be written to ({reason}): name --index DIR."
             ) from error

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from ...utils.errors import WriteError
 from ...utils.safe_io import atomic_write
 from .base import KEY, import_library
 from .parquet import ID, SUFFIX, read_names
@@ -104,6 +105,7 @@ class FeatureWriter:
     Raises:
         ImportError: If the library of this kind is not installed.
         ValueError: If there is no such kind.
+        WriteError: If the folder can't be made.
     """
 
     SUFFIXES = {"hdf5": ".h5", "npz": ".npz", "parquet": SUFFIX}
@@ -114,7 +116,10 @@ class FeatureWriter:
             raise ValueError(f"kind={kind!r} is unknown: choose from {list(self.SUFFIXES)}.")
         if kind in self._LIBRARIES:
             import_library(self._LIBRARIES[kind], f"{kind} features")
-        os.makedirs(root, exist_ok=True)
+        try:
+            os.makedirs(root, exist_ok=True)
+        except OSError as error:
+            raise WriteError(root, error) from error
         self.root, self.kind = root, kind
 
     def _path(self, name: str) -> str:

@@ -7,6 +7,7 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 
 _TEMPORARY = ".part"
@@ -37,8 +38,9 @@ class DiskCache:
         path = self._path(name)
         try:
             state = path.stat()
-            # When it was made stays: replies name it.
-            os.utime(path, ns=(time.time_ns(), state.st_mtime_ns))
+            # When it was made stays: replies name it. Of files of somebody else it can't be noted.
+            with suppress(PermissionError):
+                os.utime(path, ns=(time.time_ns(), state.st_mtime_ns))
         except FileNotFoundError:
             with self._lock:
                 self._total -= self._sizes.pop(name, 0)
@@ -63,7 +65,9 @@ class DiskCache:
             while self._total > self.limit and len(self._sizes) > 1:
                 oldest, bytes_of_it = self._sizes.popitem(last=False)
                 self._total -= bytes_of_it
-                self._path(oldest).unlink(missing_ok=True)
+                # One that can't be removed is no reason to refuse another.
+                with suppress(OSError):
+                    self._path(oldest).unlink()
         return path
 
     def _path(self, name: str) -> Path:
@@ -84,6 +88,7 @@ class DiskCache:
             if path.suffix != _TEMPORARY:
                 found.append((state.st_atime, path.name, state.st_size))
             elif time.time() - state.st_mtime > _ABANDONED:
-                path.unlink(missing_ok=True)
+                with suppress(OSError):
+                    path.unlink()
         for _, name, size in sorted(found):
             self._note(name, size)

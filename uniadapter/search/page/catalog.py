@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
+from tempfile import TemporaryDirectory, TemporaryFile
 
 from uniadapter.search.index import SearchIndex
 from uniadapter.search.records import FileRecord
 
 from .library import FileEntry, Library, ShotEntry
+
+logger = logging.getLogger("uniadapter.page")
 
 
 def version_of(index: SearchIndex) -> str:
@@ -15,9 +19,32 @@ def version_of(index: SearchIndex) -> str:
     return str(index.version)
 
 
-def preview_folder(index: SearchIndex) -> Path:
-    """Where the previews of an index are kept."""
-    return Path(index.folder) / "previews"
+def preview_folder(index: SearchIndex) -> tuple[Path, TemporaryDirectory[str] | None]:
+    """Where the previews of an index are kept.
+
+    Returns:
+        A folder of the index; or, where nothing can be written there, a temporary one, and what
+        removes it.
+
+    Raises:
+        ValueError: If no temporary one can be made either.
+    """
+    folder = Path(index.folder) / "previews"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            return folder, None
+    except OSError as error:
+        reason = error.strerror or error
+    try:
+        temporary = TemporaryDirectory(prefix="uniadapter-previews-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise ValueError(
+            f"Previews can be written neither to {folder} ({reason}) nor to a temporary folder "
+            f"({error.strerror or error}): set TMPDIR to a folder that can be written to."
+        ) from error
+    logger.warning("%s can't be written to (%s): previews last as long as the page", folder, reason)
+    return Path(temporary.name), temporary
 
 
 def library_of(index: SearchIndex) -> Library:

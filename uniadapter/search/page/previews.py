@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
 import math
 from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +18,8 @@ from .library import MEDIA_TYPES, FileEntry, ShotEntry, shown_path
 from .media_worker import ENCODERS, encoder
 from .options import PageOptions
 from .worker_pool import WorkerError, WorkerPool
+
+logger = logging.getLogger("uniadapter.page")
 
 #: Changes where the same recipe gives another file, so that those of before are not found.
 _RECIPES = 2
@@ -171,12 +175,29 @@ class Previews:
         made: Made,
     ) -> Made:
         source = await asyncio.to_thread(file.source)
-        temporary = await asyncio.to_thread(self.cache.temporary, name)
+        try:
+            temporary = await asyncio.to_thread(self.cache.temporary, name)
+        except OSError as error:
+            raise _no_room(error) from error
         try:
             await pool.ask(job, **source, target=str(temporary), **arguments)
-            return made._replace(path=await asyncio.to_thread(self.cache.add, name, temporary))
+            return made._replace(path=await self._keep(name, temporary))
         except WorkerError as error:
             message = f"There is no preview of {shown_path(file.path)}: {error}."
             raise PageError(422, "no_preview", message) from error
         finally:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink()
+
+    async def _keep(self, name: str, temporary: Path) -> Path:
+        try:
+            return await asyncio.to_thread(self.cache.add, name, temporary)
+        except OSError as error:
+            raise _no_room(error) from error
+
+
+def _no_room(error: OSError) -> PageError:
+    """Where nothing can be written any more, files are shown that need no preview."""
+    logger.error("Previews can't be written: %s", error)
+    message = "The server can't write previews: look at its disk and the rights of its folder."
+    return PageError(503, "no_room", message)

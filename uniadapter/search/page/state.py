@@ -44,14 +44,17 @@ class PageState:
         self.searcher = searcher
         self.options = options
         self.turnstile = Turnstile(options.queue)
-        self.previews = Previews(preview_folder(searcher.index), options)
         self._loading = threading.Lock()
         self._library = library_of(searcher.index)
+        folder, self._temporary = preview_folder(searcher.index)
+        self.previews = Previews(folder, options)
 
     def close(self) -> None:
         """End threads and processes."""
         self.previews.close()
         self.turnstile.close()
+        if self._temporary is not None:
+            self._temporary.cleanup()
 
     def library(self) -> Library:
         """The index as it is now; read again where it was updated. Blocks."""
