@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.at_once import at_once
 from tests.helpers import draws
 from tests.test_utils.test_full_disk import Limit
 from uniadapter.utils.errors import WriteError
@@ -26,25 +24,6 @@ def write_parts(folder: Path, content: bytes) -> None:
     with staged_folder(folder) as inside:
         for name in PARTS:
             atomic_write(inside / name, content, sync=False)
-
-
-def _act(gate: Any, act: Callable[[], Any], results: Any) -> None:
-    gate.wait()
-    results.put(act())
-
-
-def at_once(*acts: Callable[[], Any]) -> list[Any]:
-    """What calls return that are made at the same moment, in processes of their own."""
-    context = multiprocessing.get_context("fork")
-    gate, results = context.Barrier(len(acts)), context.Queue()
-    children = [context.Process(target=_act, args=(gate, act, results)) for act in acts]
-    for child in children:
-        child.start()
-    found = [results.get(timeout=60) for _ in children]
-    for child in children:
-        child.join()
-        assert child.exitcode == 0
-    return found
 
 
 def many_times(folder: Path, contents: list[bytes]) -> None:
