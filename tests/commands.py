@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import io
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from unittest import mock
 
 from tests.helpers import ROOT, load_tool
 from uniadapter.cli.main import known_commands
+from uniadapter.cli.main import main as command_line
 
 #: Commands that are scripts of ``tools/`` under another name, and are tested there.
 ALIASES = ("convert", "publish", "test", "train", "verify")
@@ -45,10 +45,9 @@ def beside(folder: Path) -> Iterator[None]:
 def main_of(name: str) -> Main:
     """What a command calls."""
     if not name.endswith(".py"):
-        main: Main = importlib.import_module(f"uniadapter.cli.commands.{name}").main
-        return main
+        return lambda argv: command_line([name, *argv])
     with beside((ROOT / "tools" / name).parent):
-        main = load_tool(name).main
+        main: Main = load_tool(name).main
     return main
 
 
@@ -89,7 +88,9 @@ def run_quietly(main: Main, argv: list[str]) -> tuple[object, str]:
         standard error.
     """
     said = io.StringIO()
-    with redirect_stderr(said), redirect_stdout(io.StringIO()):
+    # As strict as a terminal's: names need not be text.
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    with redirect_stderr(said), redirect_stdout(out):
         try:
             status = main(argv) or 0
         except SystemExit as end:

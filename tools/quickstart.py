@@ -21,6 +21,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tools.quickstart_progress import Progress, Row
 from uniadapter.utils.arguments import natural, processes
+from uniadapter.utils.errors import one_message
+from uniadapter.utils.safe_io import atomic_write
 
 ROOT = Path(__file__).resolve().parent.parent
 COLUMNS = ("t2v/R1", "t2v/R5", "t2v/R10")
@@ -209,10 +211,11 @@ def write_table(out: Path, found: Sequence[dict[str, float]]) -> str:
         for row, metrics in zip(ROWS, found, strict=True)
     ]
     text = table(lines)
-    (out / "table.md").write_text(text + "\n", encoding="utf-8")
+    atomic_write((out / "table.md"), (text + "\n").encode())
     return text
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> None:
     """Run the rows, print the table, draw the picture."""
     args = parse_args(argv)

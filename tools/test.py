@@ -60,6 +60,7 @@ def build_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> None:
     """Evaluate as the command line says."""
     args = parse_args(argv)

@@ -84,6 +84,7 @@ def set_amp(cfg: Config) -> None:
     cfg.optim_wrapper.setdefault("loss_scale", "dynamic")
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> None:
     """Train as the command line says."""
     args = parse_args(argv)

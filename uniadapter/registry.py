@@ -7,6 +7,7 @@ build, so ``import uniadapter`` stays cheap. This module names the rooms of the 
 none of them.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
@@ -94,6 +95,20 @@ def register_all_modules(init_scope: bool = True) -> None:
         registry.import_from_location()
     if init_scope and DefaultScope.get_current_instance() is None:
         init_default_scope(SCOPE)
+
+
+def scope_of(cfg: Mapping[str, Any]) -> str:
+    """The scope in which a config's types are looked up.
+
+    Raises:
+        ValueError: If it is no name.
+    """
+    scope = cfg.get("default_scope")
+    if scope is None:
+        return SCOPE
+    if not isinstance(scope, str):
+        raise ValueError(f"default_scope = {scope!r:.80} must be the name of a package.")
+    return scope
 
 
 def found_by_name(known: Registry, kind: str) -> Any:

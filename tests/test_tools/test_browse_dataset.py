@@ -93,7 +93,6 @@ def test_number_and_seed(tool: ModuleType, root: Path) -> None:
     ("arguments", "message"),
     [
         (["--split", "val"], "there is no val_dataloader"),
-        (["--number", "0"], "must be at least 1"),
         (["--cfg-options", "train_dataloader.dataset.ann_file=no.jsonl"], r"no\.jsonl"),
     ],
 )

@@ -75,6 +75,7 @@ def train_time(times: Mapping[int, Sequence[float]], outliers: bool) -> list[str
     ]
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> None:
     """Draw, or print times."""
     args = parse_args(argv)

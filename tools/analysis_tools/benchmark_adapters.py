@@ -24,7 +24,10 @@ from uniadapter.models.build import build_model
 from uniadapter.registry import register_all_modules
 from uniadapter.structures import MultimodalSample
 from uniadapter.utils.arguments import natural, processes, seed_number, side
-from uniadapter.utils.config import load_config
+from uniadapter.utils.config import load_model_config
+from uniadapter.utils.devices import check_device
+from uniadapter.utils.errors import one_message
+from uniadapter.utils.safe_io import atomic_write
 
 MIB = 2**20
 
@@ -56,7 +59,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def build(args: argparse.Namespace) -> Any:
     """The config's model with random weights, in evaluation mode."""
-    config = load_config(args.config).model.to_dict()
+    check_device(args.device)
+    config = load_model_config(args.config).model.to_dict()
     config["pretrained"] = None
     config["adapter"] = _adapter(args)
     if args.img_size is None:
@@ -226,6 +230,7 @@ def as_table(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> None:
     """Measure, print and, where asked, write."""
     args = parse_args(argv)
@@ -235,7 +240,7 @@ def main(argv: list[str] | None = None) -> None:
     found = measure(args)
     print(as_table(found))
     if args.json is not None:
-        args.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        atomic_write(args.json, (json.dumps(found, indent=2) + "\n").encode())
 
 
 if __name__ == "__main__":

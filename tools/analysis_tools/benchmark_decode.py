@@ -36,6 +36,7 @@ from extract_frames import write_folder
 from uniadapter.datasets.media import VIDEO_EXTENSIONS
 from uniadapter.utils.arguments import any_processes, natural, positive, processes, side, whole
 from uniadapter.utils.compat import import_decord
+from uniadapter.utils.errors import one_message
 
 #: How pictures are extracted: all frames, in their size.
 PICTURES = {"fps": None, "short_side": None, "image": "jpg", "quality": 95}
@@ -339,6 +340,7 @@ def as_table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> None:
     """Measure and print."""
     args = parse_args(argv)

@@ -28,7 +28,9 @@ from uniadapter.apis.export.programs import open_program
 from uniadapter.apis.export.scoring import Programs
 from uniadapter.registry import register_all_modules
 from uniadapter.utils.arguments import natural, processes, seed_number, side
-from uniadapter.utils.config import load_config
+from uniadapter.utils.config import load_model_config
+from uniadapter.utils.errors import one_message
+from uniadapter.utils.safe_io import atomic_write
 
 MIB = 2**20
 
@@ -57,7 +59,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def build(args: argparse.Namespace) -> Any:
     """The config's model with random weights and an adapter that acts."""
     torch.manual_seed(args.seed)
-    config = load_config(args.config, {"model.pretrained": None})
+    config = load_model_config(args.config, {"model.pretrained": None})
     model = init_model(config)
     if model.adapter is not None:
         with torch.no_grad():
@@ -133,6 +135,7 @@ def report(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> None:
     """Measure and print."""
     args = parse_args(argv)
@@ -142,7 +145,7 @@ def main(argv: list[str] | None = None) -> None:
         found = measure(args, args.out or Path(temporary) / "exported")
     print(report(found))
     if args.json is not None:
-        args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        atomic_write(args.json, (json.dumps(found, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from uniadapter.retrieval.gallery import GalleryEncoder
 from uniadapter.retrieval.token_store import token_store
 from uniadapter.structures import MultimodalSample
 from uniadapter.utils.arguments import processes, side, whole
+from uniadapter.utils.errors import one_message
 
 #: Rows: dtype of the tokens, and whether they lie on disk.
 ROWS = (
@@ -176,6 +177,7 @@ def as_table(args: argparse.Namespace, rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> None:
     """Measure and print."""
     argv = sys.argv[1:] if argv is None else argv

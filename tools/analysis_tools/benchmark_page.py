@@ -24,6 +24,8 @@ from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 from uniadapter.utils.arguments import natural, positive, processes, seed_number, whole
+from uniadapter.utils.errors import one_message
+from uniadapter.utils.safe_io import atomic_write
 
 _WORDS = "a the red blue small dog car child bird runs turns left right over under street meadow"
 
@@ -124,11 +126,23 @@ class Client(threading.Thread):
         return content
 
 
+def text_of(path: Path) -> str:
+    """What stands in a file.
+
+    Raises:
+        ValueError: If it can't be read, or is no text.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"--texts {path} can't be read: {error}") from error
+
+
 def draw_texts(args: argparse.Namespace) -> list[list[str]]:
     """What each client searches for."""
     rng = random.Random(args.seed)
     if args.texts is not None:
-        lines = [line.strip() for line in args.texts.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in text_of(args.texts).splitlines()]
         known = [line for line in lines if line]
         if not known:
             raise ValueError(f"{args.texts} has no sentence.")
@@ -161,6 +175,7 @@ def measure(args: argparse.Namespace) -> dict:
     }
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> int:
     """Measure and print; the status is 1 where a request failed."""
     args = parse_args(argv)
@@ -174,7 +189,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{count} x {error}", file=sys.stderr)
     print(f"errors: {sum(result['errors'].values())}")
     if args.out is not None:
-        args.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        atomic_write(args.out, (json.dumps(result, indent=2) + "\n").encode())
     return 1 if result["errors"] else 0
 
 

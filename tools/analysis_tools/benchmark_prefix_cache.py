@@ -30,6 +30,7 @@ from uniadapter.models.fast.prefix_cache import DTYPES, PrefixCache, _content
 from uniadapter.models.fast.prefix_identity import plan
 from uniadapter.utils.arguments import natural, processes, side
 from uniadapter.utils.cfg_options import CfgOptions
+from uniadapter.utils.errors import one_message
 
 WAYS = ("off", "cold", "warm")
 
@@ -204,6 +205,7 @@ def as_table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> None:
     """Measure and print."""
     args = parse_args(argv)

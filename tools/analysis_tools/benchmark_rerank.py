@@ -26,6 +26,7 @@ from rerank_bench.rows import ROWS, Row, as_table, finished_row
 from train_bench.options import parse_given, refuse_unread
 
 from uniadapter.utils.arguments import natural, processes, seed_number, side
+from uniadapter.utils.errors import one_message
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 #: Options that all rows read, and those that each kind of case reads beside them.
@@ -148,6 +149,7 @@ def measure_rows(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> None:
     """Measure and print."""
     args = parse_args(argv)

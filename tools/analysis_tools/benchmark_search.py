@@ -31,6 +31,7 @@ from numpy.lib.format import open_memmap
 
 from uniadapter.search.first_stage import FirstStage
 from uniadapter.utils.arguments import natural, processes, seed_number, side, whole
+from uniadapter.utils.errors import one_message
 from uniadapter.utils.safe_io import atomic_write
 from uniadapter.visualization.plots import curves
 
@@ -287,6 +288,7 @@ def write(args: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
     picture.save(args.out / "search.png")
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> None:
     """Measure, print and, where asked, write."""
     argv = sys.argv[1:] if argv is None else argv

@@ -50,6 +50,7 @@ from train_bench.vl_adapter import measure_vl_adapter
 from uniadapter.engine.launch import return_freed_memory
 from uniadapter.utils.arguments import natural, processes, side, whole
 from uniadapter.utils.cfg_options import CfgOptions
+from uniadapter.utils.errors import one_message
 
 PRECISIONS = ("fp32", "bf16")
 #: Tokens of a text, as the configs cut them, unless --text-length says otherwise.
@@ -263,6 +264,7 @@ def as_table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> None:
     """Measure and print."""
     args = parse_args(argv)

@@ -28,6 +28,7 @@ from train_bench.measure import peak_bytes
 
 from uniadapter.apis.model import build_model
 from uniadapter.utils.config import load_config
+from uniadapter.utils.errors import one_message
 
 HERE = Path(__file__).resolve().parents[2]
 #: Arguments of benchmark_train.py by case.
@@ -173,6 +174,7 @@ def as_table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> None:
     """Compare and print."""
     args = parse_args(argv)

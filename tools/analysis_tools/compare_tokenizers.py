@@ -11,6 +11,7 @@ from pathlib import Path
 
 from uniadapter.evaluation.functional import tokenize_caption
 from uniadapter.utils.arguments import whole
+from uniadapter.utils.errors import one_message
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -67,6 +68,7 @@ def java_tokens(lines: Sequence[str]) -> list[list[str]]:
     return [text.split() for text in tokenized]
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> None:
     """Print the differences and their share of all tokens."""
     args = parse_args(argv)

@@ -28,6 +28,7 @@ from train_bench.options import parse_given, refuse_unread
 
 from uniadapter.engine.launch import return_freed_memory
 from uniadapter.utils.arguments import natural, processes, seed_number, side, whole
+from uniadapter.utils.errors import one_message
 
 ROWS = ("image", "video", "training")
 SIDES = ("theirs", "ours")
@@ -181,6 +182,7 @@ def profile_as_table(results: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> None:
     """Measure and print."""
     args = parse_args(argv)

@@ -13,7 +13,8 @@ import torch
 from uniadapter.apis.model import build_model
 from uniadapter.models.adapters.state import count_parameters
 from uniadapter.utils.cfg_options import CfgOptions
-from uniadapter.utils.config import load_config
+from uniadapter.utils.config import load_model_config
+from uniadapter.utils.errors import one_message
 
 # Keys that every answer has, whatever the model is made of.
 _ALWAYS = ("adapter", "heads", "temperature", "kv_pair", "backbone")
@@ -35,9 +36,7 @@ def count_config(config: str, cfg_options: Mapping[str, Any] | None = None) -> d
         FileNotFoundError: If the config does not exist.
         ValueError: If it has no model, or an option of the model is wrong.
     """
-    cfg = load_config(config, cfg_options)
-    if "model" not in cfg:
-        raise ValueError(f"{config} has no key 'model': it is no model config.")
+    cfg = load_model_config(config, cfg_options)
     with torch.device("meta"):
         model = build_model(cfg.model.to_dict())
     counts = count_parameters(model)
@@ -71,6 +70,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> None:
     """Print the counts."""
     args = parse_args(argv)

@@ -25,7 +25,7 @@ from uniadapter.models.tasks import CaptionModel, RetrievalModel, VQAModel, VseM
 from uniadapter.registry import MODELS
 from uniadapter.utils.arguments import side
 from uniadapter.utils.cfg_options import CfgOptions
-from uniadapter.utils.config import load_config
+from uniadapter.utils.config import load_model_config
 from uniadapter.utils.errors import one_message
 
 COUNTED = (RetrievalModel, VQAModel, CaptionModel)
@@ -55,9 +55,7 @@ def count_flops(
         FileNotFoundError: If the config does not exist.
         ValueError: If it has no model, or one of another kind.
     """
-    cfg = load_config(config, cfg_options)
-    if "model" not in cfg:
-        raise ValueError(f"{config} has no key 'model': it is no model config.")
+    cfg = load_model_config(config, cfg_options)
     frames = frames or loaded_frames(cfg)
     # Before it is built: others have no `fast`.
     kind = MODELS.get(cfg.model.type) if isinstance(cfg.model.type, str) else cfg.model.type
@@ -186,6 +184,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> None:
     """Print the counts."""
     args = parse_args(argv)

@@ -21,7 +21,8 @@ from uniadapter.apis.model import build_model
 from uniadapter.registry import DATASETS
 from uniadapter.utils.arguments import natural, side
 from uniadapter.utils.cfg_options import CfgOptions
-from uniadapter.utils.config import load_config
+from uniadapter.utils.config import load_model_config
+from uniadapter.utils.errors import one_message
 
 KINDS = ("color", "shape")
 _BATCH, _STEPS, _LR = 100, 300, 0.02
@@ -108,6 +109,7 @@ def probe(cfg: Config, pictures_of: Mapping[str, int]) -> dict[str, float]:
     return {kind: accuracy(train, train_names[kind], test, names[kind]) for kind in KINDS}
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> None:
     """Print a line."""
     parser = argparse.ArgumentParser(
@@ -122,7 +124,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--cfg-options", nargs="+", action=CfgOptions, metavar="KEY=VALUE")
     args = parser.parse_args(argv)
     try:
-        cfg = load_config(args.config, args.cfg_options)
+        cfg = load_model_config(args.config, args.cfg_options)
         if args.size is not None:
             cfg.model.visual.img_size = args.size
             for split in ("train", "test"):

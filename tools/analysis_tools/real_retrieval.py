@@ -26,6 +26,7 @@ from real_bench.study import CLOSED, ROWS, Study, made_of  # noqa: E402
 from real_bench.tables import write_page  # noqa: E402
 
 from uniadapter.utils.arguments import natural, processes  # noqa: E402
+from uniadapter.utils.errors import one_message  # noqa: E402
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -56,6 +57,7 @@ def imagenet_names() -> list[str]:
     return list(IMAGENET_CATEGORIES)
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> None:
     """Run what is not there yet and write the tables."""
     args = parse_args(argv)

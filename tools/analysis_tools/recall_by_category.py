@@ -16,6 +16,7 @@ from typing import Any
 
 from uniadapter.apis.pictures import read_ranking
 from uniadapter.datasets.readers import read_json, require_file, require_text
+from uniadapter.utils.errors import one_message
 
 #: A dumped ranking holds the best ten media of a query.
 DEPTHS = (1, 5, 10)
@@ -68,6 +69,7 @@ def recall_by_category(
     }
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description="Text-to-video recall by category.")

@@ -26,7 +26,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tools.quickstart import ROOT, backbone_of, parameters, run, train_and_test
 from uniadapter.utils.arguments import natural, processes
+from uniadapter.utils.errors import one_message
 from uniadapter.utils.json_files import parse_json
+from uniadapter.utils.safe_io import atomic_write
 
 #: Marks of the tables in a page.
 BEGIN = "<!-- results: written by tools/analysis_tools/run_tiny.py -->"
@@ -213,7 +215,7 @@ def run_job(job: Job, args: argparse.Namespace, world: Path, work_dir: Path, key
         "jobs": args.jobs,
         "fingerprint": key,
     }
-    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    atomic_write(path, (json.dumps(result, indent=2) + "\n").encode())
 
 
 def measures_of(benchmark: Benchmark) -> str:
@@ -285,7 +287,7 @@ def write_table(results: Sequence[dict[str, Any]], path: Path) -> None:
         if marked:
             page = _between(page, marks, parts[-1], path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page if marked else "\n\n".join(parts) + "\n", encoding="utf-8")
+    atomic_write(path, (page if marked else "\n\n".join(parts) + "\n").encode())
 
 
 def _between(page: str, marks: tuple[str, str], text: str, path: Path) -> str:
@@ -345,6 +347,7 @@ def valid_results(args: argparse.Namespace, world: Path, work_dir: Path) -> list
     return results
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> None:
     """Run the rows and write the table."""
     args = parse_args(argv)
@@ -358,7 +361,7 @@ def main(argv: list[str] | None = None) -> None:
     results = valid_results(args, world, work_dir)
     out = Path(args.out) if args.out else work_dir / "table.md"
     write_table(results, out)
-    (work_dir / "table.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    atomic_write((work_dir / "table.json"), (json.dumps(results, indent=2) + "\n").encode())
     print(f"\n{table(results)}\n\n{out}, {work_dir / 'table.json'}")
     if failed:
         sys.exit(f"error: {len(failed)} rows failed and are not in the table: {', '.join(failed)}")

@@ -21,6 +21,7 @@ from uniadapter.apis.model import build_model
 from uniadapter.models.tasks.vqa import VQAModel
 from uniadapter.utils.cfg_options import CfgOptions
 from uniadapter.utils.config import load_config
+from uniadapter.utils.errors import one_message
 
 _STEPS, _LR = 1000, 0.1
 
@@ -68,7 +69,7 @@ def sayable(
         ValueError: If the model answers no questions or there are no answers.
     """
     cfg = load_config(config, cfg_options)
-    model = build_model(cfg.model.to_dict()) if "model" in cfg else None
+    model = build_model(cfg.model.to_dict()) if isinstance(cfg.get("model"), dict) else None
     if not isinstance(model, VQAModel):
         raise ValueError(f"{config}: key 'model' must be a VQAModel.")
     answers = answers or model.answer_list
@@ -87,6 +88,7 @@ def sayable(
     ]
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> None:
     """Print a line an answer."""
     parser = argparse.ArgumentParser(

@@ -10,6 +10,7 @@ from uniadapter.datasets.readers import require_id, require_text
 from uniadapter.evaluation.functional import score_captions
 from uniadapter.evaluation.functional.caption_scores import PYTHON_SCORES
 from uniadapter.evaluation.metrics.caption import load_coco_captions
+from uniadapter.utils.errors import one_message
 from uniadapter.utils.json_files import brief, parse_json
 
 
@@ -63,6 +64,7 @@ def load_results(results_file: str) -> dict[int | str, str]:
     return captions
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> None:
     """Print a table: a row a score, a column a tokenizer."""
     args = parse_args(argv)

@@ -18,6 +18,7 @@ from typing import Any
 from uniadapter.datasets.readers import read_json, read_json_lines, require_file, require_texts
 from uniadapter.utils.answer_list import count_answers, rank_answers_by_count
 from uniadapter.utils.arguments import natural
+from uniadapter.utils.errors import one_message
 from uniadapter.utils.json_files import json_text
 from uniadapter.utils.safe_io import atomic_write
 from uniadapter.utils.words import words_of
@@ -62,6 +63,7 @@ def answer_of(entry: Any, where: str) -> str:
     return max(counts, key=lambda answer: counts[answer], default="")
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> None:
     """Count and write."""
     args = parse_args(argv)

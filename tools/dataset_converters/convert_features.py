@@ -18,6 +18,7 @@ from rich.progress import track
 from uniadapter.datasets.feature_stores import STORES, open_features
 from uniadapter.datasets.feature_stores.writing import FeatureWriter
 from uniadapter.utils.arguments import natural
+from uniadapter.utils.errors import one_message
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -33,6 +34,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> int:
     """Convert and return the exit status."""
     args = parse_args(argv)

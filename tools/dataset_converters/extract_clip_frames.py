@@ -26,8 +26,10 @@ import sys
 
 from uniadapter.apis.extraction.command import options_of, parser_of, run
 from uniadapter.utils.arguments import positive, side
+from uniadapter.utils.errors import one_message
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> int:
     """Extract and return the exit status."""
     parser = parser_of(__doc__, "frames", arch="b", kind="npz", shard_size=8)

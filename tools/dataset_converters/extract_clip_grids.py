@@ -24,8 +24,10 @@ from __future__ import annotations
 import sys
 
 from uniadapter.apis.extraction.command import options_of, parser_of, run
+from uniadapter.utils.errors import one_message
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> int:
     """Extract and return the exit status."""
     parser = parser_of(__doc__, "grids", arch="RN101", kind="hdf5", shard_size=512)

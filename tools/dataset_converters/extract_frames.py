@@ -39,6 +39,7 @@ from uniadapter.datasets.transforms.pictures import (
 from uniadapter.datasets.transforms.spans import MAX_FPS, choose_frames, fault_of_times
 from uniadapter.datasets.transforms.video import resize_frames
 from uniadapter.utils.arguments import number, processes, side, whole
+from uniadapter.utils.errors import one_message
 from uniadapter.utils.processes import Died, map_in_processes
 from uniadapter.utils.safe_io import atomic_write
 
@@ -191,6 +192,7 @@ def _save(frame: np.ndarray, path: Path, options: dict[str, Any]) -> None:
         Image.fromarray(frame).save(path, quality=options["quality"])
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> int:
     """Extract and return the exit status."""
     args = parse_args(argv)

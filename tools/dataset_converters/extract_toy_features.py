@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from uniadapter.apis.model import init_model
 from uniadapter.datasets.feature_stores.writing import npz_bytes
 from uniadapter.datasets.readers import read_json
+from uniadapter.utils.errors import one_message
 from uniadapter.utils.safe_io import atomic_write
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -167,6 +168,7 @@ def extract(data: Path, force: bool = False) -> int:
     return len(todo)
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> None:
     """Extract, and say what was done."""
     args = parse_args(argv)

@@ -32,6 +32,7 @@ from toy_world.statements import WORDS as STATEMENT_WORDS
 from tools.model_converters.convert_sentencepiece import T5, build_tokenizer
 from uniadapter.models.clip_tokenizer import END, START
 from uniadapter.models.roberta_tokenizer import FIRST_TOKENS, MASK_TOKEN
+from uniadapter.utils.errors import one_message
 from uniadapter.utils.safe_io import atomic_write
 
 _SUFFIX = "</w>"
@@ -140,6 +141,7 @@ def t5_tokenizer(more: Sequence[str] = (), letters: str = "") -> Tokenizer:
     return build_tokenizer(model, T5)
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> None:
     """Write the files."""
     parser = argparse.ArgumentParser(description="Tokenizers of the embedded data.")

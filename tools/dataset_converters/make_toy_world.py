@@ -52,6 +52,8 @@ from toy_world.stills import draw_stills
 from toy_world.videos import KINDS, Script, Video, draw_video, write_script
 
 from uniadapter.utils.arguments import natural, number, seed_number, side, whole
+from uniadapter.utils.errors import one_message
+from uniadapter.utils.safe_io import atomic_file, atomic_write
 
 #: Raise it when the drawing changes, so that worlds of an older version are drawn anew.
 VERSION = 1
@@ -228,7 +230,8 @@ def write_stills(out: Path, options: dict[str, Any]) -> str:
     """Write pictures and captions of the stills; return a digest of both."""
     out.mkdir(parents=True, exist_ok=True)
     images, captions = draw_stills(options["stills"], options["still_side"], options["seed"])
-    np.save(out / "images.npy", images)
+    with atomic_file(out / "images.npy", sync=False) as file:
+        np.save(file, images)
     write_json(out / "captions.json", captions)
     digest = hashlib.sha256(images.tobytes())
     digest.update(json.dumps(captions).encode())
@@ -264,12 +267,13 @@ def parts_of(args: argparse.Namespace) -> list[str]:
     return [part for part in PARTS if part in chosen]
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> None:
     """Draw the world unless it is there."""
     args = parse_args(argv)
     out, options = Path(args.out), options_of(args)
     if args.vocab:
-        Path(args.vocab).write_text("\n".join(vocabulary()) + "\n", encoding="utf-8")
+        atomic_write(Path(args.vocab), ("\n".join(vocabulary()) + "\n").encode())
     if is_complete(out, options) and not args.force:
         print(f"{out} is complete: nothing to draw (--force draws it anew).")
     else:

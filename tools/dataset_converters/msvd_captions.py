@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from uniadapter.utils.errors import one_message
 from uniadapter.utils.json_files import json_text
 from uniadapter.utils.plain_pickle import read_plain_pickle
 from uniadapter.utils.safe_io import atomic_write
@@ -26,7 +27,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("pickle", type=Path, help="raw-captions.pkl")
     parser.add_argument("out", type=Path, nargs="?", help="default: the same name with .json")
     args = parser.parse_args(argv)
-    args.out = args.out or args.pickle.with_suffix(".json")
+    # A folder's name may have no end to replace; reading it says what it is.
+    args.out = args.out or Path(f"{args.pickle.parent / args.pickle.stem}.json")
     if args.out.resolve() == args.pickle.resolve():
         parser.error(f"{args.out} is the pickle and would be overwritten: name another file")
     return args
@@ -83,6 +85,7 @@ def captions_of(content: Any, path: Path) -> tuple[dict[str, list[str]], int]:
     return found, empty
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> None:
     """Convert."""
     args = parse_args(argv)

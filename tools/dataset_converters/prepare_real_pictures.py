@@ -42,6 +42,7 @@ from real_pictures.pixels import PictureError, Raster, find_raster, load_picture
 from real_pictures.sources import Found, Source, read_clipart, read_stamps  # noqa: E402
 from real_pictures.splits import Split, key_of, make_splits  # noqa: E402
 
+from uniadapter.utils.errors import one_message  # noqa: E402
 from uniadapter.utils.safe_io import atomic_write  # noqa: E402
 
 
@@ -188,6 +189,7 @@ def report(name: str, manifest: dict[str, Any]) -> None:
         print(f"    {line}")
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> None:
     """Prepare the collections that were named."""
     args = parse_args(argv)

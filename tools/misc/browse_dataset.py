@@ -20,10 +20,12 @@ from PIL import Image, ImageDraw
 
 from uniadapter.datasets import BaseMediaDataset, MediaError
 from uniadapter.datasets.transforms import PackInputs
-from uniadapter.registry import DATASETS
+from uniadapter.registry import DATASETS, scope_of
 from uniadapter.utils.arguments import natural, seed_number, side
 from uniadapter.utils.cfg_options import CfgOptions
 from uniadapter.utils.config import load_config
+from uniadapter.utils.errors import one_message
+from uniadapter.utils.safe_io import atomic_file
 
 MODES = ("original", "transformed", "pipeline")
 LINE = 12
@@ -98,10 +100,8 @@ def draw_sheet(rows: list[Row], lines: list[str], height: int) -> Image.Image:
 
 def load_dataset(args: argparse.Namespace) -> BaseMediaDataset:
     """Build the dataset of the wanted split."""
-    if args.number < 1 or args.height < 1:
-        raise ValueError("--number and --height must be at least 1.")
     config = load_config(args.config, args.cfg_options)
-    init_default_scope(config.get("default_scope", "uniadapter"))
+    init_default_scope(scope_of(config))
     loader = config.get(f"{args.split}_dataloader")
     if not loader:
         raise ValueError(f"{args.config}: there is no {args.split}_dataloader.")
@@ -111,6 +111,7 @@ def load_dataset(args: argparse.Namespace) -> BaseMediaDataset:
     return dataset
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> None:
     """Write the pictures."""
     args = parse_args(argv)
@@ -139,7 +140,8 @@ def main(argv: list[str] | None = None) -> None:
             lines = [f"{index}: {results['video_id']}", *(f"- {text}" for text in texts)]
             name = "".join(c if c.isalnum() or c in "-_" else "_" for c in results["video_id"])
             picture = folder / f"{args.split}_{index:06d}_{name}.png"
-            draw_sheet(rows, lines, args.height).save(picture)
+            with atomic_file(picture) as file:
+                draw_sheet(rows, lines, args.height).save(file, format="png")
             written += 1
         bar.update()
     print(f"\n{written} pictures written to {folder}")

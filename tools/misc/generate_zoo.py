@@ -18,6 +18,9 @@ from typing import Any
 
 import yaml
 
+from uniadapter.utils.errors import one_message
+from uniadapter.utils.safe_io import atomic_write
+
 ROOT = Path(__file__).resolve().parents[2]
 BEGIN = "<!-- table: written by tools/misc/generate_zoo.py from metafile.yml -->"
 END = "<!-- end of table -->"
@@ -297,6 +300,7 @@ def render(root: Path) -> tuple[dict[Path, str], list[str]]:
     return pages, errors
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> None:
     """Write or check."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -316,7 +320,7 @@ def main(argv: list[str] | None = None) -> None:
                 f"{page.relative_to(root)} is out of date: run python tools/misc/generate_zoo.py"
             )
         else:
-            page.write_text(text, encoding="utf-8")
+            atomic_write(page, text.encode())
             print(f"wrote {page.relative_to(root)}")
     if errors:
         sys.exit("error: " + "\nerror: ".join(errors))

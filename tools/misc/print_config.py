@@ -6,9 +6,13 @@ import argparse
 import sys
 from pathlib import Path
 
+from mmengine.config import Config
+from mmengine.fileio import dump
+
 from uniadapter.utils.cfg_options import CfgOptions
 from uniadapter.utils.config import load_config
 from uniadapter.utils.errors import one_message
+from uniadapter.utils.safe_io import atomic_write
 
 SUFFIXES = (".py", ".json", ".yml", ".yaml")
 
@@ -27,6 +31,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def text_of(config: Config, suffix: str) -> str:
+    """A config as it stands in a file with such an end."""
+    if suffix == ".py":
+        return str(config.pretty_text)
+    return str(dump(config.to_dict(), file_format=suffix[1:]))
+
+
+@one_message()
 def main(argv: list[str] | None = None) -> None:
     """Print the merged config."""
     args = parse_args(argv)
@@ -39,8 +51,7 @@ def main(argv: list[str] | None = None) -> None:
     print(config.pretty_text)
     if args.save_path:
         with one_message():
-            Path(args.save_path).parent.mkdir(parents=True, exist_ok=True)
-            config.dump(args.save_path)
+            atomic_write(args.save_path, text_of(config, Path(args.save_path).suffix).encode())
         print(f"# written to {args.save_path}")
 
 

@@ -21,7 +21,7 @@ from uniadapter.datasets import BaseMediaDataset, MediaError
 from uniadapter.datasets.feature_stores import FeatureStore
 from uniadapter.datasets.feature_tasks import BaseFeatureDataset
 from uniadapter.datasets.transforms import LoadVideo, open_media
-from uniadapter.registry import DATASETS
+from uniadapter.registry import DATASETS, scope_of
 from uniadapter.utils.arguments import processes
 from uniadapter.utils.cfg_options import CfgOptions
 from uniadapter.utils.config import load_config
@@ -171,7 +171,7 @@ def print_report(report: dict[str, dict[str, Any]]) -> None:
 def loaders_of(args: argparse.Namespace) -> dict[str, dict]:
     """Read the config and return the data loaders of the wanted splits, where there are any."""
     config = load_config(args.config, args.cfg_options)
-    init_default_scope(config.get("default_scope", "uniadapter"))
+    init_default_scope(scope_of(config))
     wanted = [args.split] if args.split else SPLITS
     loaders = {name: config.get(f"{name}_dataloader") for name in wanted}
     found = {name: loader for name, loader in loaders.items() if loader}
@@ -180,6 +180,7 @@ def loaders_of(args: argparse.Namespace) -> dict[str, dict]:
     return found
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> int:
     """Verify and return the exit status."""
     args = parse_args(argv)

@@ -26,6 +26,7 @@ from uniadapter.models.sentencepiece_tokenizer import (
     MASK_TOKEN,
     SentencePieceTokenizer,
 )
+from uniadapter.utils.errors import one_message
 from uniadapter.utils.safe_io import atomic_write
 
 _UNIGRAM, _BPE = 1, 2
@@ -186,6 +187,7 @@ def convert(src: str | Path, dst: str | Path, ids: str = "xlmr") -> int | None:
     return rule.reader(str(dst)).vocab_size
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> None:
     """Convert as the command line says."""
     parser = argparse.ArgumentParser(description="Convert a sentencepiece model.")

@@ -116,6 +116,7 @@ def join(
     return {n: t for n, t in model.state_dict().items() if n.startswith(parts)}, both
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> None:
     """Join the towers and say what became of their keys."""
     args = parse_args(argv)

@@ -18,7 +18,7 @@ import torch
 from uniadapter.checkpoints import write
 from uniadapter.checkpoints.layouts import read_towers
 from uniadapter.models import build_model
-from uniadapter.utils.config import load_config
+from uniadapter.utils.config import load_model_config
 from uniadapter.utils.errors import one_message
 from uniadapter.utils.safe_io import atomic_write
 
@@ -42,6 +42,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> None:
     """Join the towers and say what became of their keys."""
     args = parse_args(argv)
@@ -49,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
         if not args.out.endswith(".safetensors"):
             raise ValueError(f"--out {args.out} must end in .safetensors.")
         with torch.device("meta"):
-            model = build_model(load_config(args.config).model.to_dict())
+            model = build_model(load_model_config(args.config).model.to_dict())
         state, report = read_towers(args.visual, args.text, model)
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")

@@ -35,6 +35,8 @@ from uniadapter.apis.publish import (
 from uniadapter.checkpoints import read_state_dict, write
 from uniadapter.checkpoints.card import About
 from uniadapter.utils.cfg_options import CfgOptions
+from uniadapter.utils.errors import one_message
+from uniadapter.utils.safe_io import atomic_write
 
 #: What a backbone file holds; everything else in a training checkpoint is a state of training.
 HEADS = (
@@ -116,7 +118,7 @@ def update_metafile(metafile: str | Path, weights: str, digest: str) -> None:
     text, count = pattern.subn(rf"\g<1>{digest}", path.read_text(encoding="utf-8"))
     if not count:
         raise ValueError(f"{path}: no entry has `Weights: {weights}` followed by `SHA256:`.")
-    path.write_text(text, encoding="utf-8")
+    atomic_write(path, text.encode())
 
 
 def publish_folder(args: argparse.Namespace) -> None:
@@ -152,6 +154,7 @@ def _collection(args: argparse.Namespace) -> str:
     return str(name)
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> None:
     """Export as the command line says."""
     args = parse_args(argv)

@@ -30,6 +30,8 @@ from tools.dataset_converters.toy_world.statements import related_scene
 from uniadapter.apis.model import init_model
 from uniadapter.models.necks.visual_embedding import pool_grid
 from uniadapter.structures import MultimodalSample
+from uniadapter.utils.arguments import natural, whole
+from uniadapter.utils.errors import one_message
 
 ROOT = Path(__file__).resolve().parents[2]
 LANGUAGE_MODELS = ("vl_bart_pretrain", "vl_t5_pretrain")
@@ -138,14 +140,13 @@ def ask_in_words(name: str, count: int) -> dict[str, float]:
     }
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> None:
     """Print all shares."""
     parser = argparse.ArgumentParser(description="What bounds VL-Adapter's embedded rows.")
-    parser.add_argument("--pictures", type=int, default=1000)
-    parser.add_argument("--questions", type=int, default=300)
+    parser.add_argument("--pictures", type=whole(50), default=1000)
+    parser.add_argument("--questions", type=natural, default=300)
     args = parser.parse_args(argv)
-    if args.pictures < 50 or args.questions < 1:
-        parser.error("--pictures takes 50 or more, --questions 1 or more.")
     found = probe_features(args.pictures)
     print(f"a cell's feature tells: color {found['color']:.1%}, shape {found['shape']:.1%}")
     for name in LANGUAGE_MODELS:

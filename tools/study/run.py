@@ -38,6 +38,7 @@ from tools.study.train import train_and_test
 from tools.study.trials import RATES, ROOT, Setting, Trial, config_of, read_facts
 from tools.study.vl import VL_TASKS
 from uniadapter.utils.arguments import natural, positive, processes, seed_number
+from uniadapter.utils.errors import one_message
 
 ACTIONS = ("run", "list", "tables", "figures")
 
@@ -135,6 +136,7 @@ def print_list(args: argparse.Namespace, store: Store) -> None:
         print(f"{row.key:45} {row.family:14} {chosen:22} seeds done: {done}")
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> None:
     """Do what the command line says."""
     args = parse_args(argv)

@@ -84,6 +84,7 @@ def draw(runs: dict[str, dict[str, Curve]], keys: list[str], log: bool) -> Repor
     return Report("Training curves", lengths, [Entry(f"{len(runs)} run(s)", (), panels)])
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> None:
     """Draw the picture and the page."""
     args = parse_args(argv)

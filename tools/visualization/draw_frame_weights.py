@@ -114,6 +114,7 @@ def draw(examples: Examples, args: argparse.Namespace) -> Report:
     return report
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> None:
     """Draw the picture and the page."""
     args = parse_args(argv)

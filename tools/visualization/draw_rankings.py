@@ -30,6 +30,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@one_message()
 def main(argv: list[str] | None = None) -> None:
     """Draw the picture and the page."""
     args = parse_args(argv)

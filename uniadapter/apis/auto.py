@@ -18,6 +18,7 @@ from uniadapter.datasets.transforms import PackInputs
 from uniadapter.models.build import build_model
 from uniadapter.models.tasks import VisionLanguageModel
 from uniadapter.registry import TRANSFORMS
+from uniadapter.utils.devices import check_device
 from uniadapter.utils.download import download as download_file
 from uniadapter.utils.download import sha256_of
 from uniadapter.utils.paths import home, resources_root, search_folders
@@ -66,6 +67,7 @@ class AutoAdapterModel:
             ValueError: If a file is damaged, or names anything but registered types and files of
                 the folder; the error names file, key and remedy.
         """
+        check_device(device)
         folder = find_adapter(folder, download)
         meta = read_shared(folder).meta
         config = dict(meta["model"])

@@ -23,6 +23,7 @@ from uniadapter.checkpoints.layouts import (
 from uniadapter.checkpoints.layouts.keys import State
 from uniadapter.checkpoints.state import TRAINING_STATE, weight_names
 from uniadapter.models.build import build_model
+from uniadapter.utils.config import check_has_model
 from uniadapter.utils.safe_folders import staged_folder
 from uniadapter.utils.safe_io import atomic_write
 
@@ -125,8 +126,7 @@ def convert_checkpoint(
     _check_names(src, dst, source, target)
     if not isinstance(config, Config):
         config = Config.fromfile(str(config))
-    if "model" not in config:
-        raise ValueError(f"{config.filename} has no key 'model': it is no model config.")
+    check_has_model(config, config.filename)
     training: State = {}
     if source is None and answers is not None:
         raise ValueError("--answers is of a foreign file's head: it needs --from.")

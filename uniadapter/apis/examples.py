@@ -14,7 +14,7 @@ from mmengine.registry import init_default_scope
 from uniadapter.datasets import BaseMediaDataset, MediaError
 from uniadapter.datasets.transforms import PackInputs
 from uniadapter.models.tasks import VisionLanguageModel
-from uniadapter.registry import DATASETS
+from uniadapter.registry import DATASETS, scope_of
 from uniadapter.structures import MultimodalSample
 from uniadapter.utils.config import load_config
 
@@ -134,7 +134,7 @@ def open_examples(
     cfg = load_config(config, cfg_options)
     if not Path(checkpoint).exists():
         raise FileNotFoundError(f"Checkpoint {checkpoint} does not exist.")
-    init_default_scope(cfg.get("default_scope", "uniadapter"))
+    init_default_scope(scope_of(cfg))
     loader = cfg.get(f"{split}_dataloader")
     if not loader:
         raise ValueError(f"{config} has no {split}_dataloader, so no examples.")

@@ -13,7 +13,8 @@ from mmengine.logging import print_log
 from uniadapter.checkpoints import load_pretrained, load_weights
 from uniadapter.models.build import build_model
 from uniadapter.models.tasks import VisionLanguageModel
-from uniadapter.utils.config import apply_cfg_options, load_config
+from uniadapter.utils.config import apply_cfg_options, check_has_model, load_config
+from uniadapter.utils.devices import check_device
 from uniadapter.utils.paths import find_file
 
 __all__ = ["build_model", "init_model", "load_weights"]
@@ -40,15 +41,15 @@ def init_model(
 
     Raises:
         FileNotFoundError: If the config or the checkpoint does not exist.
-        ValueError: If an option is wrong or the checkpoint does not fit.
+        ValueError: If there is no such device, an option is wrong or the checkpoint does not fit.
     """
+    check_device(device)
     if not isinstance(config, Config):
         config = load_config(config)
     if cfg_options:
         config = Config(config.to_dict(), filename=config.filename)
         apply_cfg_options(config, cfg_options)
-    if "model" not in config:
-        raise ValueError(f"{config.filename} has no key 'model': it is no model config.")
+    check_has_model(config, config.filename)
     model = build_model(config.model.to_dict())
     if checkpoint is not None:
         load_weights(model, checkpoint)

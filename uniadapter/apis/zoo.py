@@ -12,7 +12,7 @@ from mmengine.config import Config
 
 from uniadapter.models.build import build_model
 from uniadapter.models.tasks import VisionLanguageModel
-from uniadapter.utils.config import load_config
+from uniadapter.utils.config import check_has_model, load_config
 from uniadapter.utils.devices import check_device
 from uniadapter.utils.model_index import ModelEntry, find_model, models_by_name
 from uniadapter.utils.options import near_name
@@ -108,8 +108,7 @@ def get_model(
     config, entry = _config_of(model)
     if kwargs:
         config.merge_from_dict({"model": kwargs})
-    if "model" not in config:
-        raise ValueError(f"{config.filename} has no key 'model': it is no model config.")
+    check_has_model(config, config.filename)
     built = build_model(config.model.to_dict())
     _load(built, entry, pretrained, download)
     built.cfg = config

@@ -7,6 +7,7 @@ import importlib
 import sys
 from pathlib import Path
 
+from uniadapter.utils.errors import one_message
 from uniadapter.utils.options import near_name
 from uniadapter.version import __version__
 
@@ -64,5 +65,6 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{usage()}\n\nerror: {said}", file=sys.stderr)
         return 2
     module = importlib.import_module(f"{commands.__name__}.{first}")
-    status: int | None = module.main(arguments[1:])
+    with one_message():
+        status: int | None = module.main(arguments[1:])
     return status or 0

@@ -63,6 +63,36 @@ def load_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None) 
     return cfg
 
 
+def check_has_model(cfg: Mapping[str, Any], where: str | Path | None) -> None:
+    """Refuse a config that describes no model.
+
+    Args:
+        cfg: The config.
+        where: Its file.
+
+    Raises:
+        ValueError: If it has no ``model``, or it is no dictionary.
+    """
+    if "model" not in cfg:
+        raise ValueError(f"{where} has no key 'model': it is no model config.")
+    if not isinstance(cfg["model"], Mapping):
+        raise ValueError(
+            f"{where}: model = {cfg['model']!r:.80} is no dictionary: it is no model config."
+        )
+
+
+def load_model_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None) -> Config:
+    """Read a config that describes a model; see :func:`load_config`.
+
+    Raises:
+        FileNotFoundError: See :func:`load_config`.
+        ValueError: If it has no model either.
+    """
+    cfg = load_config(path, cfg_options)
+    check_has_model(cfg, path)
+    return cfg
+
+
 def apply_cfg_options(cfg: Config, cfg_options: Mapping[str, Any]) -> None:
     """Override values of a config in place, refusing keys that nothing would read.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import linecache
 import os
 import sys
@@ -28,6 +29,8 @@ _REMEDIES = {
 #: Set to anything but an empty text, tracebacks of all errors are shown.
 TRACEBACK_VARIABLE = "UNIADAPTER_TRACEBACK"
 _PACKAGE = Path(__file__).resolve().parents[1]
+# Of a checkout; where the package is installed, its scripts are in it.
+_OURS = (_PACKAGE, _PACKAGE.parent / "tools")
 
 
 class WriteError(OSError):
@@ -75,9 +78,9 @@ def disk_refuses(error: BaseException) -> bool:
 def one_message(any_origin: bool = False) -> Iterator[None]:
     """End the process with ``error: ...`` and status 1 for an error that its text explains.
 
-    These are the errors that the package raises on purpose: a missing file, a wrong option. What
-    goes wrong without a ``raise`` of ours is a bug, and keeps its traceback; but a disk that is
-    full, read-only or not ours is none.
+    These are the errors that the package and its scripts raise on purpose: a missing file, a wrong
+    option. What goes wrong without a ``raise`` of ours is a bug, and keeps its traceback; but a
+    disk that is full, read-only or not ours is none.
 
     Args:
         any_origin: Also every other ``ValueError`` and ``FileNotFoundError``: where options are
@@ -87,6 +90,9 @@ def one_message(any_origin: bool = False) -> Iterator[None]:
         SystemExit: Instead of such an error, unless the environment variable
             ``UNIADAPTER_TRACEBACK`` is set.
     """
+    # Names of files need not be text, and are printed all the same.
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         yield
     except Exception as error:
@@ -116,7 +122,7 @@ def options_named() -> Iterator[None]:
 
 
 def raised_on_purpose(error: BaseException) -> bool:
-    """Whether an error is of the package's own type, or comes from a ``raise`` in the package."""
+    """Whether an error is of the package's own type, or comes from a ``raise`` of ours."""
     if type(error).__module__.partition(".")[0] == __name__.partition(".")[0]:
         return True
     if not isinstance(error, (ValueError, FileNotFoundError)) or error.__traceback__ is None:
@@ -126,7 +132,8 @@ def raised_on_purpose(error: BaseException) -> bool:
         last = last.tb_next
     file = Path(last.tb_frame.f_code.co_filename)
     line = linecache.getline(str(file), last.tb_lineno)
-    return _PACKAGE in file.resolve().parents and line.lstrip().startswith("raise")
+    ours = any(folder in file.resolve().parents for folder in _OURS)
+    return ours and line.lstrip().startswith("raise")
 
 
 def _text(error: Exception) -> str:

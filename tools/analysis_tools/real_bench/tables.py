@@ -10,6 +10,7 @@ from typing import Any
 
 from tools.study.claims import differences, half_interval
 from uniadapter.datasets.readers import read_json
+from uniadapter.utils.safe_io import atomic_write
 
 TITLES = {
     "zero_shot": "frozen, by the names of ImageNet's classes",
@@ -116,4 +117,4 @@ def write_page(page: Path, results: Path, made: Mapping[str, str]) -> None:
         pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
         text = pattern.sub(lambda _, t=shown, b=begin, e=end: f"{b}\n\n{t}\n\n{e}", text)
     if page.is_file():
-        page.write_text(text, encoding="utf-8")
+        atomic_write(page, text.encode())

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from uniadapter.utils.safe_io import atomic_write
+
 from .measure import Sizes, measure_evaluation, measure_rerank
 
 #: What is measured a panel; each point costs the naive way some seconds at BLIP's width.
@@ -110,4 +112,4 @@ def draw(results: list[dict[str, Any]], path: str) -> None:
     figure.tight_layout()
     figure.savefig(path, dpi=150)
     pyplot.close(figure)
-    Path(path).with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
+    atomic_write(Path(path).with_suffix(".json"), (json.dumps(results, indent=1) + "\n").encode())

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from uniadapter.apis.model import build_model
 from uniadapter.models.tasks import RetrievalModel
 from uniadapter.structures import MultimodalSample
-from uniadapter.utils.config import load_config
+from uniadapter.utils.config import load_model_config
 
 #: MSR-VTT's captions have about 12 tokens with [CLS] and [SEP] (9.3 words, some of several pieces).
 MEAN_LENGTH, MIN_LENGTH, MAX_LENGTH = 12.0, 5, 35
@@ -35,7 +35,7 @@ def read_config(path: str, layers: int | None = None, pfa: str | None = None) ->
     Raises:
         ValueError: If it is no config of a retrieval model with a data preprocessor.
     """
-    cfg = load_config(path, {})
+    cfg = load_model_config(path, {})
     model = cfg.get("model", {})
     if model.get("type") != "RetrievalModel" or not model.get("data_preprocessor"):
         raise ValueError(

@@ -18,7 +18,8 @@ from uniadapter.apis.model import build_model
 from uniadapter.models.precision import cast_frozen
 from uniadapter.registry import SCOPE
 from uniadapter.structures import MultimodalSample
-from uniadapter.utils.config import load_config
+from uniadapter.utils import devices
+from uniadapter.utils.config import load_model_config
 
 from .features import READER, Turns, feature_batch, without_files
 from .tap_reader import TapReader
@@ -87,7 +88,7 @@ class Variant:
         options = copy.deepcopy(self.options)
         if self.img_size is not None:
             options["model.visual.img_size"] = self.img_size
-        cfg = load_config(self.config, options)
+        cfg = load_model_config(self.config, options)
         for key in ("model", "optim_wrapper")[: 2 if self.mode == "loss" else 1]:
             if key not in cfg:
                 raise ValueError(f"{self.config} has no key {key!r}: name a training config.")
@@ -149,7 +150,7 @@ def _samples(tokenizer: Any, variant: Variant, lengths: torch.Tensor) -> list[Mu
 
 
 def check_device(device: str) -> None:
-    """Refuse a CUDA device that is not there.
+    """Refuse a device that is not there.
 
     Raises:
         ValueError: If torch finds none.
@@ -159,6 +160,7 @@ def check_device(device: str) -> None:
             f"--device {device}: torch finds no CUDA device here: leave --device out, or install "
             "torch with CUDA and its driver."
         )
+    devices.check_device(device)
 
 
 def synchronize(device: str) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from pathlib import Path
 
 import cv2
 import numpy as np
+
+from uniadapter.utils.safe_io import atomic_write
 
 FPS = 8
 JPEG_QUALITY = 95
@@ -41,12 +44,11 @@ def write_jpg(path: Path, image: np.ndarray) -> None:
 
 def write_json(path: Path, content: object) -> None:
     """Write ``content`` as JSON."""
-    path.write_text(json.dumps(content), encoding="utf-8")
+    atomic_write(path, json.dumps(content).encode(), sync=False)
 
 
 def write_csv(path: Path, header: list[str], rows: list[list[str]]) -> None:
     """Write a table with a header line."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows(rows)
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([header, *rows])
+    atomic_write(path, text.getvalue().encode(), sync=False)

@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from uniadapter.utils.safe_io import atomic_write
+
 from .language import (
     COLORS,
     OPPOSITES,
@@ -257,11 +259,11 @@ def write_glue(out: Path, options: dict[str, Any]) -> str:
                 body = _TEST[task] if testing else form
                 lines.append(body.format(*texts, i=index, y=label))
             content = "\n".join(line for line in lines if line) + "\n"
-            (out / task / f"{part}.tsv").write_text(content, encoding="utf-8")
+            atomic_write((out / task / f"{part}.tsv"), content.encode(), sync=False)
             digest.update(content.encode())
     rng = np.random.default_rng([options["seed"], GLUE, len(FORMS)])
     found = pairs(rng, max(16, round(PAIRS * options["share"])), share)
     content = "".join(json.dumps(pair) + "\n" for pair in found)
-    (out / "pretrain.jsonl").write_text(content, encoding="utf-8")
+    atomic_write((out / "pretrain.jsonl"), content.encode(), sync=False)
     digest.update(content.encode())
     return digest.hexdigest()

@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from uniadapter.utils.safe_io import atomic_write
+
 from .files import FPS, write_jpg, write_json, write_mp4
 from .language import choose, shift_language, write_articles
 from .lxmert import lxmert_row, write_tables
@@ -66,7 +68,7 @@ class _Writer:
 
     def lines(self, name: str, rows: list[dict[str, Any]]) -> None:
         content = "".join(json.dumps(row) + "\n" for row in rows)
-        self.path(name).write_text(content, encoding="utf-8")
+        atomic_write(self.path(name), content.encode(), sync=False)
         self.digest.update(content.encode())
 
     def photo(self, folder: str, name: str, scene: Scene, rng: np.random.Generator) -> list[str]:

@@ -8,6 +8,7 @@ from mmengine.runner import FlexibleRunner, Runner
 
 from uniadapter import registry
 from uniadapter.models.build import check_model_cfg
+from uniadapter.utils.config import check_has_model
 from uniadapter.utils.config_variables import check_runner_keys
 from uniadapter.utils.errors import options_named
 
@@ -33,11 +34,11 @@ def build_runner(cfg: Config) -> Runner | FlexibleRunner:
     name = cfg.filename or "The config"
     if "model" not in cfg:
         raise ValueError(f"{name} has no key `model`: a base or a fragment cannot be run.")
+    check_has_model(cfg, name)
     check_runner_keys(cfg, name)
     registry.register_all_modules(init_scope=False)
-    if cfg.get("default_scope") is None:
-        # MMEngine's runner would look in its own scope, where nothing of this package is.
-        cfg.default_scope = registry.SCOPE
+    # Without, MMEngine's runner would look in its own scope, where nothing of this package is.
+    cfg.default_scope = registry.scope_of(cfg)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         foreign = cfg.default_scope != registry.SCOPE
         if foreign:
