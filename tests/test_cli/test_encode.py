@@ -46,7 +46,8 @@ def test_a_corpus_becomes_an_index(
         index.main([str(folder), "--from-parquet", str(out)])
     with pytest.raises(SystemExit, match="--shot-seconds"):
         index.main([str(folder), "--from-parquet", str(out), "--shot-seconds", "3", "--rebuild"])
-    for more in (["--retry"], ["--compact"], ["--on-error", "raise"]):
+    others = (["--workers", "1"], ["--batch-size", "8"])
+    for more in (["--retry"], ["--compact"], ["--on-error", "raise"], *others):
         with pytest.raises(SystemExit, match=f"{more[0]} is of an update"):
             index.main([str(folder), "--from-parquet", str(out), "--rebuild", *more])
     before = content_of(made)

@@ -28,6 +28,9 @@ from uniadapter.utils.cfg_options import CfgOptions
 
 from ..searching import add_model_options, explained, shown
 
+_WORKERS = min(4, os.cpu_count() or 1)
+_BATCH_SIZE = 8
+
 
 def parse_args(argv: list[str]) -> argparse.Namespace:
     """Read the command line."""
@@ -52,11 +55,8 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--no-tokens", action="store_true", help="keep no tokens: smaller, and nothing is re-ranked"
     )
-    workers = min(4, os.cpu_count() or 1)
-    parser.add_argument(
-        "--workers", type=any_processes, default=workers, help=f"readers ({workers})"
-    )
-    parser.add_argument("--batch-size", type=side, default=8, help="shots encoded at once (8)")
+    parser.add_argument("--workers", type=any_processes, help=f"readers ({_WORKERS})")
+    parser.add_argument("--batch-size", type=side, help=f"shots encoded at once ({_BATCH_SIZE})")
     parser.add_argument(
         "--on-error", choices=ON_ERROR, default="skip", help="a file that can't be read (skip)"
     )
@@ -132,6 +132,8 @@ def from_parquet(args: argparse.Namespace) -> str:
         ("retry", args.retry),
         ("compact", args.compact),
         ("on-error", args.on_error != "skip"),
+        ("workers", args.workers is not None),
+        ("batch-size", args.batch_size is not None),
     ):
         if given:
             raise ValueError(f"--{name} is of an update, and --from-parquet reads no media.")
@@ -203,8 +205,9 @@ def main(argv: list[str]) -> int:
         print(made)
         return 0
     with explained():
+        workers = _WORKERS if args.workers is None else args.workers
         options = UpdateOptions(
-            args.workers, args.batch_size, args.on_error, args.retry, args.compact
+            workers, args.batch_size or _BATCH_SIZE, args.on_error, args.retry, args.compact
         )
         index, engine = prepare(args)
         # Drawn from here alone: a thread that draws may hold a lock when a process is forked.
