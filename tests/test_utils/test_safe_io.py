@@ -7,9 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from tests.helpers import draws
 from uniadapter.utils import safe_io
-from uniadapter.utils.safe_io import AtomicLocalBackend, atomic_write, load_torch_file, to_plain
+from uniadapter.utils.safe_folders import check_place
+from uniadapter.utils.safe_io import (
+    AtomicLocalBackend,
+    atomic_write,
+    is_stream,
+    load_torch_file,
+    to_plain,
+)
 
 
 def test_atomic_write_replaces_and_leaves_no_temporary_file(tmp_path: Path):
@@ -34,6 +44,36 @@ def test_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch, step
     monkeypatch.undo()
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["file"]
+
+
+@settings(max_examples=draws(5, deep=100), deadline=None)
+@given(content=st.binary(max_size=100), new=st.booleans())
+def test_a_pipe_stays_one(content: bytes, new: bool, tmp_path_factory: pytest.TempPathFactory):
+    folder = tmp_path_factory.mktemp("pipe")
+    os.mkfifo(folder / "pipe")
+    end = os.open(folder / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    check_place(folder / "pipe")
+    atomic_write(folder / "pipe", content, sync=new)
+    assert os.read(end, 200) == content
+    os.close(end)
+    assert os.listdir(folder) == ["pipe"]
+    assert (folder / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize(
+    ("path", "stream"),
+    [
+        ("/dev/null", True),
+        ("/dev/stdout", True),
+        ("/dev/fd/1", True),
+        ("/proc/self/fd/1", True),
+        ("/dev/shm", False),
+        ("/dev/shm/a.json", False),
+        ("a.json", False),
+    ],
+)
+def test_what_is_a_stream(path: str, stream: bool):
+    assert is_stream(path) == stream
 
 
 def test_backend_writes_bytes_and_text(tmp_path: Path):

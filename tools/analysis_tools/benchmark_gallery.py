@@ -23,7 +23,7 @@ from torch import Tensor
 from uniadapter.retrieval.gallery import GalleryEncoder
 from uniadapter.retrieval.token_store import token_store
 from uniadapter.structures import MultimodalSample
-from uniadapter.utils.arguments import processes, side, whole
+from uniadapter.utils.arguments import natural, processes, side, whole
 from uniadapter.utils.errors import one_message
 
 #: Rows: dtype of the tokens, and whether they lie on disk.
@@ -40,7 +40,7 @@ _TEXT_TOKENS, _TEXT_WIDTH = 35, 768
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--media", type=side, default=1000, help="videos (MSR-VTT 1k-A: 1000)")
+    parser.add_argument("--media", type=natural, default=1000, help="videos (MSR-VTT 1k-A: 1000)")
     parser.add_argument("--frames", type=side, default=16, help="frames a video")
     parser.add_argument("--tokens", type=side, default=197, help="tokens a frame (224: 197)")
     parser.add_argument("--width", type=side, default=768, help="of a token")

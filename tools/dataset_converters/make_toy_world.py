@@ -53,6 +53,7 @@ from toy_world.videos import KINDS, Script, Video, draw_video, write_script
 
 from uniadapter.utils.arguments import natural, number, seed_number, side, whole
 from uniadapter.utils.errors import one_message
+from uniadapter.utils.json_files import parse_json
 from uniadapter.utils.safe_io import atomic_file, atomic_write
 
 #: Raise it when the drawing changes, so that worlds of an older version are drawn anew.
@@ -115,8 +116,8 @@ def drawn_with(path: Path) -> Any:
     if not path.is_file():
         return None
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
+        facts = parse_json(path.read_bytes())
+    except ValueError:
         return None
     return facts.get("options") if isinstance(facts, dict) else None
 

@@ -140,7 +140,7 @@ def main(argv: list[str] | None = None) -> None:
             lines = [f"{index}: {results['video_id']}", *(f"- {text}" for text in texts)]
             name = "".join(c if c.isalnum() or c in "-_" else "_" for c in results["video_id"])
             picture = folder / f"{args.split}_{index:06d}_{name}.png"
-            with atomic_file(picture) as file:
+            with atomic_file(picture, sync=False) as file:
                 draw_sheet(rows, lines, args.height).save(file, format="png")
             written += 1
         bar.update()

@@ -50,8 +50,7 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(f"error: {error}")
     print(config.pretty_text)
     if args.save_path:
-        with one_message():
-            atomic_write(args.save_path, text_of(config, Path(args.save_path).suffix).encode())
+        atomic_write(args.save_path, text_of(config, Path(args.save_path).suffix).encode())
         print(f"# written to {args.save_path}")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -197,9 +196,8 @@ def copy_files(
         digest = sha256_of(source)
         if files.setdefault(target, digest) != digest:
             raise ValueError(f"{key}={name}: another file of the folder has the name {target}.")
-        folder.mkdir(parents=True, exist_ok=True)
         if source.resolve() != (folder / target).resolve():
-            shutil.copyfile(source, folder / target)
+            atomic_write(folder / target, source.read_bytes())
         return target
 
     return dict(change_files(config, key, copied))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
+import logging
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,8 +16,11 @@ import numpy as np
 import torch
 
 from uniadapter.utils.errors import WriteError
+from uniadapter.utils.locks import lock_file
 
 from .engine import EncodedMedia
+
+logger = logging.getLogger("uniadapter.search")
 
 LOCK = "lock"
 _LOCK_SECONDS = 2.0
@@ -260,7 +263,7 @@ def locked(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise WriteError(folder, error) from error
     with opened as file:
-        if not _taken(file):
+        if not _alone(file):
             file.seek(0)
             raise BlockingIOError(
                 errno.EWOULDBLOCK,
@@ -273,12 +276,16 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _taken(file: IO[str]) -> bool:
+def _alone(file: IO[str]) -> bool:
     """Take the lock of a file, if nobody has it."""
     last = time.monotonic() + _LOCK_SECONDS
     while True:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not lock_file(file, wait=False):
+                logger.warning(
+                    "%s: this disk has no locks: let one process at a time write to the index",
+                    file.name,
+                )
             return True
         except BlockingIOError:
             # Readers of a process that was killed hold it until they have noticed.

@@ -16,12 +16,7 @@ from urllib.request import Request, urlopen
 from mmengine.logging import print_log
 
 from .errors import WriteError, disk_refuses
-
-try:
-    import fcntl
-# Other systems have no such locks: there, two processes must not fetch the same file at once.
-except ImportError:
-    fcntl = None  # type: ignore[assignment]
+from .locks import lock_file
 
 _CHUNK = 2**20
 # Attempts of one call, each going on where the one before ended.
@@ -126,8 +121,8 @@ def _owned(part: Path) -> Iterator[IO[bytes]]:
         except OSError as error:
             raise WriteError(part.with_suffix(""), error) from error
         with opened as file:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX)
+            # Without locks two that fetch the same file spoil it, which its digest shows.
+            lock_file(file)
             # The process that had it may have renamed or removed it.
             if part.exists() and os.path.samestat(os.fstat(file.fileno()), part.stat()):
                 yield file

@@ -11,30 +11,27 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from .errors import WriteError
-from .safe_io import atomic_write, writing
-
-try:
-    import fcntl
-# Other systems have no such locks: there, two processes must not write to one folder at once.
-except ImportError:
-    fcntl = None  # type: ignore[assignment]
+from .locks import lock_file
+from .safe_io import atomic_write, is_stream, writing
 
 
 @contextmanager
 def folder_lock(folder: str | Path) -> Iterator[None]:
     """Be the one process that is in this context with a folder; others wait. It leaves no file.
 
+    Where folders have no locks (other systems, NFS), or this user may write to one that it may not
+    read, nobody waits: files stay whole all the same, but may be of several processes.
+
     Args:
         folder: A folder that exists.
     """
-    if fcntl is None:
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except PermissionError:
         yield
         return
-    handle = os.open(folder, os.O_RDONLY)
     try:
-        # A file system without locks is as a system without them.
-        with suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        lock_file(handle)
         yield
     finally:
         os.close(handle)
@@ -49,8 +46,11 @@ def check_place(path: str | Path) -> None:
     Raises:
         WriteError: If its folder is not to be written to, or can't be made.
     """
+    if is_stream(path):
+        return
     folder = Path(path).absolute().parent
-    while not folder.exists() and folder != folder.parent:
+    # Path.exists() raises where it may not look.
+    while not os.path.exists(folder) and folder != folder.parent:
         folder = folder.parent
     try:
         with TemporaryFile(dir=folder, suffix=".tmp"):
@@ -77,7 +77,7 @@ def staged_folder(folder: str | Path) -> Iterator[Path]:
     """
     target = Path(folder)
     inside = target / f".{os.getpid()}.{secrets.token_hex(4)}.tmp"
-    made = [place for place in (target, *target.parents) if not place.exists()]
+    made = [place for place in (target, *target.parents) if not os.path.exists(place)]
     try:
         try:
             inside.mkdir(parents=True)

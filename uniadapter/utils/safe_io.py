@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import secrets
+import stat
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,6 +56,21 @@ def _folders(path: str | Path) -> list[Path]:
     return [folder, *folder.parents]
 
 
+def is_stream(path: str | Path) -> bool:
+    """Whether a path is a device, a pipe or an output of a process, such as ``/dev/stdout``.
+
+    Nothing can be renamed to it: a user with the rights would put a file in the device's place.
+    """
+    path = os.path.abspath(path)
+    if path.startswith(("/proc/", "/dev/fd/")) or path in ("/dev/stdout", "/dev/stderr"):
+        return True
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
 @contextmanager
 def atomic_file(path: str | Path, sync: bool = True) -> Iterator[IO[bytes]]:
     """Open a new file under a temporary name in its folder; at the end it is renamed.
@@ -62,7 +78,7 @@ def atomic_file(path: str | Path, sync: bool = True) -> Iterator[IO[bytes]]:
     A process that is killed half-way, or an error, leaves the previous file as it was.
 
     Args:
-        path: Target file; its folder is created.
+        path: Target file; its folder is created. A device or a pipe is written to as it is.
         sync: Wait until the disk has it. Without, a crash of the system may leave a damaged file.
 
     Yields:
@@ -72,6 +88,10 @@ def atomic_file(path: str | Path, sync: bool = True) -> Iterator[IO[bytes]]:
         WriteError: If the disk is full, read-only or the like.
     """
     target = Path(path)
+    if is_stream(target):
+        with writing(target), open(target, "wb") as file:
+            yield file
+        return
     # Two hosts that share the folder may have processes of the same number.
     temporary = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     with writing(target):

@@ -106,7 +106,9 @@ def run(args: argparse.Namespace, options: ExtractionOptions) -> int:
     """
     rank, world = (int(os.environ.get(name, d)) for name, d in (("RANK", "0"), ("WORLD_SIZE", "1")))
     try:
-        check_device(options.device)
+        if args.ray is None:
+            # Of Ray's actors, other machines may have it.
+            check_device(options.device)
         media = find_media(args.media, options.what)
         check_manifest(options, list(media), args.shard_size)
         units = make_units(media, args.shard_size)
