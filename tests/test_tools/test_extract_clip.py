@@ -14,7 +14,13 @@ from PIL import Image
 
 from tests.test_datasets.conftest import write_video
 from tools.dataset_converters import convert_features, extract_clip_frames, extract_clip_grids
-from uniadapter.apis.extraction import ClipExtractor, ExtractionOptions, find_media, make_units
+from uniadapter.apis.extraction import (
+    ClipExtractor,
+    ExtractionOptions,
+    command,
+    find_media,
+    make_units,
+)
 from uniadapter.apis.extraction.encoders import MEAN, STD, FrameEncoder, GridEncoder
 from uniadapter.apis.extraction.extractor import decode_video
 from uniadapter.checkpoints.layouts.clip import export_clip
@@ -264,6 +270,18 @@ def test_two_actors_of_ray(pictures: Path, tmp_path: Path) -> None:
         ray.shutdown()
     for path in (tmp_path / "one").glob("*.npz"):
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+
+
+def test_actors_have_devices_of_other_machines(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(command, "by_ray", lambda *arguments: asked.append(arguments[3:]) or ())
+    assert grids(pictures, tmp_path / "out", "--device", "cuda:77", "--ray", "3") == 0
+    assert asked == [(3, True)]
+    for more in (["--device", "cuda:77"], ["--device", "no", "--ray", "3"]):
+        with pytest.raises(SystemExit, match="device '(cuda:77|no)'"):
+            grids(pictures, tmp_path / "out", *more)
 
 
 def test_the_callable_of_all_engines(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from uniadapter.datasets.feature_stores import STORES
 from uniadapter.utils.arguments import any_processes, natural, processes, seed_number, side
-from uniadapter.utils.devices import check_device
+from uniadapter.utils.devices import check_device, device_of
 from uniadapter.utils.json_files import parse_json
 
 from .extractor import ClipExtractor
@@ -106,9 +106,8 @@ def run(args: argparse.Namespace, options: ExtractionOptions) -> int:
     """
     rank, world = (int(os.environ.get(name, d)) for name, d in (("RANK", "0"), ("WORLD_SIZE", "1")))
     try:
-        if args.ray is None:
-            # Of Ray's actors, other machines may have it.
-            check_device(options.device)
+        # Of Ray's actors, other machines may have it.
+        (check_device if args.ray is None else device_of)(options.device)
         media = find_media(args.media, options.what)
         check_manifest(options, list(media), args.shard_size)
         units = make_units(media, args.shard_size)
