@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.helpers import draws
+from uniadapter.checkpoints.files import write
 from uniadapter.utils import safe_io
 from uniadapter.utils.safe_folders import check_place
 from uniadapter.utils.safe_io import (
@@ -44,6 +45,22 @@ def test_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch, step
     monkeypatch.undo()
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["file"]
+
+
+NAMES = st.text(st.characters(blacklist_characters="/\0", blacklist_categories=["Cs"]), min_size=1)
+
+
+@settings(max_examples=draws(10, deep=200), deadline=None)
+@given(start=NAMES, size=st.integers(1, 255))
+def test_names_as_long_as_a_disk_takes(
+    start: str, size: int, tmp_path_factory: pytest.TempPathFactory
+):
+    folder = tmp_path_factory.mktemp("long")
+    name = (start * 255).encode()[:size].decode(errors="ignore")
+    assume(name not in ("", ".", ".."))
+    atomic_write(folder / name, b"1", sync=False)
+    write(folder / name, {"a": torch.ones(1)})
+    assert os.listdir(folder) == [name]
 
 
 @settings(max_examples=draws(5, deep=100), deadline=None)

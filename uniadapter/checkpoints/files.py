@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -16,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from uniadapter.utils.json_files import parse_json
 from uniadapter.utils.paths import find_file
-from uniadapter.utils.safe_io import what_it_is, writing
+from uniadapter.utils.safe_io import temporary_path, what_it_is, writing
 
 from .foreign_file import left_out, load_foreign_file
 
@@ -332,7 +331,7 @@ def write(
 def _write(path: Path, state: Any, under: str | None, metadata: Mapping[str, str] | None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Two processes may write the file at the same time; the last whole one stays.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    temporary = temporary_path(path)
     try:
         if under is not None:
             torch.save({under: state} if under else state, temporary)

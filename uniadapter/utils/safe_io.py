@@ -19,6 +19,9 @@ from safetensors import SafetensorError
 
 from .errors import WriteError
 
+#: Bytes of a name to which a temporary one adds its own; most disks take 255.
+_LONGEST = 200
+
 
 @contextmanager
 def writing(path: str | Path) -> Iterator[None]:
@@ -54,6 +57,15 @@ def _folders(path: str | Path) -> list[Path]:
     """The folder of a file, under all names, and those that it is made in."""
     folder = Path(path).parent
     return [folder, *folder.parents]
+
+
+def temporary_path(target: Path) -> Path:
+    """A name beside a file or folder that is to be, for what is not whole yet."""
+    name = target.name
+    while len(os.fsencode(name)) > _LONGEST:
+        name = name[:-1]
+    # Two hosts that share the folder may have processes of the same number.
+    return target.with_name(f".{name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
 
 
 def is_stream(path: str | Path) -> bool:
@@ -92,8 +104,7 @@ def atomic_file(path: str | Path, sync: bool = True) -> Iterator[IO[bytes]]:
         with writing(target), open(target, "wb") as file:
             yield file
         return
-    # Two hosts that share the folder may have processes of the same number.
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    temporary = temporary_path(target)
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         try:

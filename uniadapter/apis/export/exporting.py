@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from uniadapter.models.tasks import RetrievalModel, VseModel
 from uniadapter.utils.devices import check_device
 from uniadapter.utils.download import sha256_of
 from uniadapter.utils.extras import import_extra
+from uniadapter.utils.safe_io import temporary_path
 
 from ..encoding import check_one_adapter
 from ..inferencers.cache import binding_of
@@ -133,7 +133,7 @@ def whole_folder(folder: str | Path) -> Iterator[Path]:
     check_folder(folder)
     target = Path(folder)
     target.parent.mkdir(parents=True, exist_ok=True)
-    inside = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    inside = temporary_path(target)
     inside.mkdir()
     try:
         yield inside

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +18,7 @@ from mmengine.utils import get_git_hash
 from torch.nn.parallel import DistributedDataParallel
 
 from uniadapter.registry import RUNNERS
-from uniadapter.utils.safe_io import writing
+from uniadapter.utils.safe_io import temporary_path, writing
 
 from .runner import RunnerChecks
 
@@ -182,7 +181,7 @@ class CheckedFlexibleRunner(RunnerChecks, FlexibleRunner):
         if getattr(save, "__func__", save) not in _ONE_FILE:
             save(filename=str(path), **content)
             return
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+        temporary = temporary_path(path)
         try:
             with writing(path):
                 save(filename=str(temporary), **content)
