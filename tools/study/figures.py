@@ -79,7 +79,8 @@ def vl_parameters(report: Report, path: Path) -> None:
     """The average of VL-Adapter's tasks against trained parameters, of each language model."""
     new, canvas = load_matplotlib()
     figure = new(figsize=(13, 5))
-    for axis, task in zip(figure.subplots(1, len(vl.VL_TASKS)), vl.VL_TASKS, strict=True):
+    axes = figure.subplots(1, len(vl.VL_TASKS), sharex=True)
+    for axis, task in zip(axes, vl.VL_TASKS, strict=True):
         for number, (name, label) in enumerate(vl.LABELS.items()):
             form = _MARKERS[number % len(_MARKERS)]
             # More methods than markers: those of the second round are hollow.
