@@ -191,8 +191,6 @@ def test_boxes_are_drawn(whole: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     page = (tmp_path / "boxes.html").read_text(encoding="utf-8")
     assert "woman in white" in page
     assert "GIoU" in page
-    with pytest.raises(SystemExit, match="--boxes 0"):
-        drawing.main([*arguments, "--boxes", "0"])
 
 
 def _share(rank: int, world_size: int, path: str, batch: dict[str, Any]) -> None:

@@ -67,8 +67,3 @@ def test_blip_base_by_hand(frames: int, size: int, length: int):
 def test_a_model_that_is_not_counted_is_named(name: str, kind: str):
     with pytest.raises(SystemExit, match=f"{kind} are not counted, only those of Ret"):
         main([str(ROOT / f"configs/tiny/{name}.py")])
-
-
-def test_lengths_that_are_none(capsys: pytest.CaptureFixture[str]):
-    with pytest.raises(SystemExit, match="--text-len 0: at least 1"):
-        main([CONFIG, "--text-len", "0"])

@@ -59,4 +59,4 @@ def test_what_is_answered_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_too_few_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         limits.main(["--pictures", "3"])
-    assert "--pictures takes 50 or more" in capsys.readouterr().err
+    assert "--pictures: 3 must be at least 50" in capsys.readouterr().err
