@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.commands import parsers_of
 from tests.search_helpers import StubEngine, content_of, write_picture
 from uniadapter.cli.commands import encode, index
 from uniadapter.search.index import SearchIndex
@@ -74,3 +75,21 @@ def test_what_is_not_there(tmp_path: Path) -> None:
     argv: list[Any] = ["--out", str(tmp_path / "out"), "--model", "m"]
     with pytest.raises(SystemExit, match="does not exist"):
         encode.main([str(tmp_path / "nowhere"), *argv])
+
+
+def test_what_both_commands_take_is_the_same() -> None:
+    """How files become shots, and shots numbers: names, help and ranges, but for own defaults."""
+    shared = {"--shot-seconds", "--frames", "--no-tokens", "--workers", "--batch-size", "--model"}
+    shared |= {"--checkpoint", "--cfg-options", "--device"}
+    known = [
+        {
+            name: (action.type, action.nargs, action.metavar, (action.help or "").split("(")[0])
+            for parser in parsers_of(command)
+            for action in parser._actions
+            for name in action.option_strings
+            if name in shared
+        }
+        for command in ("index", "encode")
+    ]
+    assert known[0] == known[1]
+    assert set(known[0]) == shared

@@ -50,7 +50,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def options_of(out: Path, units: Sequence[str], **more: Any) -> CorpusOptions:
-    return CorpusOptions(str(out), len(units), digest_of_units(units), READING, **more)
+    reading = more.pop("reading", READING)
+    return CorpusOptions(str(out), len(units), digest_of_units(units), reading, **more)
 
 
 def encode(out: Path, sources: Sequence[Path | str], per_unit: int = 3, **more: Any) -> list[dict]:
@@ -137,12 +138,23 @@ def test_what_is_there_is_not_encoded_again(folder: Path, tmp_path: Path) -> Non
     assert "remove part-00000.parquet to try again" in again[0]["faults"][0]
     changed = {path.name for path in out.iterdir() if path.stat().st_mtime_ns != files[path]}
     assert changed == {"part-00001.parquet"}
-    with pytest.raises(ValueError, match="another binding"):
-        encode(out, [folder], engine=partial(StubEngine, name="other"))
-    with pytest.raises(ValueError, match="another shards"):
-        encode(out, [folder], per_unit=2)
-    with pytest.raises(ValueError, match="another batch_size"):
-        encode(out, [folder], batch_size=2)
+    more: list[tuple[str, dict[str, Any]]] = [
+        (r"the backbone's weights \('stub' there, 'other' now\)", {"name": "other"}),
+        (
+            r"how the model runs .*, shape of tokens \(\[3, 5\] there, None",
+            {"reranks": False},
+        ),
+        (r"number of shards \(.*\) \(3 there, 4 now\), choice of files", {"per_unit": 2}),
+        (r"--batch-size \(8 there, 2 now\)", {"batch_size": 2}),
+        (r"--shot-seconds \(2.0 there, 3.0 now\)", {"reading": ReadOptions(3.0, RATE)}),
+        (r"--frames \(2.0 there, 4.0 now\)", {"reading": ReadOptions(2.0, 2 * RATE)}),
+    ]
+    for words, other in more:
+        stub = {name: other.pop(name) for name in ("name", "reranks") if name in other}
+        with pytest.raises(ValueError, match=f"with another {words}") as refused:
+            encode(out, [folder], engine=partial(StubEngine, **stub), **other)
+        assert "Name another folder (--out), or remove this one." in str(refused.value)
+        assert "{" not in str(refused.value)
 
 
 def write_tar(path: Path, members: Sequence[tuple[str, bytes]]) -> None:

@@ -28,10 +28,10 @@ from .corpus_items import (
     read_item,
     tar_items,
 )
-from .corpus_table import SUFFIX, Row, load_parquet, read_errors, writing_shard
+from .corpus_table import SUFFIX, Row, load_parquet, read_errors, what_counts, writing_shard
 from .engine import SearchEngine
 from .reading import ReadOptions, ReadShot
-from .records import Settings
+from .records import WORDS, Settings
 from .update import FileEnd
 
 #: Says of what and how the shards of a folder are made.
@@ -51,6 +51,7 @@ class CorpusOptions:
         workers: Processes that read files; 0: the process itself does.
         backend_args: Of MMEngine's fileio, for all files; None: by their names.
         source: Where the engine's model comes from, plain.
+        sources: Where the media are now, for messages.
     """
 
     out: str
@@ -61,6 +62,7 @@ class CorpusOptions:
     workers: int = 0
     backend_args: Mapping[str, Any] | None = None
     source: Mapping[str, Any] | None = None
+    sources: tuple[str, ...] = ()
 
 
 def digest_of_units(units: Sequence[str]) -> str:
@@ -121,9 +123,9 @@ class CorpusEncoder:
             "shards": options.units,
             "items": options.items,
             "batch_size": options.batch_size,
+            "sources": list(options.sources),
         }
-        known = {key: value for key, value in self.facts.items() if key != "source"}
-        check_facts(Path(options.out) / MANIFEST, known)
+        check_facts(Path(options.out) / MANIFEST, what_counts(self.facts), WORDS)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Encode some pieces.

@@ -20,10 +20,9 @@ from uniadapter.apis.inputs import InputReader
 from .hits import Kind
 from .reading import ReadOptions
 from .s3 import S3Backend
-from .scan import kind_of, scan
+from .scan import TAR, is_uri, kind_of, scan
 from .update import FileEnd, read_file
 
-TAR = ".tar"
 LIST = ".txt"
 #: What may stand beside a medium in a tar of WebDataset, and is not read.
 BESIDE = (
@@ -75,11 +74,6 @@ class ItemEnd(NamedTuple):
     end: FileEnd
     size: int = 0
     mtime_ns: int = 0
-
-
-def is_uri(location: str) -> bool:
-    """Whether a location names what it is to be read with, as ``https://`` does."""
-    return "://" in location
 
 
 def _path_of(location: str) -> str:

@@ -198,20 +198,37 @@ def read_facts(path: Path) -> dict[str, Any]:
     return facts
 
 
+def what_counts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the facts of a corpus those that its rows depend on, and not where things lay."""
+    return {key: value for key, value in facts.items() if key not in ("source", "sources")}
+
+
+def read_heads(path: Path) -> list[Row]:
+    """The media of a shard, without shots and numbers.
+
+    Raises:
+        ValueError: If it is damaged.
+    """
+    names = ["key", "kind", "size", "mtime_ns", "digest", "error"]
+    with _open(path) as file:
+        try:
+            table = file.read(columns=names)
+            columns = [table[name].to_pylist() for name in names]
+        except Exception as error:
+            raise _damaged(path, error) from error
+    rows = [Row(*values) for values in zip(*columns, strict=True)]
+    # The shots of a medium stand together.
+    return [row for row, before in zip(rows, [None, *rows], strict=False) if row != before]
+
+
 def read_errors(path: Path) -> tuple[set[str], list[str]]:
     """The keys of a shard, and what is wrong with those that could not be read.
 
     Raises:
         ValueError: If it is damaged.
     """
-    with _open(path) as file:
-        try:
-            table = file.read(columns=["key", "error"])
-        except Exception as error:
-            raise _damaged(path, error) from error
-    pairs = zip(table["key"].to_pylist(), table["error"].to_pylist(), strict=True)
-    known = list(pairs)
-    return {key for key, _ in known}, [f"{key}: {error}" for key, error in known if error]
+    known = read_heads(path)
+    return {row.key for row in known}, [f"{row.key}: {row.error}" for row in known if row.error]
 
 
 def read_rows(path: Path, layout: Layout) -> Iterator[list[Row]]:

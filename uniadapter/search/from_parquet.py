@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from .corpus_items import is_uri
-from .corpus_table import SUFFIX, Row, read_facts, read_rows
+from uniadapter.utils.json_files import differences
+
+from .corpus_table import SUFFIX, Row, read_facts, read_heads, read_rows, what_counts
 from .engine import SearchEngine
-from .index import SearchIndex
-from .reading import ReadOptions
-from .records import FACTS, described
+from .index import SearchIndex, root_of
+from .plan import Plan, make_plan
+from .reading import ReadOptions, digest_of
+from .records import FACTS, WORDS, FileRecord, described
+from .reuse import reuse
+from .scan import is_elsewhere, is_uri, scan
 from .stage import keep_first_stage
 from .writer import FileEntry, IndexWriter, ShotEntry, writing
 
@@ -28,7 +33,7 @@ def corpus_facts(folder: str | Path) -> dict[str, Any]:
         ValueError: If a shard is damaged, is of another corpus or model than the others, or some
             are missing.
     """
-    paths = sorted(Path(folder).glob(f"*{SUFFIX}"))
+    paths = _shards(folder)
     if not paths:
         raise FileNotFoundError(f"{folder} has no shard *{SUFFIX}: `uniadapter encode` makes them.")
     facts = read_facts(paths[0])
@@ -40,8 +45,12 @@ def corpus_facts(folder: str | Path) -> dict[str, Any]:
                 f"{described(other['source'])}: they differ in "
                 f"{_differences(facts['binding'], other['binding'])}. Keep those of one model."
             )
-        if {**other, "source": None} != {**facts, "source": None}:
-            raise ValueError(f"{paths[0]} and {path} are of two corpora: keep those of one.")
+        differ = differences(what_counts(facts), what_counts(other), WORDS)
+        if differ:
+            raise ValueError(
+                f"{paths[0]} and {path} are of two corpora, with another {', '.join(differ)}: keep "
+                "those of one."
+            )
     if len(paths) != facts["shards"]:
         raise ValueError(
             f"{folder} has {len(paths)} of {facts['shards']} shards: call `uniadapter encode` "
@@ -65,20 +74,23 @@ def index_from_parquet(
     """Make an index of an encoded corpus, in the place of one that is there.
 
     The index is as ``uniadapter index`` would have made it of the same folder, and is kept up to
-    date by it. It is empty until all of it is there.
+    date by it. It is empty until all of it is there. Files of the corpus are looked for in the
+    folder as an update does it: it may have been moved, copied or renamed, and so may they. One
+    that is gone, or was changed since, is not found before an update has read it.
 
     Args:
         corpus: Folder of the shards.
         folder: Of the index.
         engine: What the index will be searched with, and what the corpus was encoded with.
-        root: The folder that the keys are paths below. None: the one around the index.
+        root: The folder that has the files. None: the one around the index.
         source: Where the engine's model comes from.
 
     Raises:
         BlockingIOError: If another process is writing to the index.
         FileNotFoundError: If there is no shard.
         OSError: If the index can't be written to.
-        ValueError: If the corpus is damaged, incomplete, or was encoded with another engine.
+        ValueError: If the corpus is damaged, incomplete, was encoded with another engine, or has
+            no file of the folder.
     """
     facts = corpus_facts(corpus)
     if facts["binding"] != engine.binding:
@@ -87,23 +99,75 @@ def index_from_parquet(
             f"differs from it in: {_differences(facts['binding'], engine.binding)}. Name the model "
             "that it was encoded with."
         )
-    index = SearchIndex.create(folder, engine, ReadOptions(**facts["reading"]), root, source)
-    top = os.path.abspath(index.root)
-    seen: dict[str, Path] = {}
+    reading, top = ReadOptions(**facts["reading"]), str(root_of(folder, root))
+    # Before anything is written: what is there already stays if the corpus does not fit.
+    records, listed = _records(corpus, top), scan(top, reading.frame_rate is not None)
+
+    @cache
+    def digest(path: bytes) -> bytes:
+        return digest_of(os.path.join(top, os.fsdecode(path)))
+
+    _check_folder(corpus, facts, top, records, make_plan(listed, records, digest))
+    index = SearchIndex.create(folder, engine, reading, root, source)
     with writing(index) as writer:
-        for path in sorted(Path(corpus).glob(f"*{SUFFIX}")):
+        for path in _shards(corpus):
             for entry, shots in _media(path, index, writer, top):
-                name = os.fsdecode(entry.path)
-                if name in seen:
-                    raise ValueError(
-                        f"{name!r} stands in {seen[name]} and again in {path}: remove the corpus "
-                        "and encode it anew."
-                    )
-                seen[name] = path
                 writer.put(entry, shots)
         writer.commit()
+        known = writer.files()
+        plan = make_plan(listed, known, digest)
+        changed = {path for path, _ in plan.read}
+        for file in known:
+            if os.fsencode(file.path) in changed:
+                writer.mark_gone(file.file_id)
+        reuse(writer, plan)
     keep_first_stage(index, True)
     return index
+
+
+def _shards(corpus: str | Path) -> list[Path]:
+    return sorted(Path(corpus).glob(f"*{SUFFIX}"))
+
+
+def _records(corpus: str | Path, root: str) -> list[FileRecord]:
+    """All media of a corpus as files of an index, whose numbers are of no account.
+
+    Raises:
+        ValueError: If a medium stands there twice, or its key leads out of the folder.
+    """
+    found: list[FileRecord] = []
+    seen: dict[bytes, Path] = {}
+    for shard in _shards(corpus):
+        for row in read_heads(shard):
+            entry = _entry(row, shard, root)
+            if entry.path in seen:
+                raise ValueError(
+                    f"{row.key!r} stands in {seen[entry.path]} and again in {shard}: remove the "
+                    "corpus and encode it anew."
+                )
+            seen[entry.path] = shard
+            path = os.fsdecode(entry.path)
+            found.append(FileRecord(len(found), path, *entry[1:], gone=False))
+    return found
+
+
+def _check_folder(
+    corpus: str | Path, facts: Mapping[str, Any], root: str, records: list[FileRecord], plan: Plan
+) -> None:
+    """See that a folder has some file of a corpus.
+
+    Raises:
+        ValueError: If it has none of them, and the corpus is not all from elsewhere.
+    """
+    files = [file for file in records if not is_elsewhere(file.path, file.mtime_ns)]
+    fit = plan.unchanged + len(plan.touched) + len(plan.moved) + len(plan.copied)
+    if files and not fit:
+        where = ", ".join(facts.get("sources", []))
+        raise ValueError(
+            f"The corpus {corpus} was encoded from {where or 'another folder'}, and none of its "
+            f"{len(files)} files is in the folder {root} as it was then: name the folder that has "
+            "them, which may have been moved or renamed since."
+        )
 
 
 def _media(

@@ -128,7 +128,7 @@ class SearchIndex:
     @property
     def root(self) -> Path:
         """The folder that is indexed."""
-        return Path(os.path.normpath(self.folder.absolute() / self.settings.root))
+        return _absolute(self.folder, self.settings.root)
 
     def path_of(self, path: str) -> Path:
         """The file itself, of a path below the folder."""
@@ -219,6 +219,16 @@ def find_index(folder: str | Path) -> Path | None:
     """The index that a folder is, or has; None without."""
     places = (Path(folder), Path(folder) / DEFAULT_NAME)
     return next((place for place in places if (place / DATABASE).is_file()), None)
+
+
+def root_of(folder: str | Path, root: str | Path | None = None) -> Path:
+    """The folder that an index would be of, see :meth:`SearchIndex.create`."""
+    place = Path(folder)
+    return _absolute(place, _relative_root(place, place.parent if root is None else Path(root)))
+
+
+def _absolute(folder: Path, root: str) -> Path:
+    return Path(os.path.normpath(folder.absolute() / root))
 
 
 def _relative_root(folder: Path, root: Path) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from .records import FileRecord
-from .scan import Found, Scan
+from .scan import Found, Scan, is_elsewhere
 
 
 class Moved(NamedTuple):
@@ -63,7 +63,8 @@ def make_plan(
     """Compare a folder with its index.
 
     A file is as it was if its size and time of change are. Otherwise its content tells, which is
-    looked at only where the index has some of this size.
+    looked at only where the index has some of this size. What came with an encoded corpus and is
+    no file of the folder stays.
 
     Args:
         scan: What there is.
@@ -81,7 +82,8 @@ def make_plan(
 
     def is_away(file: FileRecord) -> bool:
         path = os.fsencode(file.path)
-        return file.file_id not in taken and path not in scan.files and not scan.hides(path)
+        seen = path in scan.files or is_elsewhere(file.path, file.mtime_ns)
+        return file.file_id not in taken and not seen and not scan.hides(path)
 
     for path, found in sorted(scan.files.items()):
         own = known.get(path)

@@ -165,6 +165,18 @@ FACTS = {
     "run": "how the model runs (tokens, precision)",
     "transforms": "the transforms",
 }
+#: What else an index or a corpus was made with is called, for messages; options by their names.
+WORDS = {
+    **FACTS,
+    "feature_size": "length of features",
+    "frames": "number of frames",
+    "token_shape": "shape of tokens",
+    "shot_seconds": "--shot-seconds",
+    "frame_rate": "--frames",
+    "batch_size": "--batch-size",
+    "shards": "number of shards (--shard-size and the files)",
+    "items": "choice of files, or of those in a shard (--shard-size)",
+}
 
 
 def described(source: Mapping[str, Any]) -> str:

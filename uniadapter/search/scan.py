@@ -11,6 +11,8 @@ from uniadapter.datasets.media import IMAGE_EXTENSIONS, STILL_EXTENSIONS, VIDEO_
 
 from .hits import Kind
 
+TAR = ".tar"
+
 
 class Found(NamedTuple):
     """A file on the disk.
@@ -24,6 +26,22 @@ class Found(NamedTuple):
     kind: Kind
     size: int
     mtime_ns: int
+
+
+def is_uri(location: str) -> bool:
+    """Whether a location names what it is to be read with, as ``https://`` does."""
+    return "://" in location
+
+
+def is_elsewhere(path: str, mtime_ns: int) -> bool:
+    """Whether what an index has is no file of its folder, but came with an encoded corpus.
+
+    Args:
+        path: Of the index: an address, or a tar and its member.
+        mtime_ns: Time of change; such media have none.
+    """
+    in_tar = any(part.lower().endswith(TAR) for part in path.split("/")[:-1])
+    return is_uri(path) or (in_tar and not mtime_ns)
 
 
 @dataclass

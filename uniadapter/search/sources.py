@@ -38,14 +38,14 @@ def source_of(
         Plain values; files by their whole paths.
     """
     return {
-        "model": _whole(model),
-        "checkpoint": None if checkpoint is None else _whole(checkpoint),
+        "model": whole_path(model),
+        "checkpoint": None if checkpoint is None else whole_path(checkpoint),
         "cfg_options": dict(cfg_options or {}),
         "tokens": tokens,
     }
 
 
-def _whole(name: str) -> str:
+def whole_path(name: str) -> str:
     """The whole path of a file or folder; any other name as it is."""
     return os.path.abspath(name) if os.path.exists(name) else name
 

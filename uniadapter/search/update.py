@@ -20,9 +20,9 @@ from uniadapter.utils.processes import Died, stream_in_processes
 from .engine import SearchEngine
 from .hits import Kind
 from .index import SearchIndex
-from .plan import Moved, Plan, make_plan
+from .plan import Plan, make_plan
 from .reading import ReadOptions, ReadShot, digest_of, read_shots, stamp_of
-from .records import ShotRecord
+from .reuse import reuse
 from .scan import Found, Scan, scan
 from .stage import keep_first_stage
 from .writer import FileEntry, IndexWriter, ShotEntry, writing
@@ -194,7 +194,7 @@ class _Update:
             self.options.retry,
         )
         self._note(plan, listed)
-        self._reuse(plan)
+        reuse(self.writer, plan)
         self._read(plan, reading)
         self._compact(listed)
         files, shots = self.writer.files(), self.index.shots()
@@ -212,35 +212,6 @@ class _Update:
         summary.touched, summary.deleted = len(plan.touched), len(plan.gone)
         summary.unchanged = plan.unchanged
         summary.unlisted = {os.fsdecode(p): why for p, why in sorted(listed.unlisted.items())}
-
-    # What needs no encoding.
-
-    def _reuse(self, plan: Plan) -> None:
-        """Files whose content the index has, and those that are gone."""
-        writer = self.writer
-        if plan.copied:
-            self._copy(plan.copied)
-        for source, path, found in (*plan.moved, *plan.touched):
-            writer.move(source.file_id, path, found.size, found.mtime_ns)
-        for file in plan.gone:
-            writer.mark_gone(file.file_id)
-        writer.commit()
-
-    def _copy(self, copied: list[Moved]) -> None:
-        shots: dict[int, list[ShotRecord]] = {}
-        for shot in self.writer.shots():
-            shots.setdefault(shot.file_id, []).append(shot)
-        rows = self.writer.rows()
-        for source, path, found in copied:
-            entries = []
-            for shot in shots.get(source.file_id, []):
-                own = slice(shot.row, shot.row + 1)
-                [row] = self.writer.append({name: part[own] for name, part in rows.items()})
-                entries.append(ShotEntry(row, shot.start, shot.end))
-            known = FileEntry(path, *found, digest=source.digest, error=source.error)
-            self.writer.put(known, entries)
-
-    # What does.
 
     def _read(self, plan: Plan, reading: ReadOptions) -> None:
         """Read files, encode their shots and put them in."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from uniadapter.datasets.media import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS
-from uniadapter.utils.json_files import brief, parse_json
+from uniadapter.utils.json_files import differences, parse_json
 from uniadapter.utils.safe_folders import create_file
 
 #: Weights that are drawn, for trying things out.
@@ -148,12 +148,15 @@ def check_manifest(options: ExtractionOptions, names: Sequence[str], per_unit: i
     check_facts(Path(options.out) / MANIFEST, facts)
 
 
-def check_facts(path: Path, facts: Mapping[str, Any]) -> None:
+def check_facts(
+    path: Path, facts: Mapping[str, Any], words: Mapping[str, str] | None = None
+) -> None:
     """See that what is in a folder already was made alike, and write down how.
 
     Args:
         path: The folder's manifest.
         facts: What its files depend on, plain.
+        words: What the facts are called in messages.
 
     Raises:
         ValueError: When they were made otherwise, or are of unknown origin.
@@ -173,10 +176,10 @@ def check_facts(path: Path, facts: Mapping[str, Any]) -> None:
         known = parse_json(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}): name another folder.") from error
-    for name, value in json.loads(json.dumps(facts)).items():
-        old = known.get(name) if isinstance(known, dict) else None
-        if old != value:
-            raise ValueError(
-                f"{path}: the features there were extracted with another {name}: {brief(old)}, and "
-                f"now it is {brief(value)}. Name another folder, or remove this one."
-            )
+    former = {name: known.get(name) if isinstance(known, dict) else None for name in facts}
+    differ = differences(former, json.loads(json.dumps(facts)), words)
+    if differ:
+        raise ValueError(
+            f"{path}: the features there were extracted with another {', '.join(differ)}. Name "
+            "another folder (--out), or remove this one."
+        )

@@ -18,12 +18,13 @@ from uniadapter.apis.extraction.command import by_ray, own_device
 from uniadapter.apis.extraction.command import shown as tracked
 from uniadapter.search.corpus import CorpusEncoder, CorpusOptions, digest_of_units, own_rank
 from uniadapter.search.corpus_items import find_units
-from uniadapter.search.reading import ReadOptions
-from uniadapter.search.sources import engine_of, source_of
-from uniadapter.utils.arguments import any_processes, natural, positive, processes, side
+from uniadapter.search.sources import engine_of, source_of, whole_path
+from uniadapter.utils.arguments import natural, processes
 from uniadapter.utils.cfg_options import CfgOptions
 
-from ..searching import add_model_options, explained, shown
+from ..searching import BATCH_SIZE, add_encoding_options, explained, reading_of, shown
+
+_WORKERS = 2
 
 
 def parse_args(argv: list[str]) -> argparse.Namespace:
@@ -35,20 +36,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("sources", nargs="+", help="folders, tars, lists of paths or URIs, URIs")
     parser.add_argument("--out", required=True, help="folder of the shards")
-    add_model_options(parser)
-    parser.add_argument(
-        "--cfg-options", nargs="+", action=CfgOptions, metavar="KEY=VALUE", help="change the config"
-    )
-    parser.add_argument("--shot-seconds", type=positive, default=10.0, help="length of a shot (10)")
-    parser.add_argument(
-        "--frames",
-        type=positive,
-        metavar="FPS",
-        help="folders that hold pictures alone are videos of so many frames a second",
-    )
-    parser.add_argument(
-        "--no-tokens", action="store_true", help="keep no tokens: smaller, and nothing is re-ranked"
-    )
+    add_encoding_options(parser, _WORKERS)
     parser.add_argument(
         "--backend-args",
         nargs="+",
@@ -56,10 +44,6 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
         metavar="KEY=VALUE",
         help="of MMEngine's fileio, such as backend=s3_boto3 endpoint_url=...; without, by the URI",
     )
-    parser.add_argument(
-        "--workers", type=any_processes, default=2, help="readers of each process (2)"
-    )
-    parser.add_argument("--batch-size", type=side, default=8, help="shots encoded at once (8)")
     parser.add_argument("--shard-size", type=natural, default=64, help="files of a shard (64)")
     parser.add_argument("--ray", type=processes, metavar="N", help="run by N actors of Ray Data")
     return parser.parse_args(argv)
@@ -71,7 +55,7 @@ def main(argv: list[str]) -> int:
     with explained():
         if args.model is None:
             raise ValueError("A corpus is encoded by a model: --model NAME, or a config.")
-        reading = ReadOptions(args.shot_seconds, args.frames)
+        reading = reading_of(args)
         units = find_units(args.sources, args.shard_size, reading.frame_rate is not None)
         source = source_of(args.model, args.checkpoint, args.cfg_options, not args.no_tokens)
         options = CorpusOptions(
@@ -79,10 +63,11 @@ def main(argv: list[str]) -> int:
             units=len(units),
             items=digest_of_units(units),
             reading=reading,
-            batch_size=args.batch_size,
-            workers=args.workers,
+            batch_size=args.batch_size or BATCH_SIZE,
+            workers=_WORKERS if args.workers is None else args.workers,
             backend_args=args.backend_args,
             source=source,
+            sources=tuple(map(whole_path, args.sources)),
         )
         device = args.device or own_device()
         arguments = (options, partial(engine_of, source, device))

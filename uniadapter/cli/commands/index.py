@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -20,16 +21,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from uniadapter.search.engine import SearchEngine
 from uniadapter.search.from_parquet import corpus_facts, index_from_parquet
 from uniadapter.search.index import DEFAULT_NAME, SearchIndex
-from uniadapter.search.reading import ReadOptions
+from uniadapter.search.records import WORDS, described
 from uniadapter.search.sources import chosen_source, engine_of
 from uniadapter.search.update import ON_ERROR, UpdateOptions, UpdateSummary, update_index
-from uniadapter.utils.arguments import any_processes, positive, side
-from uniadapter.utils.cfg_options import CfgOptions
+from uniadapter.utils.json_files import differences
 
-from ..searching import add_model_options, explained, shown
+from ..searching import BATCH_SIZE, add_encoding_options, explained, reading_of, shown
 
 _WORKERS = min(4, os.cpu_count() or 1)
-_BATCH_SIZE = 8
 
 
 def parse_args(argv: list[str]) -> argparse.Namespace:
@@ -41,22 +40,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("folder", help="folder of videos and pictures, also below it")
     parser.add_argument("--index", help=f"folder of the index (FOLDER/{DEFAULT_NAME})")
-    add_model_options(parser)
-    parser.add_argument(
-        "--cfg-options", nargs="+", action=CfgOptions, metavar="KEY=VALUE", help="change the config"
-    )
-    parser.add_argument("--shot-seconds", type=positive, help="length of a shot of a video (10)")
-    parser.add_argument(
-        "--frames",
-        type=positive,
-        metavar="FPS",
-        help="folders that hold pictures alone are videos of so many frames a second",
-    )
-    parser.add_argument(
-        "--no-tokens", action="store_true", help="keep no tokens: smaller, and nothing is re-ranked"
-    )
-    parser.add_argument("--workers", type=any_processes, help=f"readers ({_WORKERS})")
-    parser.add_argument("--batch-size", type=side, help=f"shots encoded at once ({_BATCH_SIZE})")
+    add_encoding_options(parser, _WORKERS)
     parser.add_argument(
         "--on-error", choices=ON_ERROR, default="skip", help="a file that can't be read (skip)"
     )
@@ -91,7 +75,7 @@ def prepare(args: argparse.Namespace) -> tuple[SearchIndex, SearchEngine]:
         raise ValueError("A new index needs a model: --model NAME, or a config.")
     if args.no_tokens:
         source["tokens"] = False
-    reading = _reading(args, known)
+    reading = reading_of(args, None if known is None else known.settings.reading)
     engine = engine_of(source, args.device)
     if known is None or args.rebuild:
         try:
@@ -104,12 +88,16 @@ def prepare(args: argparse.Namespace) -> tuple[SearchIndex, SearchEngine]:
                 error.errno, f"The index {place} can't be written to ({reason}): name --index DIR."
             ) from error
     known.check(engine, described_as(source))
-    if known.settings.reading != reading:
+    differ = differences(asdict(known.settings.reading), asdict(reading), WORDS)
+    if differ:
         raise ValueError(
-            f"The index {place} was made with {known.settings.reading}, and {reading} is asked "
-            "for: leave the options out, or make it anew with --rebuild."
+            f"The index {place} was made with another {', '.join(differ)}: leave that out, or make "
+            "it anew with --rebuild."
         )
+    former = known.settings.source
     known.remember(root, source)
+    if known.settings.source != former:
+        print(f"{shown(str(place))}: its model, with the same features, is now {described(source)}")
     return known, engine
 
 
@@ -148,7 +136,14 @@ def from_parquet(args: argparse.Namespace) -> str:
     engine = engine_of(source, args.device)
     index = index_from_parquet(args.from_parquet, place, engine, root, source)
     files, shots = len(index.files()), len(index.shots())
-    return f"{shown(str(index.folder))}: {files} files, {shots} shots; nothing was encoded"
+    gone = sum(file.gone for file in index.files(everything=True))
+    said = f"{shown(str(index.folder))}: {files} files, {shots} shots; nothing was encoded"
+    if gone:
+        said += (
+            f"\n{gone} files of the corpus are not there any more or were changed since: "
+            "`uniadapter index` reads what is there now"
+        )
+    return said
 
 
 def described_as(source: dict) -> str:
@@ -167,13 +162,6 @@ def _known(place: Path, rebuild: bool) -> SearchIndex | None:
         if not rebuild:
             raise
         return None
-
-
-def _reading(args: argparse.Namespace, known: SearchIndex | None) -> ReadOptions:
-    """How files become shots: as is asked for, else as the index has it."""
-    former = ReadOptions() if known is None else known.settings.reading
-    seconds = former.shot_seconds if args.shot_seconds is None else args.shot_seconds
-    return ReadOptions(seconds, former.frame_rate if args.frames is None else args.frames)
 
 
 def lines_of(summary: UpdateSummary, index: SearchIndex) -> list[str]:
@@ -207,7 +195,7 @@ def main(argv: list[str]) -> int:
     with explained():
         workers = _WORKERS if args.workers is None else args.workers
         options = UpdateOptions(
-            workers, args.batch_size or _BATCH_SIZE, args.on_error, args.retry, args.compact
+            workers, args.batch_size or BATCH_SIZE, args.on_error, args.retry, args.compact
         )
         index, engine = prepare(args)
         # Drawn from here alone: a thread that draws may hold a lock when a process is forked.
