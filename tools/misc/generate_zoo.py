@@ -16,9 +16,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from uniadapter.utils.errors import one_message
+from uniadapter.utils.model_index import read_metafile
 from uniadapter.utils.safe_io import atomic_write
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,14 +53,16 @@ def problems(path: Path, content: dict[str, Any], root: Path) -> list[str]:
     found = []
     collections = {collection["Name"] for collection in content.get("Collections", [])}
     for collection in content.get("Collections", []):
-        if not (root / collection["README"]).is_file():
-            found.append(f"{collection['Name']}: README {collection['README']} does not exist")
+        readme = collection.get("README")
+        if not (root / str(readme)).is_file():
+            found.append(f"{collection['Name']}: README {readme} does not exist")
     for model in content["Models"]:
         name = model["Name"]
         if not (root / model["Config"]).is_file():
             found.append(f"{name}: Config {model['Config']} does not exist")
-        if model["In Collection"] not in collections:
-            found.append(f"{name}: collection {model['In Collection']!r} is not defined here")
+        collection = model.get("In Collection")
+        if collection not in list(collections):
+            found.append(f"{name}: collection {collection!r} is not defined here")
         found += [
             f"{name}: Source {result.get('Source')!r} is neither 'paper, ...' nor a command"
             for result in model.get("Results") or []
@@ -281,7 +282,7 @@ def render(root: Path) -> tuple[dict[Path, str], list[str]]:
     sections = []
     models: list[dict[str, Any]] = []
     for path in metafiles(root):
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_metafile(path)
         errors += problems(path, content, root)
         models += content["Models"]
         folder = path.parent.relative_to(root).as_posix()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -181,10 +182,22 @@ def convert(src: str | Path, dst: str | Path, ids: str = "xlmr") -> int | None:
     if Path(dst).suffix != ".json":
         raise ValueError(f"{dst}: a tokenizer is written as JSON, name a .json file.")
     rule: Any = IDS[ids]
-    tokenizer = build_tokenizer(read_model(Path(src), rule), rule)
-    Path(dst).parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(dst, tokenizer.to_str().encode())
-    return rule.reader(str(dst)).vocab_size
+    model = read_model(Path(src), rule)
+    try:
+        content = build_tokenizer(model, rule).to_str().encode()
+    except Exception as error:  # The library raises this very class.
+        raise ValueError(f"{src} is damaged ({error}): copy it again.") from error
+    with tempfile.TemporaryDirectory() as folder:
+        # What can't be read is not left behind.
+        made = Path(folder) / Path(dst).name
+        made.write_bytes(content)
+        try:
+            size: int | None = rule.reader(str(made)).vocab_size
+        except ValueError as error:
+            said = str(error).replace(str(made), "its tokenizer")
+            raise ValueError(f"{src} can't be converted: {said}") from error
+    atomic_write(dst, content)
+    return size
 
 
 @one_message()

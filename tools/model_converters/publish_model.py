@@ -24,7 +24,6 @@ import sys
 from pathlib import Path
 
 import torch
-import yaml
 
 from uniadapter.apis.publish import (
     PublishOptions,
@@ -36,6 +35,7 @@ from uniadapter.checkpoints import read_state_dict, write
 from uniadapter.checkpoints.card import About
 from uniadapter.utils.cfg_options import CfgOptions
 from uniadapter.utils.errors import one_message
+from uniadapter.utils.model_index import read_metafile
 from uniadapter.utils.safe_io import atomic_write
 
 #: What a backbone file holds; everything else in a training checkpoint is a state of training.
@@ -144,8 +144,7 @@ def _collection(args: argparse.Namespace) -> str:
     """Name of the collection that an entry goes to."""
     if args.config is None:
         raise ValueError("--metafile: an entry names its config, so --config is needed.")
-    content = yaml.safe_load(Path(args.metafile).read_text(encoding="utf-8")) or {}
-    names = [collection["Name"] for collection in content.get("Collections") or ()]
+    names = [collection["Name"] for collection in read_metafile(args.metafile)["Collections"]]
     name = args.collection or (names[0] if len(names) == 1 else None)
     if name not in names:
         raise ValueError(
@@ -162,6 +161,8 @@ def main(argv: list[str] | None = None) -> None:
         if Path(args.dst).suffix not in (".safetensors", ".pth", ".pt", ".bin"):
             publish_folder(args)
             return
+        if args.metafile:
+            read_metafile(args.metafile)
         digest, size = publish(args.src, args.dst)
         if args.metafile:
             update_metafile(args.metafile, Path(args.dst).as_posix(), digest)

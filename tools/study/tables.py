@@ -8,8 +8,6 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-import yaml
-
 from tools.study import vl
 from tools.study.blind import blind
 from tools.study.claims import CLAIMS, FAR, LEVEL, differences, half_interval, spread, verdict
@@ -17,6 +15,7 @@ from tools.study.plan import plan
 from tools.study.results import FIRST_SEED, Store, score
 from tools.study.rows import PAPER_TASKS, ROWS, TABLES, Row, Table, chooser_of, find
 from tools.study.trials import RATES, ROOT, Setting, Trial, config_of
+from uniadapter.utils.model_index import read_metafile
 from uniadapter.utils.safe_io import atomic_write
 
 BEGIN = "<!-- results: written by tools/study/run.py tables -->"
@@ -94,7 +93,7 @@ def _published() -> dict[str, dict[str, Any]]:
     """The paper's metrics of every config that has them."""
     found = {}
     for path in sorted((ROOT / "configs").glob("*/metafile.yml")):
-        for model in yaml.safe_load(path.read_text(encoding="utf-8"))["Models"]:
+        for model in read_metafile(path)["Models"]:
             for result in model.get("Results") or []:
                 if str(result.get("Source", "")).startswith("paper"):
                     found.setdefault(model["Config"], result["Metrics"])

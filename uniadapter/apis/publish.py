@@ -23,6 +23,7 @@ from uniadapter.models.tasks import VisionLanguageModel
 from uniadapter.utils.config import load_config
 from uniadapter.utils.download import sha256_of
 from uniadapter.utils.errors import WriteError
+from uniadapter.utils.model_index import read_metafile
 from uniadapter.utils.paths import find_file
 from uniadapter.utils.safe_folders import folder_lock
 from uniadapter.utils.safe_io import atomic_write, writing
@@ -119,7 +120,7 @@ def _checkpoint(src: Path) -> Path:
             f"{src} holds neither best_*.pth nor last_checkpoint nor {CONFIG_NAME}: name the "
             "folder of a run, of an adapter, or a checkpoint."
         )
-    named = Path(last.read_text(encoding="utf-8").strip())
+    named = Path(last.read_text(encoding="utf-8", errors="replace").strip())
     # The folder may have been moved since.
     return named if named.is_file() else src / named.name
 
@@ -237,13 +238,13 @@ def add_entry(metafile: str | Path, entry: Mapping[str, Any]) -> None:
 
 
 def _add_entry(path: Path, entry: Mapping[str, Any]) -> None:
-    text = path.read_text(encoding="utf-8")
-    before = yaml.safe_load(text) or {}
-    if any(model["Name"] == entry["Name"] for model in before.get("Models") or ()):
+    models = read_metafile(path)["Models"]
+    text = path.read_text(encoding="utf-8-sig")
+    if any(model["Name"] == entry["Name"] for model in models):
         raise ValueError(f"{path} has an entry {entry['Name']} already: take it out first.")
     block = yaml.safe_dump([dict(entry)], sort_keys=False, allow_unicode=True)
     new = text.rstrip("\n") + "\n" + "".join(f"  {line}\n" for line in block.splitlines())
-    wanted = [*(before.get("Models") or ()), dict(entry)]
+    wanted = [*models, dict(entry)]
     try:
         fits = yaml.safe_load(new)["Models"] == wanted
     except (yaml.YAMLError, KeyError, TypeError):

@@ -107,7 +107,9 @@ def load_for_test(runner: Any, checkpoint: str) -> None:
         load_weights(model, checkpoint)
         return
     content = load_torch_file(checkpoint)
-    state = content.get("state_dict", content)
+    state = content.get("state_dict", content) if isinstance(content, dict) else content
+    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
+        raise ValueError(f"Checkpoint {checkpoint} holds no state dict: name a file of weights.")
     check_matches(model, state, (), checkpoint, exact=False)
     model.load_state_dict(state, strict=False)
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from uniadapter.utils.tensors import why_unread
+
 from .state import TRAINING_STATE
 
 # Parts of another task or of training that a file may hold beside what a model wants.
@@ -144,6 +146,9 @@ def compare(
     fits = has_place if resized else lambda name, shape, wanted: shape == wanted
     both = [name for name in sorted(wanted & set(tensors)) if isinstance(own[name], torch.Tensor)]
     kinds = {name: (_kind(tensors[name]), _kind(own[name])) for name in both}
+    # The model's own may be on the meta device.
+    odd = {name: why_unread(tensors[name]) for name in both if not why_unread(own[name])}
+    kinds |= {name: (said, kinds[name][1]) for name, said in odd.items() if said}
     shapes = {
         name: (tensors[name].shape, own[name].shape)
         for name in both

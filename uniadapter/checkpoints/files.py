@@ -13,9 +13,10 @@ from mmengine.logging import print_log
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from uniadapter.utils.json_files import parse_json
+from uniadapter.utils.json_files import brief, parse_json
 from uniadapter.utils.paths import find_file
 from uniadapter.utils.safe_io import temporary_path, what_it_is, writing
+from uniadapter.utils.tensors import why_unread
 
 from .foreign_file import left_out, load_foreign_file
 
@@ -57,7 +58,7 @@ _DEEPEST = 64
 # Where other projects put a state dict, and what their wrappers put before its names.
 _WRAPPERS = ("state_dict", "model", "model_state_dict", "net", "module")
 _PREFIXES = ("module.", "_orig_mod.")
-_UNREAD = "not read, it needs code of"
+_UNREAD = "not read"
 
 
 class Content(NamedTuple):
@@ -169,20 +170,24 @@ def _unwrap(path: Path, content: Any, left: dict[str, str]) -> dict[str, torch.T
             f"{path} holds a whole object ({left_out(content)[0]}) rather than its weights: load "
             "it with the code that saved it, and save its state_dict()."
         )
+    around: list[Any] = []
     while isinstance(content, dict):
         inner = next((key for key in _WRAPPERS if isinstance(content.get(key), dict)), None)
         if inner is None:
             break
+        if any(content is outer for outer in around):
+            raise ValueError(f"{path} is damaged ({inner!r} holds itself): copy or save it again.")
+        around.append(content)
         left.update({str(key): _words(item) for key, item in content.items() if key != inner})
         content = content[inner]
     tensors: dict[str, torch.Tensor] = {}
     for key, item in content.items() if isinstance(content, dict) else ():
-        if isinstance(key, str) and isinstance(item, torch.Tensor):
+        if isinstance(key, str) and isinstance(item, torch.Tensor) and why_unread(item) is None:
             tensors[key] = item
         else:
             left[str(key)] = _words(item)
     if not tensors:
-        found = [f"{key!r} ({words})" for key, words in left.items()]
+        found = [f"{brief(key)} ({words})" for key, words in left.items()]
         raise ValueError(
             f"{path} holds no state dict, neither itself nor under {', '.join(_WRAPPERS)}, but a "
             f"{type(content).__name__}" + (f" with {', '.join(found[:5])}." if found else ".")
@@ -194,8 +199,9 @@ def _words(value: Any) -> str:
     """What a value is, in a few words."""
     needed = left_out(value)
     if needed:
-        return f"{_UNREAD} {', '.join(needed[:3])}"
-    return type(value).__name__
+        return f"{_UNREAD}, it needs code of {', '.join(needed[:3])}"
+    odd = why_unread(value)
+    return type(value).__name__ if odd is None else f"{_UNREAD}, it is {odd}"
 
 
 def _without_prefix(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

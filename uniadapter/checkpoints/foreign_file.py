@@ -55,18 +55,18 @@ def left_out(value: Any) -> list[str]:
     Args:
         value (Any): What :func:`load_foreign_file` returned, or a part of it.
     """
-    return sorted(set(_names(value)))
-
-
-def _names(value: Any) -> list[str]:
-    kind = value if isinstance(value, type) else type(value)
-    if issubclass(kind, LeftOut):
-        return [f"{kind.__module__}.{kind.__qualname__}"]
-    if isinstance(value, dict):
-        return [name for item in (*value.keys(), *value.values()) for name in _names(item)]
-    if isinstance(value, list | tuple | set | frozenset):
-        return [name for item in value for name in _names(item)]
-    return []
+    found, waiting, seen = set(), [value], set[int]()
+    # Not by calling itself: containers of a file may hold one another on any number of levels, and
+    # themselves.
+    while waiting:
+        item = waiting.pop()
+        kind = item if isinstance(item, type) else type(item)
+        if issubclass(kind, LeftOut):
+            found.add(f"{kind.__module__}.{kind.__qualname__}")
+        elif isinstance(item, dict | list | tuple | set | frozenset) and id(item) not in seen:
+            seen.add(id(item))
+            waiting += [*item.keys(), *item.values()] if isinstance(item, dict) else item
+    return sorted(found)
 
 
 def load_foreign_file(path: str | Path) -> Any:

@@ -94,7 +94,9 @@ def save_shared(
 
 def _check_finite(tensors: Mapping[str, torch.Tensor], where: object) -> None:
     for name, tensor in sorted(tensors.items()):
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+        # Floats of eight bits can't be asked.
+        asked = tensor.float() if tensor.element_size() == 1 else tensor
+        if tensor.is_floating_point() and not bool(asked.isfinite().all()):
             raise ValueError(
                 f"{where}: {name} holds values that are not finite: the training diverged, take an "
                 "earlier checkpoint."

@@ -32,6 +32,8 @@ _STORAGES = {
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
 }
+# No model's modules lie in one another on as many levels.
+_DEEPEST = 64
 _LISTS = "[^]]*"
 _CLASS = re.compile(
     rf"^class (\w+)\(Module\):\n  __parameters__ = \[({_LISTS})\]\n  __buffers__ = \[({_LISTS})\]",
@@ -110,12 +112,14 @@ def _declared(archive: zipfile.ZipFile, root: str) -> dict[str, set[str]]:
 
 
 def _tensors(
-    module: _Module, declared: dict[str, set[str]], prefix: str = ""
+    module: _Module, declared: dict[str, set[str]], prefix: str = "", level: int = 0
 ) -> Iterator[tuple[str, torch.Tensor]]:
+    if level > _DEEPEST:
+        raise ValueError("a module of it lies in itself")
     names = declared.get(module.kind)
     for name, value in module.attributes.items():
         if isinstance(value, _Module):
-            yield from _tensors(value, declared, f"{prefix}{name}.")
+            yield from _tensors(value, declared, f"{prefix}{name}.", level + 1)
         elif isinstance(value, torch.Tensor) and (names is None or name in names):
             yield f"{prefix}{name}", value
 
@@ -139,9 +143,9 @@ def read_torchscript(path: str | Path) -> dict[str, torch.Tensor]:
             content = archive.read(record)
             module = _Unpickler(content, lambda key: archive.read(f"{root}data/{key}")).load()
             declared = _declared(archive, root)
+            tensors = dict(_tensors(module, declared)) if isinstance(module, _Module) else {}
     except Exception as error:  # Damaged archives make the reader fail in many ways.
         raise ValueError(f"{path} is damaged ({error}): copy it again.") from error
-    tensors = dict(_tensors(module, declared)) if isinstance(module, _Module) else {}
     if not tensors:
         raise ValueError(f"{path} is a TorchScript archive without a tensor in its module.")
     return tensors

@@ -8,7 +8,7 @@ from typing import Any
 
 from tokenizers import Encoding, Tokenizer, decoders, models, pre_tokenizers, processors
 
-from uniadapter.utils.json_files import parse_json
+from uniadapter.utils.json_files import brief, parse_json
 
 from ..registry import TOKENIZERS
 from ..utils.words import without_surrogates
@@ -102,10 +102,10 @@ def _from_json(file: Path, remedy: str) -> Tokenizer:
     model = content.get("model") if isinstance(content, dict) else None
     kind = model.get("type") if isinstance(model, dict) else None
     if kind != "BPE":
-        said = f"holds a tokenizer of type {kind!r}" if kind else "is no tokenizer.json"
+        said = f"holds a tokenizer of type {brief(kind)}" if kind else "is no tokenizer.json"
         raise ValueError(f"{file} {said}, RoBERTa has BPE: {remedy}.")
-    before = content.get("pre_tokenizer") or {}
-    if before.get("type") != "ByteLevel":
+    before = content.get("pre_tokenizer")
+    if not isinstance(before, dict) or before.get("type") != "ByteLevel":
         raise ValueError(f"{file} does not work on bytes, as RoBERTa's: {remedy}.")
     try:
         return Tokenizer.from_file(str(file))

@@ -8,7 +8,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from uniadapter.utils.json_files import parse_json
+from uniadapter.utils.json_files import brief, parse_json
 
 from ..registry import TOKENIZERS
 from .library_tokenizer import FIRST_TOKENS, MASK_TOKEN, XlmTokenizer
@@ -74,14 +74,14 @@ def read_pieces(path: Path, marks: Mapping[str, int], by: str) -> Tokenizer:
     model = content.get("model") if isinstance(content, dict) else None
     kind = model.get("type") if isinstance(model, dict) else None
     if kind not in ("Unigram", "BPE"):
-        said = f"holds a tokenizer of type {kind!r}" if kind else "is no tokenizer.json"
+        said = f"holds a tokenizer of type {brief(kind)}" if kind else "is no tokenizer.json"
         raise ValueError(f"{path} {said}, sentencepiece has Unigram or BPE: {wrong}.")
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # The library raises this very class.
         raise ValueError(f"{path} is damaged ({error}): {wrong} again.") from error
     size = tokenizer.get_vocab_size(with_added_tokens=True)
-    places = {token: index % size for token, index in marks.items()}
+    places = {token: index % max(size, 1) for token, index in marks.items()}
     found = {token: tokenizer.token_to_id(token) for token in places}
     if found != places or tokenizer.decoder is None:
         raise ValueError(f"{path} has the special tokens {found}, not {places}: {wrong}.")

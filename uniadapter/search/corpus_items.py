@@ -183,11 +183,16 @@ def _tars(folder: str) -> Iterator[bytes]:
 
 def _lines(path: str) -> Iterator[tuple[str, str, None]]:
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        # Names of files may hold other ends of lines than this one.
+        lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is no text in UTF-8: {error}.") from error
     folder = os.path.dirname(os.path.abspath(path))
-    for line in map(str.strip, lines):
+    for number, line in enumerate(map(str.strip, lines), 1):
+        if "\0" in line:
+            raise ValueError(
+                f"{path}: line {number} holds a zero byte, which no name has: mend it."
+            )
         if line and is_uri(line):
             yield line, line, None
         elif line:
@@ -204,8 +209,9 @@ def tar_items(path: str, key: str) -> tuple[list[Item], list[str]]:
         key: Its name in the corpus.
 
     Returns:
-        The media, and what is wrong with other members: those of an unknown kind. Those that stand
-        beside media (:data:`BESIDE`), and hidden ones, are left out.
+        The media, and what is wrong with other members: those of an unknown kind, and links,
+        devices and sparse files that are named like media. Those that stand beside media
+        (:data:`BESIDE`), and hidden ones, are left out.
 
     Raises:
         BadTarError: If it is no tar, damaged, empty, has two members of one name, or one whose name
@@ -214,19 +220,23 @@ def tar_items(path: str, key: str) -> tuple[list[Item], list[str]]:
     items: dict[str, Item] = {}
     faults = []
     for member in _members(path, key):
-        name = member.name
-        if not member.isfile() or PurePosixPath(name).name.startswith("."):
+        name = str(PurePosixPath(member.name))
+        kind, hidden = kind_of(os.fsencode(name)), PurePosixPath(name).name.startswith(".")
+        if hidden or not (member.isreg() or (kind is not None and not member.isdir())):
             continue
         if name.startswith("/") or ".." in PurePosixPath(name).parts:
             raise BadTarError(f"{key}: the member {name!r} leads out of the archive.")
-        kind = kind_of(os.fsencode(name))
         if kind is None:
             if not name.lower().endswith(BESIDE):
                 faults.append(f"{key}/{name}: is of no kind that is known, by its extension")
             continue
         if name in items:
             raise BadTarError(f"{key}: has two members {name!r}; write the archive anew.")
-        whole = f"{key}/{PurePosixPath(name)}"
+        if not member.isreg() or member.issparse():
+            what = "a link, a device or a pipe" if not member.isreg() else "a sparse file"
+            faults.append(f"{key}/{name}: is {what}: put the file itself into the archive")
+            continue
+        whole = f"{key}/{name}"
         if whole.encode("utf-8", "replace").decode() != whole:
             faults.append(f"{ascii(whole)}: its name is no UTF-8")
             continue
@@ -241,11 +251,18 @@ def _members(path: str, key: str) -> list[tarfile.TarInfo]:
     found: list[tarfile.TarInfo] = []
     try:
         with tarfile.open(path, "r:") as archive:
-            found.extend(archive)
+            for member in archive:
+                # A size below zero would lead back to the same member for ever.
+                if member.size < 0 or archive.offset <= member.offset:
+                    raise tarfile.ReadError("a member has a size below zero")
+                found.append(member)
             end = archive.offset
-    except (tarfile.TarError, OSError, ValueError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise BadTarError(f"{key}: does not exist ({path}).") from error
+    except FileNotFoundError as error:
+        raise BadTarError(f"{key}: does not exist ({path}).") from error
+    # Damaged headers make the reader fail in many ways, of a size beyond all bounds for one.
+    except Exception as error:
+        if _is_gzip(path):
+            raise BadTarError(f"{key}: is compressed by gzip: unpack it.") from error
         raise BadTarError(f"{key}: is no tar, or damaged ({error}){_behind(found)}.") from error
     with open(path, "rb") as file:
         # Where tarfile meets a header that is none, it takes it for the end.
@@ -255,6 +272,13 @@ def _members(path: str, key: str) -> list[tarfile.TarInfo]:
     if rest.strip(b"\0") or any(one.offset_data + one.size > size for one in found):
         raise BadTarError(f"{key}: is truncated or damaged{_behind(found)}.")
     return found
+
+
+def _is_gzip(path: str) -> bool:
+    if not os.path.isfile(path):
+        return False
+    with open(path, "rb") as file:
+        return file.read(2) == b"\x1f\x8b"
 
 
 def _behind(found: Sequence[tarfile.TarInfo]) -> str:

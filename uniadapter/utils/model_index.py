@@ -7,13 +7,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from .json_files import brief
 from .options import near_name
 from .paths import find_config, resource, resources_root
+from .yaml_files import read_yaml
 
-# libyaml's reader where it is there: the metafiles are long.
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_WORDS: dict[type, str] = {dict: "a mapping", list: "a list", str: "a text"}
 
 
 @dataclass(frozen=True)
@@ -50,12 +49,58 @@ def read_models() -> list[ModelEntry]:
 
     Raises:
         FileNotFoundError: If the package was copied without its configs.
+        ValueError: If the index or a metafile is damaged.
     """
+    index = resource("model-index.yml")
+    content = _of_kind(read_yaml(index), dict, f"{index}")
     return [
         _entry(model)
-        for name in _read(resource("model-index.yml"))["Import"]
-        for model in _read(resources_root() / name)["Models"]
+        for name in _of_kind(content.get("Import"), list, f"{index}: Import")
+        for model in read_metafile(resources_root() / _of_kind(name, str, f"{index}: Import"))[
+            "Models"
+        ]
     ]
+
+
+def read_metafile(path: str | Path) -> dict[str, list[dict[str, Any]]]:
+    """Read a metafile.
+
+    Args:
+        path: The file.
+
+    Returns:
+        ``Collections`` and ``Models``, lists of entries that have a ``Name``; a model has a
+        ``Config``, and each of its ``Results`` a ``Task``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no YAML, or an entry is of another kind; the error names it.
+    """
+    content = _of_kind(read_yaml(path) or {}, dict, f"{path}")
+    found: dict[str, list[dict[str, Any]]] = {}
+    for key in ("Collections", "Models"):
+        found[key] = _of_kind(content.get(key) or [], list, f"{path}: {key}")
+        for number, entry in enumerate(found[key], 1):
+            where = f"{path}: {key}, entry {number}"
+            _of_kind(_of_kind(entry, dict, where).get("Name"), str, f"{where}: Name")
+    for model in found["Models"]:
+        where = f"{path}: {model['Name']}"
+        _of_kind(model.get("Config"), str, f"{where}: Config")
+        metadata = _of_kind(model.get("Metadata", {}), dict, f"{where}: Metadata")
+        _of_kind(metadata.get("Parameters", {}), dict, f"{where}: Metadata.Parameters")
+        _of_kind(model.get("Converted From") or {}, dict, f"{where}: Converted From")
+        for result in _of_kind(model.get("Results") or [], list, f"{where}: Results"):
+            task = _of_kind(result, dict, f"{where}: Results").get("Task")
+            _of_kind(task, str, f"{where}: Results: Task")
+            _of_kind(result.get("Metrics", {}), dict, f"{where}: Results: Metrics")
+    return found
+
+
+def _of_kind(value: Any, kind: type, where: str) -> Any:
+    """A value, which must be of a kind."""
+    if not isinstance(value, kind):
+        raise ValueError(f"{where} must be {_WORDS[kind]}, not {brief(value)}: mend the file.")
+    return value
 
 
 @lru_cache(maxsize=1)
@@ -97,12 +142,6 @@ def config_file(name: str | Path) -> Path:
 
 def _words(text: str) -> str:
     return " ".join(text.lower().replace("-", " ").replace("_", " ").split())
-
-
-def _read(path: Path) -> dict[str, Any]:
-    with open(path, encoding="utf-8") as file:
-        content: dict[str, Any] = yaml.load(file, Loader=_LOADER)
-    return content
 
 
 def _entry(model: dict[str, Any]) -> ModelEntry:

@@ -175,7 +175,8 @@ def load_torch_file(path: str | Path, map_location: str = "cpu") -> Any:
         ValueError: If it is truncated or corrupt, or holds objects that need pickled code.
     """
     file = Path(path)
-    if not file.is_file():
+    # A name may be longer than any file's, as of a damaged pointer.
+    if not os.path.isfile(file):
         raise FileNotFoundError(f"Checkpoint {file} does not exist.")
     try:
         return torch.load(file, map_location=map_location, weights_only=True)
@@ -237,17 +238,25 @@ def what_it_is(path: str | Path) -> str | None:
             return words
     if start[8:10] == b'{"' and Path(path).suffix != ".safetensors":
         return "is a safetensors file: give it the ending .safetensors"
-    if zipfile.is_zipfile(path):
-        try:
-            with zipfile.ZipFile(path) as archive:
-                names = archive.namelist()
-        except zipfile.BadZipFile:
-            return "is a damaged archive: copy it again"
+    try:
+        names = _names_in_archive(path)
+    except Exception:
+        # A damaged archive makes the reader fail in many ways, even where it is only recognised.
+        return "is a damaged archive: copy it again"
+    if names is not None:
         if any(name.endswith("/constants.pkl") for name in names):
             return "is a TorchScript program: save the state_dict of its module instead"
         if not any(name.endswith("data.pkl") for name in names):
             return "is a zip archive, not a checkpoint: unpack it"
     return None
+
+
+def _names_in_archive(path: str | Path) -> list[str] | None:
+    """Names of the files in a zip archive; None of what is none."""
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as archive:
+        return archive.namelist()
 
 
 def to_plain(value: Any) -> Any:

@@ -23,3 +23,18 @@ def as_bytes(t: Tensor) -> Tensor:
 def at_least_float32(t: Tensor) -> Tensor:
     """Half precision as float32; float32 and float64 as they are."""
     return t.to(torch.promote_types(t.dtype, torch.float32))
+
+
+def why_unread(value: object) -> str | None:
+    """What is special about a tensor that no parameter can be filled from; None of any other value.
+
+    Args:
+        value (Any): What a file or a model holds.
+    """
+    if not isinstance(value, torch.Tensor):
+        return None
+    if value.layout is not torch.strided:
+        return "a sparse tensor"
+    if value.is_quantized:
+        return "a quantized tensor"
+    return "a tensor without values (of the meta device)" if value.is_meta else None

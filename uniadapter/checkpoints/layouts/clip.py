@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from uniadapter.utils.json_files import parse_json
+from uniadapter.utils.json_files import brief, parse_json
 from uniadapter.utils.safe_io import what_it_is
 
 from ..files import read
@@ -152,7 +152,7 @@ def read_clip(path: str | Path, model: Any) -> tuple[State, list[str]]:
         ValueError: If it is damaged or holds no tensors.
     """
     state, notes = read_original(path)
-    return split_fused(state), notes
+    return split_fused(state, path), notes
 
 
 def _check_config(path: Path, model: Any) -> None:
@@ -175,6 +175,8 @@ def _check_config(path: Path, model: Any) -> None:
             # Not CLIP's tower; the names of its tensors will say so.
             continue
         theirs = config.get(key) or {}
+        if not isinstance(theirs, dict):
+            raise ValueError(f"{path}: {key} must be an object, not {brief(theirs)}: {_COPY}.")
         # transformers leaves values that equal its defaults out of config.json.
         defaults = {
             "num_attention_heads": heads,

@@ -55,7 +55,7 @@ def read_clip4clip(path: str | Path, model: Any) -> tuple[State, list[str]]:
     """
     content = read(path)
     notes = [f"beside the weights, not used: {k} ({what})" for k, what in content.left.items()]
-    state = split_fused(as_float32(content.tensors, notes))
+    state = split_fused(as_float32(content.tensors, notes), path)
     if any(name.startswith(tuple(f"{side}." for side in _SIDES)) for name in state):
         notes.append(compare_frozen(state, CLIP4CLIP, getattr(model, "pretrained", None), path))
     return state, notes

@@ -44,7 +44,7 @@ def compare_frozen(state: State, layout: Layout, pretrained: str | None, path: s
         if found is None or found[0] not in own or found[0].startswith("adapter."):
             continue
         ours, pair = found
-        theirs = (tensor if pair.read is None else pair.read(tensor)).float()
+        theirs = pair.read_from(tensor, name, path).float()
         mine = own[ours].float()
         if mine.shape != theirs.shape:
             continue

@@ -13,8 +13,12 @@ _FUSED = re.compile(r"(.*\.in_proj_(?:weight|bias))(?:\[([qkv])\])?")
 _QKV = "qkv"
 
 
-def split_fused(state: State) -> State:
+def split_fused(state: State, path: object = "The file") -> State:
     """Put thirds, ``NAME[q]``, ``NAME[k]`` and ``NAME[v]``, in the place of fused projections.
+
+    Args:
+        state (dict[str, Tensor]): Tensors by foreign name.
+        path (str | Path): Their file, for the error.
 
     Raises:
         ValueError: If a fused projection has no three equal parts.
@@ -27,7 +31,8 @@ def split_fused(state: State) -> State:
             continue
         if not tensor.dim() or len(tensor) % 3:
             raise ValueError(
-                f"{name} of shape {tuple(tensor.shape)} has no three parts of equal size."
+                f"{path}: {name} of shape {tuple(tensor.shape)} has no three parts of equal size: "
+                "the file is damaged or another model's."
             )
         found.update({f"{name}[{x}]": part for x, part in zip(_QKV, tensor.chunk(3), strict=True)})
     return found

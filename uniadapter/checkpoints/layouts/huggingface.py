@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from uniadapter.utils.json_files import parse_json
+from uniadapter.utils.json_files import brief, parse_json
 
 from .keys import Layout, Pair, State
 from .official import HEADS, POSITION_IDS, TEXT, rename_all, task_of, tied_head
@@ -55,11 +55,17 @@ def _read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise ValueError(f"{path} holds no JSON object: copy the model again.")
     architectures = config.get("architectures") or []
-    if architectures and not set(architectures) & set(_ARCHITECTURES):
+    named = architectures if isinstance(architectures, list) else [architectures]
+    if named and not any(name in _ARCHITECTURES for name in named):
         raise ValueError(
-            f"{path} says architectures={architectures}: BLIP models that can be read are "
+            f"{path} says architectures={brief(architectures)}: BLIP models that can be read are "
             f"{list(_ARCHITECTURES)}."
         )
+    for key in ("vision_config", "text_config"):
+        if not isinstance(config.get(key, {}), dict):
+            raise ValueError(
+                f"{path}: {key} must be an object, not {brief(config[key])}: copy the model again."
+            )
     return config
 
 

@@ -123,6 +123,27 @@ class Pair:
         match = self._ours_pattern.fullmatch(name)
         return None if match is None else self.theirs.format(**match.groupdict())
 
+    def read_from(self, tensor: torch.Tensor, name: str, path: object) -> torch.Tensor:
+        """Our tensor of a foreign one.
+
+        Args:
+            tensor (Tensor): The foreign one.
+            name (str): Its name, for the error.
+            path (str | Path): Its file, for the error.
+
+        Raises:
+            ValueError: If ours can't be made of one of its shape.
+        """
+        if self.read is None:
+            return tensor
+        try:
+            return self.read(tensor)
+        except (IndexError, RuntimeError) as error:
+            raise ValueError(
+                f"{path}: {name} has the shape {tuple(tensor.shape)}, which no file of the layout "
+                "has there: the file is damaged or another model's."
+            ) from error
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -230,11 +251,10 @@ def map_keys(source: State, layout: Layout, path: str) -> tuple[State, Report]:
                 report.left[key] = reason
             continue
         ours, pair = found
-        if pair.read is not None:
-            tensor = pair.read(tensor)
+        tensor = pair.read_from(tensor, key, path)
         if pair.note and pair.note not in report.notes:
             report.notes.append(pair.note)
-        if ours in state and not _same(state[ours], tensor):
+        if ours in state and not same_tensors(state[ours], tensor):
             earlier, earlier_pair = first[ours]
             winner, loser = _settle((earlier, earlier_pair), (key, pair), path)
             del report.used[earlier]
@@ -256,8 +276,15 @@ def map_keys(source: State, layout: Layout, path: str) -> tuple[State, Report]:
     return state, report
 
 
-def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
-    return one.shape == other.shape and torch.equal(one, other)
+def same_tensors(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tensors are the same, of whatever shapes and types."""
+    if one.shape != other.shape:
+        return False
+    try:
+        return torch.equal(one, other)
+    except RuntimeError:
+        # Of two types, or of eight bits: whether they fit the model is asked later.
+        return False
 
 
 def _settle(one: tuple[str, Pair], other: tuple[str, Pair], path: str) -> tuple[str, str]:

@@ -7,6 +7,9 @@ from typing import Any
 
 import torch
 
+from uniadapter.utils.json_files import brief
+from uniadapter.utils.tensors import why_unread
+
 from ..files import read
 from ..foreign_file import load_foreign_file
 from .fused import join_fused, split_fused
@@ -116,10 +119,10 @@ def read_mdetr(path: str | Path, model: Any) -> tuple[State, list[str]]:
     if isinstance(whole, dict) and isinstance(averaged, dict):
         beside = sorted(str(key) for key in whole if key != _AVERAGED)
         notes = [f"the averages ({_AVERAGED!r}) are read; beside them, not used: {beside}"]
-        return split_fused(check_tensors(path, averaged)), notes
+        return split_fused(check_tensors(path, averaged), path), notes
     content = read(path)
     notes = [f"beside the weights, not used: {k} ({what})" for k, what in content.left.items()]
-    return split_fused(content.tensors), notes
+    return split_fused(content.tensors, path), notes
 
 
 def check_tensors(path: Path, state: dict[str, Any]) -> State:
@@ -128,9 +131,13 @@ def check_tensors(path: Path, state: dict[str, Any]) -> State:
     Raises:
         ValueError: If something in it is no tensor.
     """
-    wrong = [name for name, tensor in state.items() if not isinstance(tensor, torch.Tensor)]
+    wrong = [
+        name
+        for name, tensor in state.items()
+        if not isinstance(name, str) or not isinstance(tensor, torch.Tensor) or why_unread(tensor)
+    ]
     if wrong or not state:
-        raise ValueError(f"{path}: {_AVERAGED!r} holds no tensors but {wrong[:3]}.")
+        raise ValueError(f"{path}: {_AVERAGED!r} holds no tensors but {brief(wrong[:3])}.")
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}
 
 

@@ -240,14 +240,20 @@ def read_vl_adapter(path: str | Path, model: Any) -> tuple[State, list[str]]:
     state: State = {}
     for name, tensor in content.tensors.items():
         if name == _BIAS:
+            if tensor.dim() != 2:
+                raise ValueError(
+                    f"{path}: {name} has the shape {tuple(tensor.shape)}, not one row: the file is "
+                    "damaged or another model's."
+                )
             if bool(tensor[:, rows:].any()):
                 raise ValueError(f"{path}: {name} of words behind the table's {rows} is not 0.")
             state[name] = tensor[:, :rows]
         elif name in family.tables():
-            if len(tensor) != language.num_words:
+            found = len(tensor) if tensor.dim() else 0
+            if found != language.num_words:
                 raise ValueError(
-                    f"{path}: {name} has {len(tensor)} rows, the config's language model "
-                    f"{language.num_words}: set model.text.new_words={len(tensor) - rows}."
+                    f"{path}: {name} has {found} rows, the config's language model "
+                    f"{language.num_words}: set model.text.new_words={found - rows}."
                 )
             state[f"{name}[0]"], state[f"{name}[1]"] = tensor[:rows], tensor[rows:]
         else:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from .keys import State
+from .keys import State, same_tensors
 
 #: Names of what is kept by task, with the fields ``group``, ``task`` and ``leaf``.
 _BY_TASK = {
@@ -78,7 +78,7 @@ def _values(source: State, part: str) -> dict[tuple[str, str], dict[str, torch.T
 
 def _same(tensors: Iterable[torch.Tensor]) -> bool:
     first, *others = tensors
-    return all(x.shape == first.shape and torch.equal(x, first) for x in others)
+    return all(same_tensors(x, first) for x in others)
 
 
 def _apart(source: State, part: str) -> str:
@@ -177,13 +177,19 @@ def _describe(
     }
     found: dict[str, Any] = {"share": shares} if tasks > 1 else {}
     if "weight" in leaves:
-        return {**found, "bottleneck": len(leaves["weight"]), "projection": {"type": "linear"}}
-    rank = leaves["W_left"].shape[-1] if "W_left" in leaves else None
-    found["bottleneck"] = len(leaves["b"])
+        sizes = {"bottleneck": _size(leaves, "weight", 0), "projection": {"type": "linear"}}
+        return {**found, **sizes}
+    rank = _size(leaves, "W_left", -1)
+    found["bottleneck"] = _size(leaves, "b", 0)
     if _RULE not in leaves:
         return {**found, "projection": {"type": "low_rank", "rank": rank}}
-    k = len(leaves[_RULE])
+    k = _size(leaves, _RULE, 0)
     return {**found, "projection": {"type": "phm", "k": k, "rank": rank, "rule": rule}}
+
+
+def _size(leaves: Mapping[str, torch.Tensor], name: str, axis: int) -> int | None:
+    """Length of a tensor's axis; None where there is no such tensor, or it is a number."""
+    return leaves[name].shape[axis] if name in leaves and leaves[name].dim() else None
 
 
 def _own_shared(name: str, method: Any) -> set[str]:

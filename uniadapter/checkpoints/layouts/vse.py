@@ -8,6 +8,9 @@ from typing import Any
 
 import torch
 
+from uniadapter.utils.json_files import brief
+from uniadapter.utils.tensors import why_unread
+
 from ..compare import compare
 from ..files import read
 from ..foreign_file import load_foreign_file
@@ -120,8 +123,10 @@ def read_vse(path: str | Path, model: Any) -> tuple[State, list[str]]:
         if not isinstance(tensors, dict) or not tensors:
             raise ValueError(f"{path}: {place[:-1]}, of the {side}s, is no state dict.")
         for name, tensor in tensors.items():
-            if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
-                raise ValueError(f"{path}: {place}{name} is a {type(tensor).__name__}, no tensor.")
+            odd = why_unread(tensor)
+            if not isinstance(name, str) or not isinstance(tensor, torch.Tensor) or odd:
+                said = odd or f"a {type(tensor).__name__}, no tensor"
+                raise ValueError(f"{path}: {place}{brief(name)} is {said}.")
             # Where DataParallel has not wrapped the model there is nothing in front.
             plain = name if name.startswith(_WRAPPER) else _WRAPPER + name
             state[place + plain] = tensor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -76,6 +77,12 @@ def check_resumable(path: str | Path) -> None:
             f"Checkpoint {path} has no {', '.join(missing)}: it holds weights but not the state of "
             "a training run. Use load_from for weights."
         )
+    for key in _NEEDED:
+        if not isinstance(content[key], dict):
+            raise ValueError(
+                f"Checkpoint {path} is damaged ({key} must be a dictionary, not a "
+                f"{type(content[key]).__name__}): copy it again, or resume from another one."
+            )
 
 
 def check_matches(
@@ -125,9 +132,11 @@ def _candidates(work_dir: Path) -> list[Path]:
 
 def _named_last(work_dir: Path) -> Path | None:
     pointer = work_dir / "last_checkpoint"
-    name = pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else ""
+    # Of a damaged pointer no file has the name, and the newest checkpoint is the next one.
+    text = pointer.read_text(encoding="utf-8", errors="replace") if pointer.is_file() else ""
+    name = text.strip().strip("\0")
     if not name:
         return None
     # The work directory may have been moved or copied since.
     moved = work_dir / Path(name).name
-    return moved if moved.is_file() else Path(name)
+    return moved if os.path.isfile(moved) else Path(name)

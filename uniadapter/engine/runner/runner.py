@@ -11,6 +11,7 @@ from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
 
 from uniadapter.registry import RUNNERS, SCOPE
+from uniadapter.utils.errors import raised_on_purpose
 from uniadapter.utils.safe_io import load_torch_file
 
 _SCHEDULE = "RankScheduleHook"
@@ -96,9 +97,9 @@ class RunnerChecks:
         """
         try:
             return super().load_checkpoint(filename, *args, **kwargs)  # type: ignore[misc]
-        except Exception:
+        except Exception as error:
             # Our reader says what is wrong, if it is the file that is at fault.
-            if "://" not in str(filename):
+            if "://" not in str(filename) and not raised_on_purpose(error):
                 load_torch_file(filename)
             raise
 

@@ -142,7 +142,7 @@ def _unvalidated(runner: Runner) -> bool:
         return False
     marked: list[Any] = [None]
     if is_main_process() and mark.is_file():
-        marked = [mark.read_text(encoding="utf-8").strip()]
+        marked = [mark.read_text(encoding="utf-8", errors="replace").strip()]
     broadcast_object_list(marked)
     if marked[0] != str(loop.iter):
         return False
