@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,9 +15,10 @@ from hypothesis import strategies as st
 
 from tests.at_once import at_once
 from tests.helpers import draws
+from tests.kills import DISK, in_child, killed
 from tests.test_utils.test_full_disk import Limit
 from uniadapter.utils.errors import WriteError
-from uniadapter.utils.safe_folders import create_file, staged_folder
+from uniadapter.utils.safe_folders import create_file, new_folder, staged_folder
 from uniadapter.utils.safe_io import atomic_write
 
 PARTS = ("a", "b", "c")
@@ -29,6 +33,123 @@ def write_parts(folder: Path, content: bytes) -> None:
 def many_times(folder: Path, contents: list[bytes]) -> None:
     for content in contents:
         write_parts(folder, content)
+
+
+HEAD = "head.json"
+_FILES = st.dictionaries(st.sampled_from(["a", "x", "z"]), st.binary(max_size=3), max_size=3)
+
+
+def write_set(folder: Path, files: dict[str, bytes], options: int) -> None:
+    """Write files and a head that says nothing of what is in them."""
+    with staged_folder(folder, HEAD) as inside:
+        for name, content in files.items():
+            atomic_write(inside / name, content)
+        atomic_write(inside / HEAD, json.dumps({"names": sorted(files), "to": options}).encode())
+
+
+def read_set(folder: Path) -> tuple[dict[str, bytes], int] | None:
+    """What a reader finds, who begins with the head; None where there is none."""
+    if not (folder / HEAD).is_file():
+        return None
+    head = json.loads((folder / HEAD).read_bytes())
+    return {name: (folder / name).read_bytes() for name in head["names"]}, head["to"]
+
+
+@settings(max_examples=draws(8, deep=400))
+@given(
+    old=st.none() | st.tuples(_FILES, st.integers(0, 1)),
+    new=st.tuples(_FILES, st.integers(0, 1)),
+    at=st.integers(0, 22),
+    after=st.booleans(),
+)
+def test_a_killed_process_leaves_no_mix(
+    old: tuple[dict[str, bytes], int] | None,
+    new: tuple[dict[str, bytes], int],
+    at: int,
+    after: bool,
+    tmp_path_factory: pytest.TempPathFactory,
+):
+    folder = tmp_path_factory.mktemp("set") / "folder"
+    if old is not None:
+        write_set(folder, *old)
+    killed(lambda: write_set(folder, *new), at, after)
+    assert read_set(folder) in (old, new, None)
+    write_set(folder, *new)
+    assert read_set(folder) == new
+    assert not list(folder.glob(".*"))
+
+
+@settings(max_examples=draws(8, deep=400))
+@given(
+    old=st.tuples(_FILES, st.integers(0, 1)),
+    new=st.tuples(_FILES, st.integers(0, 1)),
+    at=st.integers(0, 22),
+    point=st.sampled_from([point for point in DISK if point[0] is os]),
+)
+def test_an_error_at_any_step_leaves_what_was(
+    old: tuple[dict[str, bytes], int],
+    new: tuple[dict[str, bytes], int],
+    at: int,
+    point: tuple[Any, str],
+    tmp_path_factory: pytest.TempPathFactory,
+):
+    folder = tmp_path_factory.mktemp("set") / "folder"
+    write_set(folder, *old)
+    calls, original = 0, getattr(*point)
+
+    def full_once(*arguments: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == at + 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return original(*arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(*point, full_once)
+        said = ""
+        try:
+            write_set(folder, *new)
+        except WriteError as error:
+            said = str(error)
+    assert not said or (said.startswith(str(folder)) and ".tmp" not in said)
+    assert read_set(folder) == (old if said else new)
+    assert not list(folder.glob(".*")) or point[1] in ("unlink", "rmdir")
+
+
+def test_a_folder_in_the_place_of_a_file(tmp_path: Path):
+    write_set(tmp_path, {"a": b"old"}, 0)
+    (tmp_path / "z").mkdir()
+    (tmp_path / "z" / "mine").touch()
+    with pytest.raises(WriteError, match=r"z can't be written \(Is a directory\)"):
+        write_set(tmp_path, {"a": b"new", "z": b"new"}, 1)
+    assert read_set(tmp_path) == ({"a": b"old"}, 0)
+    assert os.listdir(tmp_path / "z") == ["mine"]
+
+
+def test_what_stays_is_not_disturbed(tmp_path: Path):
+    """Readers of what is written again, unchanged, find it at all times."""
+    write_set(tmp_path, {"a": b"same", "x": b""}, 0)
+    before = {path.name: path.stat().st_ino for path in tmp_path.iterdir()}
+    write_set(tmp_path, {"a": b"same", "x": b""}, 0)
+    assert {path.name: path.stat().st_ino for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_new_folder_is_whole_or_absent(after: bool, tmp_path: Path):
+    def write() -> None:
+        with new_folder(tmp_path / "folder") as inside:
+            atomic_write(inside / "a", b"1")
+            atomic_write(inside / "b", b"2")
+
+    at, more = 0, True
+    while more:
+        more = killed(write, at, after)
+        if (tmp_path / "folder").exists():
+            assert sorted(os.listdir(tmp_path / "folder")) == ["a", "b"]
+            os.rename(tmp_path / "folder", tmp_path / f"{at}")
+        at += 1
+    assert in_child(write) == 0
+    assert not list(tmp_path.glob(".*"))
 
 
 _SETS = st.lists(st.binary(max_size=50), min_size=1, max_size=8)

@@ -156,8 +156,10 @@ def write_folder(video: str, target: Path, options: dict[str, Any]) -> int:
     }
     names = frame_names(index)
     partial = target.with_name(f".{target.name}.partial")
+    aside = target.with_name(f".{target.name}.partial.old")
     # Left by a run that was killed.
-    shutil.rmtree(partial, ignore_errors=True)
+    for left in (partial, aside):
+        shutil.rmtree(left, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
         for name, frame in zip(names, reader.walk(numbers.tolist()), strict=True):
@@ -167,8 +169,10 @@ def write_folder(video: str, target: Path, options: dict[str, Any]) -> int:
         atomic_write(partial / INDEX_NAME, (json.dumps(index) + "\n").encode())
         written = sum(file.stat().st_size for file in partial.iterdir())
         if target.is_dir():
-            shutil.rmtree(target)
+            # Removed in its place it might lose its index first, and be nobody's.
+            target.rename(aside)
         partial.rename(target)
+        shutil.rmtree(aside, ignore_errors=True)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return written

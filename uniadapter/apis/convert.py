@@ -148,7 +148,7 @@ def convert_checkpoint(
     if target == "hf":
         dst = dst / "model.safetensors" if dst.suffix == "" else dst
         text = json.dumps(huggingface_config(own, model), indent=2) + "\n"
-        with staged_folder(dst.parent) as inside:
+        with staged_folder(dst.parent, "config.json") as inside:
             atomic_write(inside / "config.json", text.encode())
             _write(inside / dst.name, state, target)
     else:

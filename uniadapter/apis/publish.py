@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -23,6 +22,7 @@ from uniadapter.models.tasks import VisionLanguageModel
 from uniadapter.utils.config import load_config
 from uniadapter.utils.download import sha256_of
 from uniadapter.utils.errors import WriteError
+from uniadapter.utils.leftovers import sweep, temporary_path
 from uniadapter.utils.model_index import read_metafile
 from uniadapter.utils.paths import find_file
 from uniadapter.utils.safe_folders import folder_lock
@@ -77,7 +77,8 @@ def publish_adapter(src: str | Path, dst: str | Path, options: PublishOptions) -
     name = options.name or (source.stem if source is not None else Path(src).resolve().name)
     if re.fullmatch(r"[A-Za-z0-9][\w.-]*", name) is None:
         raise ValueError(f"--name {name!r}: letters, digits, '.', '_' and '-' make the name.")
-    temporary = Path(dst) / f".{name}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
+    sweep(dst, folders=True)
+    temporary = temporary_path(Path(dst) / name)
     with writing(Path(dst) / name):
         temporary.mkdir(parents=True)
     try:

@@ -68,7 +68,7 @@ def save_adapter(
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "extras": model.adapter_extras(),  # type: ignore[operator]
     }
-    with staged_folder(folder) as inside:
+    with staged_folder(folder, CONFIG_NAME) as inside:
         atomic_write(inside / WEIGHTS_NAME, save(state))
         atomic_write(inside / CONFIG_NAME, (json.dumps(config, indent=2) + "\n").encode())
     return folder

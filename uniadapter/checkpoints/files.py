@@ -14,8 +14,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from uniadapter.utils.json_files import brief, parse_json
+from uniadapter.utils.leftovers import sweep, temporary_path
 from uniadapter.utils.paths import find_file
-from uniadapter.utils.safe_io import temporary_path, what_it_is, writing
+from uniadapter.utils.safe_io import what_it_is, writing
 from uniadapter.utils.tensors import why_unread
 
 from .foreign_file import left_out, load_foreign_file
@@ -81,7 +82,7 @@ class Content(NamedTuple):
 def is_adapter(path: Path) -> bool:
     """Whether a path is the folder of an adapter, or the weights in it."""
     if path.is_dir():
-        return (path / CONFIG_NAME).is_file()
+        return any((path / name).is_file() for name in (CONFIG_NAME, WEIGHTS_NAME))
     # A backbone may lie beside them.
     return path.name == WEIGHTS_NAME and (path.parent / CONFIG_NAME).is_file()
 
@@ -235,7 +236,8 @@ def _read_adapter_config(path: Path) -> dict[str, Any]:
     """Read the JSON beside an adapter's weights."""
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path} is missing: an adapter is the folder with {CONFIG_NAME} and {WEIGHTS_NAME}."
+            f"{path} is missing: an adapter is the folder with {CONFIG_NAME} and {WEIGHTS_NAME}. "
+            "A save that was killed leaves it so: save or copy the adapter again."
         )
     config = read_json(path, "save the adapter again")
     for key in ("format_version", "method", "options", "backbone_sha256"):
@@ -336,6 +338,7 @@ def write(
 
 def _write(path: Path, state: Any, under: str | None, metadata: Mapping[str, str] | None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
+    sweep(path.parent)
     # Two processes may write the file at the same time; the last whole one stays.
     temporary = temporary_path(path)
     try:

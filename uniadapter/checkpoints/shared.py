@@ -73,7 +73,7 @@ def save_shared(
     if getattr(model.adapter, "merged", False):
         raise ValueError("The adapter is merged into the backbone: unmerge() it before saving.")
     _check_finite(dict(values or trained_state_dict(model)), "The model")
-    with staged_folder(folder) as inside:
+    with staged_folder(folder, CONFIG_NAME) as inside:
         entry = _describe_backbone(model, inside, with_backbone, backbone_url)
         files: dict[str, str] = {}
         described = _model_config(model, config["model"], inside, files)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from .errors import WriteError
+from .leftovers import sweep, temporary_inside, temporary_path
 from .locks import lock_file
 from .safe_io import atomic_write, is_stream, writing
 
@@ -60,14 +61,18 @@ def check_place(path: str | Path) -> None:
 
 
 @contextmanager
-def staged_folder(folder: str | Path) -> Iterator[Path]:
+def staged_folder(folder: str | Path, head: str | None = None) -> Iterator[Path]:
     """An empty folder whose files take their places in another one together, at the end.
 
     Of two processes that write to one folder at once, the files of one of them stay, and those that
-    the other one alone has. An error in the context changes nothing.
+    the other one alone has. An error in the context, or when files take their places, changes
+    nothing. A process that is killed while they do leaves a folder without ``head``, which nobody
+    reads; what it left besides is removed when the folder is written again.
 
     Args:
         folder: Where the files are to be; it is created.
+        head: The file that readers read first, which says what the others are. It is away while
+            the others change. None: the files are exchanged one by one.
 
     Yields:
         Where they are written; it lies in the folder.
@@ -76,30 +81,110 @@ def staged_folder(folder: str | Path) -> Iterator[Path]:
         WriteError: If the disk is full, read-only or the like.
     """
     target = Path(folder)
-    inside = target / f".{os.getpid()}.{secrets.token_hex(4)}.tmp"
+    sweep(target, folders=True)
+    inside = temporary_inside(target)
     made = [place for place in (target, *target.parents) if not os.path.exists(place)]
     try:
         try:
             inside.mkdir(parents=True)
         except OSError as error:
             raise WriteError(target, error) from error
-        yield inside
-        with folder_lock(target):
-            for file in sorted(inside.iterdir()):
-                with writing(target / file.name):
-                    os.replace(file, target / file.name)
+        with _meaning(target, inside):
+            yield inside
+            with folder_lock(target):
+                _take_places(inside, target, head)
         made = []
-    except WriteError as error:
-        # The file that was wanted, not where it was written first.
-        named = WriteError(str(error).replace(str(inside), str(target)))
-        named.errno, named.filename = error.errno, str(target)
-        raise named from error
     finally:
         shutil.rmtree(inside, ignore_errors=True)
         for place in made:
             # Another process may be writing there.
             with suppress(OSError):
                 place.rmdir()
+
+
+@contextmanager
+def new_folder(folder: str | Path) -> Iterator[Path]:
+    """A folder beside one that is wanted, which takes its place, whole, at the end of the context.
+
+    Args:
+        folder: The folder to be; nothing or an empty folder stands there.
+
+    Yields:
+        Where its files are written.
+
+    Raises:
+        WriteError: If the disk is full, read-only or the like; nothing is left.
+    """
+    target = Path(folder)
+    sweep(target.parent, folders=True)
+    inside = temporary_path(target)
+    try:
+        with writing(target):
+            inside.mkdir(parents=True)
+        with _meaning(target, inside):
+            yield inside
+        with writing(target):
+            os.replace(inside, target)
+    finally:
+        shutil.rmtree(inside, ignore_errors=True)
+
+
+@contextmanager
+def _meaning(target: Path, inside: Path) -> Iterator[None]:
+    """Let errors name the place that was wanted, not where it was written first."""
+    try:
+        with writing(inside, inside):
+            yield
+    except WriteError as error:
+        named = WriteError(str(error).replace(str(inside), str(target)))
+        named.errno, named.filename = error.errno, str(target)
+        raise named from error
+
+
+def _take_places(inside: Path, target: Path, head: str | None) -> None:
+    """Move the files of a folder into another one, all or, after an error, none."""
+    names = sorted(os.listdir(inside))
+    changed = [name for name in names if name != head and not _same(inside, target, name)]
+    if head in names and (changed or not _same(inside, target, head)):
+        changed.append(head)
+    aside, placed = inside / ".before", []
+    aside.mkdir()
+    try:
+        # The head first: without it nothing that follows is taken for whole.
+        for name in reversed(changed if head in names and len(changed) > 1 else []):
+            # A folder stays, and says below that no file takes its place.
+            if _is_file(target / name):
+                with writing(target / name):
+                    os.replace(target / name, aside / name)
+        for name in changed:
+            with writing(target / name):
+                os.replace(inside / name, target / name)
+            placed.append(name)
+    except BaseException:
+        _put_back(aside, target, changed, placed if head in names else [])
+        raise
+
+
+def _is_file(path: Path) -> bool:
+    return os.path.islink(path) or os.path.isfile(path)
+
+
+def _same(inside: Path, target: Path, name: str) -> bool:
+    """Whether a file stands there already, so that nobody who reads it need be disturbed."""
+    try:
+        return filecmp.cmp(inside / name, target / name, shallow=False)
+    except OSError:
+        return False
+
+
+def _put_back(aside: Path, target: Path, names: list[str], placed: list[str]) -> None:
+    """Let a folder be as it was, the head last; what can't be done is left."""
+    for name in names:
+        with suppress(OSError):
+            if _is_file(aside / name):
+                os.replace(aside / name, target / name)
+            elif name in placed:
+                os.unlink(target / name)
 
 
 def create_file(path: str | Path, data: bytes) -> bool:

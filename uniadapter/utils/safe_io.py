@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import secrets
 import stat
 import zipfile
 from collections.abc import Iterator
@@ -18,19 +17,19 @@ from mmengine.fileio import LocalBackend, register_backend
 from safetensors import SafetensorError
 
 from .errors import WriteError
-
-#: Bytes of a name to which a temporary one adds its own; most disks take 255.
-_LONGEST = 200
+from .leftovers import sweep, temporary_path
 
 
 @contextmanager
-def writing(path: str | Path) -> Iterator[None]:
+def writing(path: str | Path, inside: Path | None = None) -> Iterator[None]:
     """Let what goes wrong with writing a file name it, and say what to do.
 
     What is wrong with another file that the block names keeps its own error.
 
     Args:
-        path: The file, whatever temporary name it is written under.
+        path: The file, whatever temporary name it is written under; or a folder.
+        inside: The files are in this folder. None: the file is in that of ``path``, which may be
+            made, and so on.
 
     Raises:
         WriteError: Instead of what the system, torch or safetensors say.
@@ -42,8 +41,15 @@ def writing(path: str | Path) -> Iterator[None]:
     except SafetensorError as error:
         raise WriteError(path, error) from error
     except OSError as error:
+        # One that is raised on purpose speaks for itself.
+        if error.errno is None and type(error) is not OSError:
+            raise
         # Of a file that is open the system names none.
-        if error.filename is not None and Path(str(error.filename)).parent not in _folders(path):
+        folders = _folders(path) if inside is None else [inside]
+        if error.filename2 is not None and Path(str(error.filename2)) == Path(path):
+            # What was renamed to it is not what its place refuses.
+            error = OSError(error.errno, error.strerror)
+        if error.filename is not None and Path(str(error.filename)).parent not in folders:
             raise
         raise WriteError(path, error) from error
     except RuntimeError as error:
@@ -55,17 +61,7 @@ def writing(path: str | Path) -> Iterator[None]:
 
 def _folders(path: str | Path) -> list[Path]:
     """The folder of a file, under all names, and those that it is made in."""
-    folder = Path(path).parent
-    return [folder, *folder.parents]
-
-
-def temporary_path(target: Path) -> Path:
-    """A name beside a file or folder that is to be, for what is not whole yet."""
-    name = target.name
-    while len(os.fsencode(name)) > _LONGEST:
-        name = name[:-1]
-    # Two hosts that share the folder may have processes of the same number.
-    return target.with_name(f".{name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    return list(Path(path).parents)
 
 
 def is_stream(path: str | Path) -> bool:
@@ -87,7 +83,8 @@ def is_stream(path: str | Path) -> bool:
 def atomic_file(path: str | Path, sync: bool = True) -> Iterator[IO[bytes]]:
     """Open a new file under a temporary name in its folder; at the end it is renamed.
 
-    A process that is killed half-way, or an error, leaves the previous file as it was.
+    A process that is killed half-way, or an error, leaves the previous file as it was; what a
+    killed one had begun is removed when the next file is written there.
 
     Args:
         path: Target file; its folder is created. A device or a pipe is written to as it is.
@@ -107,6 +104,8 @@ def atomic_file(path: str | Path, sync: bool = True) -> Iterator[IO[bytes]]:
     temporary = temporary_path(target)
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
+        # Many files that nobody waits for are of one kind, and may be very many.
+        sweep(target.parent, again=sync)
         try:
             with open(temporary, "w+b") as file:
                 yield file

@@ -5,9 +5,6 @@ from __future__ import annotations
 import math
 import os
 import shutil
-import signal
-import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,7 @@ from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from tests.helpers import assert_equal, draws
+from tests.kills import DISK, in_child, killed
 from tests.toy import ToyMetric, ToyModel, toy_runner
 from uniadapter.engine.hooks import safe_checkpoint
 
@@ -25,18 +23,7 @@ if not hasattr(os, "fork"):
 
 EPOCHS = 4
 #: What changes something on the disk, and what happens between.
-POINTS = [
-    (os, "replace"),
-    (os, "fsync"),
-    (os, "rename"),
-    (os, "unlink"),
-    (os, "remove"),
-    (os, "rmdir"),
-    (os, "mkdir"),
-    (Path, "unlink"),
-    (ToyModel, "forward"),
-    (ToyMetric, "compute_metrics"),
-]
+POINTS = [*DISK, (ToyModel, "forward"), (ToyMetric, "compute_metrics")]
 #: Of the model that runs.
 CURRENT: list[ToyModel] = []
 
@@ -81,56 +68,6 @@ def train(folder: Path, by_epoch: bool) -> None:
     runner.train()
 
 
-def in_child(call: Callable[[], None]) -> int:
-    """Call in a process of its own; its exit status, negative for a signal."""
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            call()
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
-def killed(call: Callable[[], None], at: int, after: bool) -> bool:
-    """Call in a process that is killed at its n-th step; whether it got that far.
-
-    Args:
-        call: What is done.
-        at: The number of the step, from 0.
-        after: Kill when the step is done rather than before.
-    """
-
-    def counted() -> None:
-        left = at
-
-        def step(original: Callable) -> Callable:
-            def replaced(*args: Any, **kwargs: Any) -> Any:
-                nonlocal left
-                left -= 1
-                mine = left
-                if mine == -1 and not after:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                result = original(*args, **kwargs)
-                if mine == -1:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return result
-
-            return replaced
-
-        for holder, name in POINTS:
-            setattr(holder, name, step(getattr(holder, name)))
-        call()
-
-    status = in_child(counted)
-    assert status in (0, -signal.SIGKILL), "the run failed by itself; see its traceback"
-    return status != 0
-
-
 def content(folder: Path) -> dict[str, Any]:
     """Everything that a run leaves but its logs, paths without their folder."""
     found: dict[str, Any] = {}
@@ -171,7 +108,7 @@ def test_killed_and_resumed(
         WHOLE[by_epoch] = content(folder)
     folder = tmp_path_factory.mktemp("killed")
     for at, after in kills:
-        killed(lambda: train(folder, by_epoch), at, after)
+        killed(lambda: train(folder, by_epoch), at, after, POINTS)
     assert in_child(lambda: train(folder, by_epoch)) == 0
     assert_equal(WHOLE[by_epoch], content(folder))
     assert not list(folder.glob(".*"))
@@ -187,7 +124,7 @@ def test_killed_at_every_step(by_epoch: bool, tmp_path_factory: pytest.TempPathF
     while more:
         for after in (False, True):
             folder = tmp_path_factory.mktemp("killed")
-            more = killed(lambda folder=folder: train(folder, by_epoch), at, after)
+            more = killed(lambda folder=folder: train(folder, by_epoch), at, after, POINTS)
             assert in_child(lambda folder=folder: train(folder, by_epoch)) == 0
             assert_equal(expected, content(folder), f"step {at}")
             shutil.rmtree(folder)

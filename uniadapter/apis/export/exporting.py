@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -20,7 +18,7 @@ from uniadapter.models.tasks import RetrievalModel, VseModel
 from uniadapter.utils.devices import check_device
 from uniadapter.utils.download import sha256_of
 from uniadapter.utils.extras import import_extra
-from uniadapter.utils.safe_io import temporary_path
+from uniadapter.utils.safe_folders import new_folder
 
 from ..encoding import check_one_adapter
 from ..inferencers.cache import binding_of
@@ -129,18 +127,11 @@ def whole_folder(folder: str | Path) -> Iterator[Path]:
 
     Raises:
         ValueError: If the wanted one exists and is not empty.
+        WriteError: If the disk is full, read-only or the like; nothing is left.
     """
     check_folder(folder)
-    target = Path(folder)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    inside = temporary_path(target)
-    inside.mkdir()
-    try:
+    with new_folder(folder) as inside:
         yield inside
-        # Takes the place of an empty one.
-        os.replace(inside, target)
-    finally:
-        shutil.rmtree(inside, ignore_errors=True)
 
 
 def _export(model: Any, folder: Path, options: ExportOptions) -> ExportFacts:

@@ -18,7 +18,8 @@ from mmengine.utils import get_git_hash
 from torch.nn.parallel import DistributedDataParallel
 
 from uniadapter.registry import RUNNERS
-from uniadapter.utils.safe_io import temporary_path, writing
+from uniadapter.utils.leftovers import temporary_path
+from uniadapter.utils.safe_io import writing
 
 from .runner import RunnerChecks
 

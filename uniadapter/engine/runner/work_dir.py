@@ -22,7 +22,7 @@ except ImportError:  # Windows
 LOCK = ".training.lock"
 # Names under which files and folders are written before they are renamed.
 _TEMPORARY = re.compile(
-    r"\.(?:.+\.pth|.+_adapter|last_checkpoint|to_validate)\.\d+(?:\.[0-9a-f]{8}|\.old)?\.tmp"
+    r"\.(?:.+\.pth|.+_adapter|last_checkpoint|to_validate)\.\d+(?:\.[0-9a-f]{8,16}|\.old)?\.tmp"
 )
 
 
