@@ -159,7 +159,8 @@ def create_tables(folder: Path, settings: Settings) -> None:
     Raises:
         ValueError: If the file is the database of something else.
     """
-    former = State(int(time.time()), max(generations(folder), default=0), 0)
+    # No state of an index that was here before has this version.
+    former = State(time.time_ns(), max(generations(folder), default=0), 0)
     try:
         with connect(folder) as database:
             former = read_state(database)
@@ -173,10 +174,15 @@ def create_tables(folder: Path, settings: Settings) -> None:
     with connect(folder, write=True) as database:
         database.execute("BEGIN IMMEDIATE")
         tables = [name for (name,) in database.execute(_OWN_TABLES)]
+        last = (
+            database.execute("SELECT name, seq FROM sqlite_sequence").fetchall() if tables else []
+        )
         for name in tables:
             database.execute(f"DROP TABLE {name}")
         for table in _TABLES:
             database.execute(table)
+        # Who still has numbers of files and shots of before must not get others by them.
+        database.executemany("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", last)
         write_settings(database, settings)
         # Who reads the former files goes on doing so, and sees that there are others.
         write_state(database, state)

@@ -52,7 +52,7 @@ class DiskCache:
     def temporary(self, name: str) -> Path:
         """Where a file is written before :meth:`add` takes it."""
         path = self._path(name)
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         return path.with_name(f"{name}.{os.getpid()}.{secrets.token_hex(4)}{_TEMPORARY}")
 
     def add(self, name: str, temporary: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 
@@ -62,7 +63,8 @@ def library_of(index: SearchIndex) -> Library:
 def _entry(index: SearchIndex, file: FileRecord) -> FileEntry:
     location = index.path_of(file.path)
     rate = index.settings.reading.frame_rate
-    folder = rate is not None and file.kind == "video" and location.is_dir()
+    # False also where nobody may look, or the name is too long for a disk, as an address may be.
+    folder = rate is not None and file.kind == "video" and os.path.isdir(location)
     return FileEntry(
         file_id=file.file_id,
         path=file.path,

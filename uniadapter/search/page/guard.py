@@ -7,7 +7,7 @@ import contextlib
 import ipaddress
 import logging
 import re
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import parse_qsl, unquote_to_bytes, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -122,6 +122,10 @@ class Guard:
                 raise PageError(400, "not_utf8", message) from error
             if "\0" in text:
                 raise PageError(400, "null_character", "The address holds a null character.")
+        names = [name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True)]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise PageError(422, "wrong_value", f"{twice[:80]}: is given more than once.")
 
     def is_own(self, name: str | None) -> bool:
         """Whether the server may be called by a name."""

@@ -93,7 +93,10 @@ class FileEntry:
         try:
             # A pipe in the place of a file would be waited for.
             descriptor = os.open(self.location, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError as error:
+        except PermissionError as error:
+            message = f"{name} can't be read by the server any more."
+            raise PageError(404, "file_unreadable", message) from error
+        except (OSError, ValueError) as error:
             raise gone from error
         state = os.fstat(descriptor)
         if not stat.S_ISREG(state.st_mode):

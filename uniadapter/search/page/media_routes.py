@@ -70,7 +70,7 @@ def add_media_routes(app: FastAPI, state: PageState) -> None:
 def _reply_with_made(request: Request, made: Made) -> Response:
     try:
         descriptor = os.open(made.path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError as error:
+    except OSError as error:
         # Others made so many meanwhile that this one had to go.
         message = "The preview is gone already: ask again."
         raise PageError(503, "busy", message, {"Retry-After": "1"}) from error

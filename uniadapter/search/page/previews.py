@@ -150,7 +150,10 @@ class Previews:
         recipe = json.dumps([_RECIPES, *known])
         key = hashlib.sha256(recipe.encode()).hexdigest()[:40]
         made = Made(Path(), f'"{key}"', MEDIA_TYPES[ending])
-        path = await asyncio.to_thread(self.cache.find, key + ending)
+        try:
+            path = await asyncio.to_thread(self.cache.find, key + ending)
+        except OSError as error:
+            raise _no_room(error) from error
         if path is not None:
             return made._replace(path=path)
         task = self._in_work.get(key)
@@ -199,5 +202,5 @@ class Previews:
 def _no_room(error: OSError) -> PageError:
     """Where nothing can be written any more, files are shown that need no preview."""
     logger.error("Previews can't be written: %s", error)
-    message = "The server can't write previews: look at its disk and the rights of its folder."
+    message = "The server can't keep previews: look at its disk and the rights of its folder."
     return PageError(503, "no_room", message)

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 _INT_RANGE = re.compile(r"([0-9]+)-([0-9]*)")
 _SUFFIX_RANGE = re.compile(r"-([0-9]+)")
+#: Of the year 9999.
+_LAST_SECOND = 253_402_300_799
 _TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 
 
@@ -42,7 +44,8 @@ class Validators(NamedTuple):
     @property
     def date(self) -> str:
         """The field ``Last-Modified``."""
-        return formatdate(int(self.modified), usegmt=True)
+        # Disks know years that dates don't.
+        return formatdate(min(max(int(self.modified), 0), _LAST_SECOND), usegmt=True)
 
 
 def asked_span(value: str | None, size: int) -> Span | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,9 @@ from .queries import Filters
 from .turnstile import Turnstile
 
 logger = logging.getLogger("uniadapter.page")
+
+#: How often a search begins anew where the index was updated meanwhile.
+_TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,12 @@ class PageState:
             self._temporary.cleanup()
 
     def library(self) -> Library:
-        """The index as it is now; read again where it was updated. Blocks."""
-        with self._loading:
+        """The index as it is now; read again where it was updated. Blocks.
+
+        Raises:
+            PageError: If it can't be read any more.
+        """
+        with self._loading, _usable():
             if version_of(self.searcher.index) != self._library.version:
                 self._library = library_of(self.searcher.index)
             return self._library
@@ -87,23 +95,33 @@ class PageState:
 
     def _call(self, arguments: dict[str, Any]) -> Callable[[], Found]:
         def call() -> Found:
-            try:
-                self.searcher.refresh()
-            except (ValueError, OSError) as error:
-                # Made anew with another model, damaged or removed while the page runs.
-                logger.error("The index can't be read: %s", error)
-                raise PageError(503, "index_unusable", str(error)) from error
-            try:
-                result = self.searcher.search(**arguments)
-            except MediaError as error:
-                # Where it was kept for the search is nobody's business.
-                message = f"The upload: {error.reason or 'it can not be read'}."
-                raise PageError(422, "unreadable_upload", message) from error
-            except ValueError as error:
-                raise PageError(422, "query_refused", str(error)) from error
-            return Found(result, self.library())
+            for _ in range(_TRIES):
+                library = self.library()
+                with _usable():
+                    self.searcher.refresh()
+                result = self._search(arguments)
+                # Hits and what is said of them are of one state: it was the same all the time.
+                if self.library() is library:
+                    return Found(result, library)
+            message = "The index is being updated: ask again in a moment."
+            raise PageError(503, "busy", message, {"Retry-After": "2"})
 
         return call
+
+    def _search(self, arguments: dict[str, Any]) -> SearchResult:
+        try:
+            return self.searcher.search(**arguments)
+        except MediaError as error:
+            # Where it was kept for the search is nobody's business.
+            message = f"The upload: {error.reason or 'it can not be read'}."
+            raise PageError(422, "unreadable_upload", message) from error
+        except ValueError as error:
+            # It may have been replaced since it was looked at.
+            with _usable():
+                self.searcher.refresh()
+            raise PageError(422, "query_refused", str(error)) from error
+        except OSError as error:
+            raise _unusable(error) from error
 
     async def answer(self, hit: Hit, library: Library) -> HitAnswer | None:
         """A result as it is sent; None where its file left the index meanwhile."""
@@ -143,6 +161,20 @@ class PageState:
             thumb=f"/thumb/{shot.shot_id}?at={hit.best_moment:.1f}",
             play=play,
         )
+
+
+@contextmanager
+def _usable() -> Iterator[None]:
+    """Say that an index can't be read: removed, damaged or of another model while the page runs."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise _unusable(error) from error
+
+
+def _unusable(error: Exception) -> PageError:
+    logger.error("The index can't be read: %s", error)
+    return PageError(503, "index_unusable", str(error))
 
 
 def _finite(value: float) -> float | None:

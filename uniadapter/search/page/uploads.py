@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -15,6 +16,8 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from .answers import PageError
+
+logger = logging.getLogger("uniadapter.page")
 
 _MOST_FIELDS = 8
 _LONGEST_FIELD = 16 * 1024
@@ -88,12 +91,23 @@ async def received(request: Request, limit: int) -> AsyncIterator[Upload]:
             raise PageError(415, "unknown_kind", message if start else "The file is empty.")
         kind: Literal["video", "image"] = "video" if ending in (*_VIDEOS, ".ts") else "image"
         await media[0].seek(0)
-        with tempfile.NamedTemporaryFile(prefix="uniadapter-", suffix=ending) as file:
-            await run_in_threadpool(shutil.copyfileobj, media[0].file, file)
-            await run_in_threadpool(file.flush)
+        with ExitStack() as kept:
+            try:
+                file = kept.enter_context(
+                    tempfile.NamedTemporaryFile(prefix="uniadapter-", suffix=ending)
+                )
+                await run_in_threadpool(shutil.copyfileobj, media[0].file, file)
+                await run_in_threadpool(file.flush)
+            except OSError as error:
+                raise _no_room(error) from error
             yield Upload(Path(file.name), kind, fields)
     finally:
         await form.close()
+
+
+def _no_room(error: OSError) -> PageError:
+    logger.error("An upload can't be kept: %s", error)
+    return PageError(503, "no_room", "The server can't keep the upload: look at its disk.")
 
 
 async def _form(request: Request, limit: int) -> FormData:
@@ -126,6 +140,9 @@ async def _form(request: Request, limit: int) -> FormData:
         raise PageError(400, "broken_form", f"The form is broken: {error.message}") from error
     except ClientDisconnect as error:
         raise PageError(400, "broken_form", "The form ended too early.") from error
+    # Parts of some size are kept on the disk.
+    except OSError as error:
+        raise _no_room(error) from error
     # The parser meets broken headers of parts with whatever its parts raise.
     except (ValueError, LookupError, TypeError) as error:
         raise PageError(400, "broken_form", "The form is broken.") from error
