@@ -9,6 +9,7 @@ import pytest
 import sentencepiece
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
 
 from tests.helpers import draws, load_tool
 from tests.t5_helpers import LINES, spiece, tokenizer_file
@@ -95,3 +96,14 @@ def test_what_is_refused(folder: Path, tmp_path: Path) -> None:
     tool.convert(other, tmp_path / "xlmr.json")
     with pytest.raises(ValueError, match="has the special tokens"):
         T5Tokenizer(str(tmp_path / "xlmr.json"))
+
+
+def test_a_length_that_a_file_was_saved_with_is_not_applied(folder: Path, tmp_path: Path) -> None:
+    """transformers saves a tokenizer with the length that it was called with last."""
+    used = Tokenizer.from_file(str(folder / "t5.json"))
+    used.enable_truncation(3)
+    used.enable_padding(length=7)
+    used.save(str(tmp_path / "t5.json"))
+    own, plain = (T5Tokenizer(str(place / "t5.json")) for place in (tmp_path, folder))
+    for text in ("", *LINES[:5]):
+        assert own.encode(text) == plain.encode(text)

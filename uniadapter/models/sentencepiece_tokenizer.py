@@ -85,4 +85,7 @@ def read_pieces(path: Path, marks: Mapping[str, int], by: str) -> Tokenizer:
     found = {token: tokenizer.token_to_id(token) for token in places}
     if found != places or tokenizer.decoder is None:
         raise ValueError(f"{path} has the special tokens {found}, not {places}: {wrong}.")
+    # Who saved it after its use has left a length in it, at which texts would be cut or filled.
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
     return tokenizer

@@ -27,7 +27,7 @@ def refuse_nan(scores: Tensor, what: str) -> Tensor:
     if bool(bad.any()):
         raise NotFiniteError(
             f"{what}: {int(bad.sum())} of {bad.numel()} are NaN, and an order of NaN means "
-            "nothing. Look for a diverged or wrongly loaded checkpoint, or for pixels that are "
-            "not finite."
+            "nothing. Look for a diverged or wrongly loaded checkpoint, or for pixels or "
+            "features that are not finite."
         )
     return scores

@@ -20,6 +20,7 @@ from uniadapter.checkpoints import backbone_fingerprint, load_adapter, load_weig
 from uniadapter.models.build import build_model
 from uniadapter.registry import MODELS
 from uniadapter.structures import MultimodalSample
+from uniadapter.utils.finite import NotFiniteError
 
 pytest.importorskip("transformers")
 
@@ -186,6 +187,15 @@ def test_an_adapter_brings_its_answers(tmp_path: Path) -> None:
     other = small_model(answer_list=ANSWERS[::-1])
     with pytest.raises(ValueError, match="is another list than the one this head was trained with"):
         load_adapter(other, folder)
+
+
+def test_logits_that_are_no_numbers_choose_nothing() -> None:
+    model = small_model().eval()
+    batch = draw_batch(0, [4], 1, 1)
+    batch["pixels"][0, 0, 0, 0, 0] = torch.nan
+    answered = [MultimodalSample(metainfo={"question_id": 0})]
+    with pytest.raises(NotFiniteError, match="Scores of the answers: .* are NaN"):
+        model(**batch, data_samples=answered, mode="predict")
 
 
 def test_lists_that_do_not_fit(tmp_path: Path) -> None:

@@ -17,8 +17,10 @@ from uniadapter.checkpoints.layouts.keys import map_keys
 from uniadapter.checkpoints.layouts.mdetr import MDETR
 from uniadapter.models.build import build_model
 from uniadapter.models.components import count_parameters
+from uniadapter.models.heads.boxes import Predictions
 from uniadapter.models.tasks import GroundingModel
 from uniadapter.structures import MultimodalSample
+from uniadapter.utils.finite import NotFiniteError
 
 
 def converted(reference: ReferenceMDETR, adapter: bool = True) -> GroundingModel:
@@ -357,3 +359,10 @@ def test_losses_of_drawn_batches(seed):
     expected = losses_by_hand(model, batch)
     for name, loss in model(**batch, mode="loss").items():
         assert loss.item() == pytest.approx(expected[name], rel=1e-3, abs=1e-3), name
+
+
+def test_boxes_are_not_ordered_by_scores_that_are_no_numbers() -> None:
+    logits = torch.zeros(1, 2, 3)
+    logits[0, 1, 0] = torch.nan
+    with pytest.raises(NotFiniteError, match="Scores of the boxes: 1 of 2 are NaN"):
+        GroundingModel._ranked(Predictions(logits, *torch.zeros(2, 1, 2, 4)))

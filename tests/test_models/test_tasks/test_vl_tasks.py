@@ -33,6 +33,7 @@ from uniadapter.models.components import count_parameters
 from uniadapter.models.generation import GenerationConfig
 from uniadapter.models.necks.visual_embedding import pool_grid
 from uniadapter.models.precision import cast_frozen
+from uniadapter.utils.finite import NotFiniteError
 
 
 @pytest.fixture(scope="module")
@@ -267,3 +268,44 @@ def test_answers_that_begin_alike_are_refused(tokens):
     data = batch("nlvr", ["a"], torch.zeros(1, 2, 4, WIDTH), [""])
     with pytest.raises(ValueError, match=r"by their first tokens, and those are \[3, 3\]"):
         model(**model.data_preprocessor(data), mode="predict")
+
+
+@pytest.mark.parametrize("prompt", [0, 3])
+def test_a_decoder_has_as_many_positions_as_tokens(prompt, tokens):
+    """A mark and the prompt stand in front of a target; gqa's are of any length."""
+    text = {"max_positions": 12}
+    adapter = {"type": "PromptTuning", "length": 3, "hidden": 4, "roles": ["decoder"]}
+    names = {"tasks": ["gqa"], "adapter": adapter if prompt else None}
+    length = {"text_lens": {"gqa": 9}}
+    cfg = vl_cfg("Bart", tokens / "Bart", text=text, rules={}, **names)
+    cfg["data_preprocessor"].update(length)
+    cfg["rules"] = {"gqa": {"generation": {"max_length": 12}}}
+    model = build_model(cfg).eval()
+    features = torch.zeros(1, 1, 4, WIDTH)
+
+    def data(words: int) -> Any:
+        return model.data_preprocessor(batch("gqa", ["a"], features, ["0" * words]))
+
+    assert data(1)["data_samples"][0].target == "0"
+    most = 12 - 3 - prompt
+    assert len(model.tokenizer.encode("0" * most)) == most + 2
+    assert model(**data(most), mode="loss")["loss_lm"].isfinite()
+    match = "The length of a target .* allows texts of 13 tokens, but their tower has 12 positions"
+    with pytest.raises(ValueError, match=match):
+        model(**data(most + 1), mode="loss")
+    if not prompt:
+        model(**data(1), mode="predict")
+        return
+    with pytest.raises(ValueError, match=r"generation.max_length.* of 14 tokens"):
+        model(**data(1), mode="predict")
+
+
+@pytest.mark.parametrize("task", ["vqa", "nlvr", "caption"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_scores_that_are_no_numbers_answer_nothing(kind, task, tokens):
+    """As after a run that diverged: greedy, beams and the choice of an answer."""
+    model = vl(kind, tokens=tokens / kind, rules={"nlvr": {"answers": ANSWERS[kind]}})
+    features = torch.full((1, 1, 4, WIDTH), torch.nan)
+    data = model.data_preprocessor(batch(task, ["a"], features, [""]))
+    with pytest.raises(NotFiniteError, match=r"are NaN.*features that are not finite"):
+        model(**data, mode="predict")

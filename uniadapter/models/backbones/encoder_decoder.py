@@ -21,6 +21,11 @@ from .writer import Ends, write
 if TYPE_CHECKING:
     from ..generation import GenerationConfig
 
+#: What a decoder's positions are too few for, in errors.
+_WRITTEN = (
+    "The length of a target (target_len), or of what is written (generation.max_length), marks "
+    "and the prompt in front of a decoder included,"
+)
 #: What an architecture consists of.
 SIZE_NAMES = ("hidden_size", "num_layers", "num_heads", "intermediate_size")
 
@@ -219,10 +224,13 @@ class Decoder(_Run):
         words then have the positions behind them.
 
         Raises:
-            ValueError: If there are tokens in front and layers are computed again in the backward
-                pass, where keys and values are not kept.
+            ValueError: If there are more tokens than positions; or tokens in front and layers that
+                are computed again in the backward pass, where keys and values are not kept.
         """
-        own = self.front.own()
+        own, kept = self.front.own(), options.get("past_key_values")
+        known = 0 if kept is None else kept.get_seq_length()
+        known = known or (0 if own is None else len(own))
+        self.language.check_length(known + words.ids.shape[1], _WRITTEN)
         if own is None:
             return super().run(words, **options)
         if self.language.grad_checkpointing and self.body.training:
@@ -231,7 +239,7 @@ class Decoder(_Run):
                 "computed again do not read: set model.grad_checkpointing=False."
             )
         ids, mask = words
-        kept = options.pop("past_key_values", None)
+        options.pop("past_key_values", None)
         if kept is None:
             library = of_transformers("T5's and BART's stacks")
             kept = library.EncoderDecoderCache(library.DynamicCache(), library.DynamicCache())
@@ -255,7 +263,15 @@ class Decoder(_Run):
 
         Returns:
             Tensor: Ids (B, T), the decoder's first token in front, padded behind the end.
+
+        Raises:
+            ValueError: If there are fewer positions than a text may need.
+            NotFiniteError: If a score of a word is NaN.
         """
+        own = self.front.own()
+        # The last word is written, and not read again.
+        longest = config.max_length - 1 + (0 if own is None else len(own))
+        self.language.check_length(longest, _WRITTEN)
         return write(self, memory, config, use_cache)
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from uniadapter.utils.finite import refuse_nan
+
 from ..execution import PairMemory, Words
 from .libraries import of_transformers
 
@@ -84,8 +86,9 @@ def _kind() -> type:
                 past_key_values=past_key_values,
                 use_cache=use_cache,
             )
+            logits = self.player.predict(out.last_hidden_state[:, -1:])
             return library.modeling_outputs.Seq2SeqLMOutput(
-                logits=self.player.predict(out.last_hidden_state[:, -1:]),
+                logits=refuse_nan(logits, "Scores of the next word"),
                 past_key_values=out.past_key_values if use_cache else None,
             )
 
@@ -105,6 +108,9 @@ def write(
 
     Returns:
         Tensor: Ids (B, T), the decoder's first token in front, padded behind the end.
+
+    Raises:
+        NotFiniteError: If a score of a word is NaN.
     """
     library, ends, beams = of_transformers(_WHO), decoder.language.ends, config.num_beams > 1
     options = library.GenerationConfig(

@@ -10,6 +10,7 @@ import torch
 
 from uniadapter.registry import MODELS
 from uniadapter.utils.answer_classes import read_answer_classes
+from uniadapter.utils.finite import refuse_nan
 from uniadapter.utils.paths import find_file
 
 from ..execution import Words
@@ -187,6 +188,9 @@ class AnswerClassModel(VisionLanguageModel):
 
         Returns:
             dict | list | Tensor: ``loss_answers``; the samples; or logits (B, A).
+
+        Raises:
+            NotFiniteError: If a logit of an answer to be chosen is NaN.
         """
         samples, seen = self.samples_of(data_samples, mode)
         if mode == "predict" and samples and not seen:
@@ -195,7 +199,8 @@ class AnswerClassModel(VisionLanguageModel):
         if mode == "tensor":
             return logits
         if mode == "predict":
-            for sample, index in zip(seen, logits.argmax(1).tolist(), strict=True):
+            best = refuse_nan(logits, "Scores of the answers").argmax(1).tolist()
+            for sample, index in zip(seen, best, strict=True):
                 sample.set_field(self.answer_list[index], "pred_answer")
             return samples
         return self.loss(logits, seen)

@@ -11,6 +11,7 @@ from torch import nn
 
 from uniadapter.registry import MODELS
 from uniadapter.utils.boxes import to_corners
+from uniadapter.utils.finite import refuse_nan
 from uniadapter.utils.modes import evaluating
 
 from ..backbones.detr import DetrTower, RobertaText, Stream
@@ -249,6 +250,7 @@ class GroundingModel(VisionLanguageModel):
 
         Raises:
             ValueError: If the loss is asked for without targets.
+            NotFiniteError: If a score that boxes are ordered by is NaN.
         """
         samples, seen = self.samples_of(data_samples, mode)
         if mode == "predict" and samples and not seen:
@@ -275,6 +277,7 @@ class GroundingModel(VisionLanguageModel):
     def _ranked(said: Predictions) -> tuple[torch.Tensor, torch.Tensor]:
         """Scores (B, Q), 1 - p(nothing), and corners (B, Q, 4), the best first."""
         scores = 1 - said.logits.float().softmax(-1)[..., -1]
+        refuse_nan(scores, "Scores of the boxes")
         scores, order = torch.sort(scores, dim=-1, descending=True, stable=True)
         corners = to_corners(said.boxes.float())
         return scores, corners.gather(1, order[..., None].expand_as(corners))

@@ -12,6 +12,7 @@ from torch import nn
 
 from uniadapter.registry import MODELS
 from uniadapter.utils.dist import weigh_mean
+from uniadapter.utils.finite import refuse_nan
 
 from ..active_task import ActiveTask
 from ..adapters.base import check_choice
@@ -109,7 +110,9 @@ class VLSeq2Seq(Seq2SeqModel):
                 language.check_length(limit, key)
         for task, rule in self.rules.items():
             if rule.target_len is not None:
-                language.check_length(rule.target_len, f"model.rules.{task}.target_len")
+                # A decoder reads a mark in front of it.
+                key = f"model.rules.{task}.target_len, with the mark in front,"
+                language.check_length(rule.target_len + 1, key)
             most = rule.generation.max_length
             language.check_length(most, f"model.rules.{task}.generation.max_length")
 
@@ -274,6 +277,7 @@ class VLSeq2Seq(Seq2SeqModel):
 
         Raises:
             ValueError: If two answers begin with the same token.
+            NotFiniteError: If a logit is NaN.
         """
         words, decoder = self.tokenizer, self.role("decoder")
         # Marks in front of a target are given, as training has them.
@@ -287,4 +291,4 @@ class VLSeq2Seq(Seq2SeqModel):
                 f"{first} in this vocabulary: take one that has the words, or other answers in "
                 f"model.rules.{self.tasks.current}.answers."
             )
-        return logits[:, -1, first]
+        return refuse_nan(logits[:, -1, first], "Scores of the candidate answers")
