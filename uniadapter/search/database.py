@@ -26,7 +26,8 @@ _TABLES = (
     "kind TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, digest BLOB, "
     "error TEXT, gone INTEGER NOT NULL DEFAULT 0)",
     "CREATE TABLE shots (id INTEGER PRIMARY KEY AUTOINCREMENT, file_id INTEGER NOT NULL "
-    "REFERENCES files(id), row INTEGER NOT NULL UNIQUE, start REAL NOT NULL, end REAL NOT NULL)",
+    "REFERENCES files(id), row INTEGER NOT NULL UNIQUE, start REAL NOT NULL, end REAL NOT NULL, "
+    "sums BLOB)",
     "CREATE INDEX shots_of_files ON shots(file_id)",
 )
 _BUSY_SECONDS = 30.0
@@ -151,6 +152,25 @@ def list_shots(
         (gone, file_id, file_id),
     )
     return [ShotRecord(*row) for row in rows]
+
+
+def list_sums(database: sqlite3.Connection) -> list[tuple[int, int, bytes | None]]:
+    """Number of the file, row and checksums of each shot, in the order of the rows.
+
+    Shots of an earlier version of the package have no checksums.
+    """
+    sums = "sums" if _has_sums(database) else "NULL"
+    return database.execute(f"SELECT file_id, row, {sums} FROM shots ORDER BY row").fetchall()
+
+
+def add_sums(database: sqlite3.Connection) -> None:
+    """See that checksums can be noted, in an index of an earlier version, too; the lock is held."""
+    if not _has_sums(database):
+        database.execute("ALTER TABLE shots ADD COLUMN sums BLOB")
+
+
+def _has_sums(database: sqlite3.Connection) -> bool:
+    return any(column[1] == "sums" for column in database.execute("PRAGMA table_info(shots)"))
 
 
 def create_tables(folder: Path, settings: Settings) -> None:

@@ -12,7 +12,9 @@ import numpy as np
 
 from uniadapter.utils.errors import WriteError
 
+from .check import sums_of
 from .database import (
+    add_sums,
     connect,
     list_files,
     list_shots,
@@ -89,7 +91,9 @@ class IndexWriter:
         layout, folder = index.settings.layout, index.folder
         # Of a compaction that was cut off.
         remove_others(folder, self.state.generation)
+        add_sums(database)
         self._rows = RowWriter(folder, layout, self.state.generation, self.state.rows)
+        self._sums: dict[int, bytes] = {}
         self._staged: list[tuple[str, tuple]] = []
         self._visible = self.state.rows
 
@@ -108,7 +112,9 @@ class IndexWriter:
 
     def append(self, rows: Mapping[str, np.ndarray]) -> range:
         """Append the numbers of B shots, of :meth:`Layout.rows_of`; gives their rows."""
-        return self._rows.append(rows)
+        made = self._rows.append(rows)
+        self._sums.update(zip(made, sums_of(self.index.settings.layout, rows), strict=True))
+        return made
 
     def put(self, file: FileEntry, shots: Sequence[ShotEntry]) -> None:
         """Put a file in, in the place of what the index has of its path."""
@@ -124,10 +130,11 @@ class IndexWriter:
         )
         for shot in shots:
             self._stage(
-                "INSERT INTO shots (file_id, row, start, end) "
-                "VALUES ((SELECT id FROM files WHERE path = ?), ?, ?, ?)",
+                "INSERT INTO shots (file_id, row, start, end, sums) "
+                "VALUES ((SELECT id FROM files WHERE path = ?), ?, ?, ?, ?)",
                 file.path,
                 *shot,
+                self._sums.pop(shot.row),
             )
             self._visible = max(self._visible, shot.row + 1)
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from uniadapter.search.check import check_index
 from uniadapter.search.engine import SearchEngine
 from uniadapter.search.from_parquet import corpus_facts, index_from_parquet
 from uniadapter.search.index import DEFAULT_NAME, SearchIndex
@@ -51,6 +52,11 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
         "--from-parquet",
         metavar="DIR",
         help="make it of what `uniadapter encode` wrote there, and encode nothing",
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="read all of the index, see that the disk has it as it was written, and do nothing",
     )
     return parser.parse_args(argv)
 
@@ -146,6 +152,28 @@ def from_parquet(args: argparse.Namespace) -> str:
     return said
 
 
+def check(args: argparse.Namespace) -> str:
+    """Look for damage in an index, and say how much was looked at.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If it is damaged, or another option is given.
+    """
+    plain = vars(parse_args([args.folder]))
+    others = [name for name, value in vars(args).items() if value != plain[name]]
+    unread = sorted({*others} - {"check", "index"})
+    if unread:
+        option = unread[0].replace("_", "-")
+        raise ValueError(f"--{option} is of an update, and --check only reads the index.")
+    place = Path(args.folder) / DEFAULT_NAME if args.index is None else Path(args.index)
+    index = SearchIndex.open(place)
+    found = check_index(index)
+    said = f"{shown(str(index.folder))}: {found.shots} shots are as they were written"
+    if found.unknown:
+        said += f"; {found.unknown} more have no checksum, as an earlier version wrote them"
+    return said
+
+
 def described_as(source: dict) -> str:
     """A model in words."""
     weights = "" if source["checkpoint"] is None else f" with {source['checkpoint']}"
@@ -187,10 +215,10 @@ def main(argv: list[str]) -> int:
     """Index as the arguments say; the status is 130 where it was interrupted."""
     args = parse_args(argv)
     columns = (TextColumn("Reading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with explained():
-        made = None if args.from_parquet is None else from_parquet(args)
-    if made is not None:
-        print(made)
+    if args.check or args.from_parquet is not None:
+        with explained():
+            said = check(args) if args.check else from_parquet(args)
+        print(said)
         return 0
     with explained():
         workers = _WORKERS if args.workers is None else args.workers
