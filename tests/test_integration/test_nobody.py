@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import io
+import json
+import os
+import re
+import signal
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from tests.inference_helpers import clips_model, clips_world
 from tests.nobody import Outcome, as_nobody, needs_nobody, readable
+from tests.page_helpers import served
 from tests.search_helpers import RATE, StubEngine, write_picture
 from uniadapter.apis.inferencers import TextToVideoRetrievalInferencer
 from uniadapter.apis.testing import Kept, run_test
 from uniadapter.apis.weights import find_weights
 from uniadapter.checkpoints.adapter import save_adapter
+from uniadapter.cli.commands import encode, export, serve
 from uniadapter.datasets.feature_stores.writing import FeatureWriter
 from uniadapter.search.index import SearchIndex
 from uniadapter.search.page.catalog import preview_folder
@@ -134,6 +147,77 @@ def test_an_index_is_searched_and_served_and_its_update_refused(place: Path):
     assert not left
     assert "can't be written to" in refused(lambda: update_index(index.reopened(), engine), place)
     refused(partial(SearchIndex.create, place / "other", engine), place)
+
+
+def test_the_page_as_a_whole(place: Path, monkeypatch: pytest.MonkeyPatch):
+    """From the command to Ctrl-C; nothing is written beside the index."""
+    pytest.importorskip("fastapi")
+    index, engine = indexed(place)
+    monkeypatch.setattr(serve, "open_searcher", lambda *_: Searcher(index.reopened(), engine))
+    routes = ("", "api/status", "api/search?text=red", "media/1", "thumb/1")
+    # What is imported on the way may lie where nobody may look.
+    with served(Searcher(index, engine)) as address:
+        assert {fetched(address + "/" + route)[0] for route in routes} == {200}
+    readable(place)
+    before = tree(place)
+
+    def run() -> dict[str, tuple[int, bytes]]:
+        answers: dict[str, tuple[int, bytes]] = {}
+        said = cast(io.StringIO, sys.stderr)
+
+        def ask() -> None:
+            try:
+                until = time.monotonic() + 60
+                while not (found := re.search(r"at (http\S+)", said.getvalue())):
+                    assert time.monotonic() < until
+                    time.sleep(0.02)
+                for route in routes:
+                    answers[route] = fetched(found[1] + route)
+            finally:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        serve.main(["--port", "0"])
+        thread.join()
+        return answers
+
+    answers = works(run)
+    assert tree(place) == before
+    # Where nobody may run the interpreter there are no previews, and a reason.
+    status, content = answers.pop("thumb/1")
+    assert status == 200 or (status == 422 and "can't be started" in json.loads(content)["message"])
+    assert [status for status, _ in answers.values()] == [200] * 4
+    assert answers["media/1"][1] == (place / "p0.png").read_bytes()
+    assert len(json.loads(answers["api/search?text=red"][1])["hits"]) == 3
+
+
+def fetched(address: str) -> tuple[int, bytes]:
+    try:
+        with urllib.request.urlopen(address, timeout=60) as reply:
+            return reply.status, reply.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def test_encoding_and_exporting(place: Path, monkeypatch: pytest.MonkeyPatch):
+    """What can't be written is refused; media that may only be read are encoded elsewhere."""
+    pytest.importorskip("pyarrow")
+    indexed(place)
+    monkeypatch.setattr(encode, "engine_of", lambda *_: StubEngine())
+    argv = [str(place), "--model", "m", "--workers", "0", "--frames", str(RATE)]
+    text = refused(lambda: encode.main([*argv, "--out", str(place / "new")]), place)
+    assert text.startswith("error: ")
+
+    def encoded() -> int:
+        with tempfile.TemporaryDirectory() as folder:
+            assert encode.main([*argv, "--out", f"{folder}/out"]) == 0
+            return len(list(Path(folder, "out").glob("*.parquet")))
+
+    assert works(encoded) == 1
+    # Before a model is built, which this name has none of.
+    asked = ["no_such", "--out", str(place / "new"), "--format", "torch"]
+    refused(lambda: export.main(asked), place)
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from uniadapter.models.tasks import RetrievalModel, VseModel
 from uniadapter.utils.devices import check_device
 from uniadapter.utils.download import sha256_of
 from uniadapter.utils.extras import import_extra
-from uniadapter.utils.safe_folders import new_folder
+from uniadapter.utils.safe_folders import check_place, new_folder
 
 from ..encoding import check_one_adapter
 from ..inferencers.cache import binding_of
@@ -109,16 +109,18 @@ def _check_model(model: Any) -> None:
 
 
 def check_folder(folder: str | Path) -> None:
-    """Refuse a folder that has something in it.
+    """Refuse a folder that has something in it, or can't be made.
 
     Raises:
         ValueError: If it has, or is a file.
+        WriteError: If nothing can be written around it.
     """
     target = Path(folder)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ValueError(
             f"{target} exists already and is not empty: name another folder, or remove it."
         )
+    check_place(target)
 
 
 @contextmanager

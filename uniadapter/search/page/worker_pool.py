@@ -37,14 +37,7 @@ class _Worker:
             WorkerError: If it fails, takes too long or ends the process.
         """
         if self.process is None or self.process.poll() is not None:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", _START, str(_PROGRAM)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                cwd=os.path.abspath(os.sep),
-                # Ctrl-C at the terminal is for the server, which ends its workers.
-                start_new_session=True,
-            )
+            self.process = self._started()
         try:
             line = self._exchange(self.process, json.dumps(job).encode("ascii"), timeout)
         except (BrokenPipeError, TimeoutError) as error:
@@ -56,6 +49,22 @@ class _Worker:
         if "error" in answer:
             raise WorkerError(answer["error"])
         return answer
+
+    @staticmethod
+    def _started() -> subprocess.Popen[bytes]:
+        try:
+            return subprocess.Popen(
+                [sys.executable, "-c", _START, str(_PROGRAM)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                cwd=os.path.abspath(os.sep),
+                # Ctrl-C at the terminal is for the server, which ends its workers.
+                start_new_session=True,
+            )
+        except OSError as error:
+            # The machine has no room for it, or this user may not run the interpreter.
+            reason = error.strerror or error
+            raise WorkerError(f"the process that reads it can't be started ({reason})") from error
 
     @staticmethod
     def _exchange(process: subprocess.Popen[bytes], question: bytes, timeout: float) -> bytes:
