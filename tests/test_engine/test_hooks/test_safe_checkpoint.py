@@ -7,8 +7,9 @@ import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
 from tests.toy import ToyModel, toy_runner
-from uniadapter.engine.hooks import safe_checkpoint
+from uniadapter.engine.hooks import SafeCheckpointHook, safe_checkpoint
 from uniadapter.engine.runner import checkpoint_content
+from uniadapter.evaluation.functional.glue_scores import GLUE_MEASURES
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +39,21 @@ def test_files_need_no_pickled_code(tmp_path: Path):
     assert checkpoint["meta"]["dataset_meta"] == {"classes": ["a", "b"]}
     assert (tmp_path / "last_checkpoint").read_text() == str(tmp_path / "epoch_2.pth")
     assert not list(tmp_path.glob(".*"))
+
+
+MEASURES = (
+    *("average", "nlvr/accuracy", "nlvr/consistency", "vqa/topk_score", "vqa/topk_not_optimal"),
+    *("answer_type/yes_no", "vqa/question_type/what", "Bleu_4", "caption/METEOR", "ROUGE_L"),
+    *("caption/CIDEr", "SPICE", "t2v/RMean", "Rsum", "refcoco/P@1", "score"),
+    *GLUE_MEASURES,
+)
+
+
+def test_the_best_of_every_measure_is_known_without_a_rule():
+    """docs/training.md chooses by the average of several tasks."""
+    rules = SafeCheckpointHook(save_best=list(MEASURES)).rules
+    assert dict(zip(MEASURES, rules, strict=True)) == dict.fromkeys(MEASURES, "greater")
+    assert SafeCheckpointHook(save_best=["t2v/MdR", "unreadable"]).rules == ["less", "less"]
 
 
 def test_all_is_saved_without_pretrained(tmp_path: Path):

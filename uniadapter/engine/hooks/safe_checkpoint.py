@@ -66,9 +66,11 @@ class SafeCheckpointHook(CheckpointHook):
     # Metrics of this package that `save_best` may name without a `rule`.
     _default_greater_keys = [
         *CheckpointHook._default_greater_keys,
-        *("R1", "R5", "R10", "RMean", "Rsum", "CIDEr", "BLEU", "P@1", "P@5", "P@10"),
+        *("R1", "R5", "R10", "RMean", "Rsum", "P@1", "P@5", "P@10"),
+        *("CIDEr", "BLEU", "METEOR", "ROUGE_L", "SPICE", "answer_type/", "question_type/"),
+        *("average", "consistency", "score", "f1", "matthews", "pearson", "spearman"),
     ]
-    _default_less_keys = [*CheckpointHook._default_less_keys, "MdR"]
+    _default_less_keys = [*CheckpointHook._default_less_keys, "MdR", "unreadable"]
     #: Paths of the best files, one or by metric.
     best_ckpt_path: Any
     best_ckpt_path_dict: dict[str, Any]
