@@ -289,13 +289,13 @@ def test_damaged_tars(cut: float, damage: bool, folder: Path, tmp_path_factory: 
     write_tar(path, pictures(folder))
     content = bytearray(path.read_bytes())
     # Headers and contents of four small pictures, of 1024 bytes each, and then the end.
-    place = int(cut * 4 * 1024 - 1) if cut else 0
+    place = max(int(cut * 4 * 1024 - 1), 0)
     if damage:
         # The checksum of a header.
         place = place // 1024 * 1024 + 148
         content[place : place + 6] = b"999999"
     else:
-        content = content[: max(place, 0)]
+        content = content[:place]
     path.write_bytes(content)
     [report] = encode(root / "out", [path])
     wrong = report["faults"]

@@ -16,7 +16,7 @@ from uniadapter.checkpoints import load_weights
 from uniadapter.engine.hooks import PredictionHook
 from uniadapter.engine.hooks.prediction import write_rows
 from uniadapter.engine.runner import RetrievalTestLoop
-from uniadapter.engine.runner.resume import check_matches
+from uniadapter.engine.runner.resume import check_matches, state_of
 from uniadapter.models.tasks import VisionLanguageModel
 from uniadapter.utils.safe_folders import check_place
 from uniadapter.utils.safe_io import atomic_write, load_torch_file, to_plain
@@ -106,10 +106,7 @@ def load_for_test(runner: Any, checkpoint: str) -> None:
     if isinstance(model, VisionLanguageModel):
         load_weights(model, checkpoint)
         return
-    content = load_torch_file(checkpoint)
-    state = content.get("state_dict", content) if isinstance(content, dict) else content
-    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
-        raise ValueError(f"Checkpoint {checkpoint} holds no state dict: name a file of weights.")
+    state = state_of(load_torch_file(checkpoint), checkpoint)
     check_matches(model, state, (), checkpoint, exact=False)
     model.load_state_dict(state, strict=False)
 

@@ -116,16 +116,16 @@ def find_units(sources: Sequence[str], per_unit: int, frames: bool = False) -> l
                 media.append((key, kind, location))
             else:
                 raise ValueError(
-                    f"{source}: {location!r} is no video, no picture and no {TAR}: its extension "
-                    "says what a file is."
+                    f"{source}: {location!r:.300} is no video, no picture and no {TAR}: its "
+                    "extension says what a file is."
                 )
     seen: dict[str, str] = {}
     for key, location in [*((key, location) for key, _, location in media), *tars]:
         _check_key(key, location)
         if key in seen:
             raise ValueError(
-                f"{seen[key]} and {location} would both be {key!r}: name a folder above both, or "
-                "leave one out."
+                f"{seen[key]:.300} and {location:.300} would both be {key!r:.300}: name a folder "
+                "above both, or leave one out."
             )
         seen[key] = location
     if not seen:
@@ -142,7 +142,7 @@ def _check_key(key: str, location: str) -> None:
     try:
         key.encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"{location!r}: its name is no UTF-8; rename it.") from error
+        raise ValueError(f"{location!r:.300}: its name is no UTF-8; rename it.") from error
 
 
 def _is_tar(location: str) -> bool:

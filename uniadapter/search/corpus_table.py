@@ -7,15 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from uniadapter.utils.extras import import_extra
-from uniadapter.utils.json_files import parse_json
+from uniadapter.utils.json_files import brief, parse_json
 from uniadapter.utils.safe_io import atomic_file
 
 from .hits import Kind
+from .reading import ReadOptions
 from .store import Layout
 
 SUFFIX = ".parquet"
@@ -24,6 +25,16 @@ FACTS_KEY = b"uniadapter.corpus"
 #: Rows of a row group at most, and bytes of numbers from which on it is full.
 GROUP_ROWS = 64
 GROUP_BYTES = 2**26
+#: Kinds of the facts that every shard has, and of what is known of a medium.
+_FACTS: dict[str, type] = dict.fromkeys(("binding", "layout", "reading", "source"), dict)
+_FACTS |= {"shards": int, "items": str}
+_HEAD: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("key", "kind"), (str,)),
+    **dict.fromkeys(("size", "mtime_ns"), (int,)),
+    "digest": (bytes, type(None)),
+    "error": (str, type(None)),
+    **dict.fromkeys(("start", "end"), (float,)),
+}
 
 
 @dataclass
@@ -192,9 +203,16 @@ def read_facts(path: Path) -> dict[str, Any]:
         facts = dict(parse_json(content))
     except (TypeError, ValueError) as error:
         raise _damaged(path, error) from error
-    absent = {"binding", "layout", "reading", "source", "shards", "items"} - set(facts)
+    absent = set(_FACTS) - set(facts)
     if absent:
         raise _damaged(path, f"its facts lack {', '.join(sorted(absent))}")
+    for name, kind in _FACTS.items():
+        if not isinstance(facts[name], kind):
+            raise _damaged(path, f"its {name} is {brief(facts[name])}")
+    try:
+        ReadOptions(**facts["reading"])
+    except (TypeError, ValueError) as error:
+        raise _damaged(path, error) from error
     return facts
 
 
@@ -216,9 +234,25 @@ def read_heads(path: Path) -> list[Row]:
             columns = [table[name].to_pylist() for name in names]
         except Exception as error:
             raise _damaged(path, error) from error
-    rows = [Row(*values) for values in zip(*columns, strict=True)]
+        try:
+            rows = [_checked(Row(*values)) for values in zip(*columns, strict=True)]
+        except ValueError as error:
+            raise _damaged(path, error) from error
     # The shots of a medium stand together.
     return [row for row, before in zip(rows, [None, *rows], strict=False) if row != before]
+
+
+def _checked(row: Row) -> Row:
+    """A row, what stands in which is of the kind that the index counts on.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    for name, kinds in _HEAD.items():
+        value = getattr(row, name)
+        if not isinstance(value, kinds) or (name == "kind" and value not in get_args(Kind)):
+            raise ValueError(f"a row has the {name} {brief(value)}")
+    return row
 
 
 def read_errors(path: Path) -> tuple[set[str], list[str]]:
@@ -269,7 +303,7 @@ def _values(table: Any) -> Iterator[dict[str, Any]]:
 
 def _row_of(values: Mapping[str, Any], layout: Layout) -> Row:
     names = ("key", "kind", "size", "mtime_ns", "digest", "error", "start", "end")
-    row = Row(**{name: values[name] for name in names})
+    row = _checked(Row(**{name: values[name] for name in names}))
     if row.error is not None:
         return row
     times, size = values["frame_times"], layout.feature_size

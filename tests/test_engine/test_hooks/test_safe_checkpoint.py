@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
 from tests.toy import ToyModel, toy_runner
@@ -177,6 +178,23 @@ def test_missing_trained_tensors_are_an_error(tmp_path: Path, resume: bool):
         match=r"epoch_1\.pth does not fit .*\n  missing .*: head\.weight",
     ):
         toy_runner(tmp_path, resume=resume, load_from=str(path)).train()
+
+
+def test_safetensors_of_another_model_are_not_called_corrupt(tmp_path: Path):
+    path = tmp_path / "other.safetensors"
+    save_file({"head.weight": torch.zeros(7, 7)}, path)
+    with pytest.raises(ValueError, match=r"other\.safetensors does not fit the model"):
+        toy_runner(tmp_path, load_from=str(path)).train()
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=r"other\.safetensors is damaged"):
+        toy_runner(tmp_path, load_from=str(path)).train()
+
+
+@pytest.mark.parametrize("content", [[1], {"state_dict": [1]}, {"state_dict": {1: 2}}, "text"])
+def test_weights_that_are_none(content: object, tmp_path: Path):
+    torch.save(content, tmp_path / "a.pth")
+    with pytest.raises(ValueError, match=r"a\.pth"):
+        toy_runner(tmp_path, load_from=str(tmp_path / "a.pth")).train()
 
 
 def test_other_shapes_and_unknown_tensors_are_an_error(tmp_path: Path):

@@ -9,6 +9,7 @@ import torch
 
 from uniadapter.models.execution import Words
 from uniadapter.models.taps import Recorder, Taps
+from uniadapter.utils.safe_io import load_torch_file
 
 from .pictures import Collection
 
@@ -119,8 +120,8 @@ def load_or_run(model: Any, pictures: Collection, layers: int, path: Path, key: 
         key (str): What it depends on; a file of another key is written anew.
     """
     if path.is_file():
-        content = torch.load(path, weights_only=True)
-        if content["key"] == key:
+        content = load_torch_file(path)
+        if isinstance(content, dict) and content.get("key") == key:
             return Frozen(content["images"], content["texts"], content["lower"], layers)
     frozen = run_frozen(model, pictures, layers)
     path.parent.mkdir(parents=True, exist_ok=True)

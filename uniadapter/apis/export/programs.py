@@ -131,7 +131,8 @@ def _refuse_code(path: Path) -> None:
         ]
         pickled = any(payload.get("use_pickle") for payload in payloads)
         samples = {name: content for name, content in read.items() if name.endswith(_SAMPLES)}
-    except (zipfile.BadZipFile, OSError, ValueError, AttributeError) as error:
+    # Damaged archives fail in many ways, of an unknown compression for one.
+    except Exception as error:
         raise ValueError(f"{path} is damaged ({error}): copy or export it again.") from error
     for sample in filter(None, samples.values()):
         try:

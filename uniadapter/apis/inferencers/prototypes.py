@@ -266,7 +266,8 @@ def open_texts(prototype: Any, reader: InputReader) -> TextPrototype:
             f"config or a DataLoader, got {type(prototype).__name__}."
         )
     if not texts:
-        raise ValueError("The prototype is empty: there are no texts to be found.")
+        name = f"{prototype}" if isinstance(prototype, str | Path) else "The prototype"
+        raise ValueError(f"{name} is empty: there are no texts to be found.")
     return TextPrototype(texts, reader.read_text(texts), [{} for _ in texts])
 
 

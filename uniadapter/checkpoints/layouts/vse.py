@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from uniadapter.utils.json_files import brief
 from uniadapter.utils.tensors import why_unread
 
 from ..compare import compare
@@ -126,7 +125,7 @@ def read_vse(path: str | Path, model: Any) -> tuple[State, list[str]]:
             odd = why_unread(tensor)
             if not isinstance(name, str) or not isinstance(tensor, torch.Tensor) or odd:
                 said = odd or f"a {type(tensor).__name__}, no tensor"
-                raise ValueError(f"{path}: {place}{brief(name)} is {said}.")
+                raise ValueError(f"{path}: {place}{name!s:.200} is {said}.")
             # Where DataParallel has not wrapped the model there is nothing in front.
             plain = name if name.startswith(_WRAPPER) else _WRAPPER + name
             state[place + plain] = tensor

@@ -29,7 +29,12 @@ from uniadapter.engine.runner.checkpoint_content import (
 from uniadapter.engine.runner.finite import check_losses, check_weights
 from uniadapter.engine.runner.optimizer_state import match_optimizer, optimizer_names
 from uniadapter.engine.runner.position import restore_gradients, take_position
-from uniadapter.engine.runner.resume import check_matches, check_resumable, find_resumable
+from uniadapter.engine.runner.resume import (
+    check_matches,
+    check_resumable,
+    find_resumable,
+    state_of,
+)
 from uniadapter.engine.runner.resumed_run import ResumedRun, describe_run
 from uniadapter.engine.runner.work_dir import WorkDirLock, mark_of, validate_again
 from uniadapter.registry import HOOKS
@@ -132,13 +137,11 @@ class SafeCheckpointHook(CheckpointHook):
         Raises:
             ValueError: If tensors or the backbone differ.
         """
-        model = _unwrap(runner.model)
-        path = str(runner._load_from)
+        model, path = _unwrap(runner.model), str(runner._load_from)
+        state = state_of(checkpoint, path)
         rename_checkpoint(model, checkpoint)
-        state = checkpoint.get("state_dict", checkpoint)
         meta = checkpoint.get("meta", {})
         left_out = meta.get("left_out", [])
-        recorded = meta.get("backbone_sha256")
         exact = bool(runner._resume)
         if exact:
             # Averages and queue of an adapter that was added are made where its training begins.
@@ -149,7 +152,8 @@ class SafeCheckpointHook(CheckpointHook):
             checkpoint["state_dict"] = state
         check_matches(model, state, left_out, path, exact=exact)
         if left_out:
-            check_fingerprint(f"Checkpoint {path}", recorded, model, own=self._backbone(model))
+            digest, own = meta.get("backbone_sha256"), self._backbone(model)
+            check_fingerprint(f"Checkpoint {path}", digest, model, own=own)
         if exact and "optimizer" in checkpoint:
             runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
             checkpoint["optimizer"] = match_optimizer(

@@ -85,6 +85,26 @@ def check_resumable(path: str | Path) -> None:
             )
 
 
+def state_of(content: Any, path: str | Path) -> dict[str, Any]:
+    """The state dict in what a checkpoint holds.
+
+    Args:
+        content: What was read.
+        path: The file, for the error.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    whole = content if isinstance(content, dict) else {}
+    state = whole.get("state_dict", content)
+    named = isinstance(state, dict) and all(isinstance(name, str) for name in state)
+    if not named or not isinstance(whole.get("meta", {}), dict):
+        raise ValueError(
+            f"Checkpoint {path} holds no state dict, or is damaged: name a file of weights."
+        )
+    return state
+
+
 def check_matches(
     model: nn.Module, state: Mapping[str, Any], left_out: Collection[str], path: str, exact: bool
 ) -> None:
