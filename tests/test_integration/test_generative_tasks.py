@@ -34,8 +34,11 @@ ANSWERS = [*list(COLORS)[:3], *SHAPES[:2]]
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_world(tmp_path_factory.mktemp("world"))
+
+
+def write_world(root: Path) -> Path:
     """Six clips of four frames with questions and captions in three formats."""
-    root = tmp_path_factory.mktemp("world")
     (root / "vocab.txt").write_text("\n".join([*WORDS, *MORE_WORDS]) + "\n")
     questions, videos, captions = [], [], []
     for number, name in enumerate(CLIPS):
@@ -149,6 +152,14 @@ def vqa_cfg(root: Path, out: Path, **data: Any) -> dict[str, Any]:
     cfg = run_cfg(root, model, dataset, metric, 1, "CleanQuestion")
     cfg["test_dataloader"]["dataset"].update(data)
     return cfg
+
+
+def caption_cfg(root: Path, out: Path) -> dict[str, Any]:
+    dataset = {"type": "COCOCaption", "ann_file": "captions.json"}
+    model = model_cfg(root, "CaptionModel")
+    model["generation"] = {"num_beams": 2, "max_length": 10, "min_length": 3}
+    metric = {"type": "CaptionMetric", "results_file": str(out / "captions.json")}
+    return run_cfg(root, model, dataset, metric, 1, "CleanCaption")
 
 
 def logged(folder: Path) -> list[dict[str, float]]:
@@ -275,11 +286,7 @@ def test_video_questions(world: Path, tmp_path: Path, inference: str) -> None:
 
 
 def test_captions(world: Path, tmp_path: Path) -> None:
-    dataset = {"type": "COCOCaption", "ann_file": "captions.json"}
-    model = model_cfg(world, "CaptionModel")
-    model["generation"] = {"num_beams": 2, "max_length": 10, "min_length": 3}
-    metric = {"type": "CaptionMetric", "results_file": str(tmp_path / "captions.json")}
-    metrics = in_process(run_cfg(world, model, dataset, metric, 1, "CleanCaption"), tmp_path)
+    metrics = in_process(caption_cfg(world, tmp_path), tmp_path)
     assert metrics
     rows = json.loads((tmp_path / "captions.json").read_text())
     assert [row["image_id"] for row in rows] == list(range(6))

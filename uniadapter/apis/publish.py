@@ -25,7 +25,7 @@ from uniadapter.utils.errors import WriteError
 from uniadapter.utils.leftovers import sweep, temporary_path
 from uniadapter.utils.model_index import read_metafile
 from uniadapter.utils.paths import find_file
-from uniadapter.utils.safe_folders import folder_lock
+from uniadapter.utils.safe_folders import folder_lock, meaning
 from uniadapter.utils.safe_io import atomic_write, writing
 from uniadapter.visualization.logs import lines_of
 
@@ -70,6 +70,7 @@ def publish_adapter(src: str | Path, dst: str | Path, options: PublishOptions) -
     Raises:
         FileNotFoundError: If a file is missing.
         ValueError: If the source is none, can't be shared, or the folder exists already.
+        WriteError: If the disk is full, read-only or the like; nothing is left.
     """
     checkpoint = _checkpoint(Path(src))
     config, source = _config_of(checkpoint, options.config)
@@ -82,13 +83,15 @@ def publish_adapter(src: str | Path, dst: str | Path, options: PublishOptions) -
     with writing(Path(dst) / name):
         temporary.mkdir(parents=True)
     try:
-        model.save_pretrained(temporary, config, options.with_backbone, options.backbone_url)
+        with meaning(Path(dst) / name, temporary):
+            model.save_pretrained(temporary, config, options.with_backbone, options.backbone_url)
         digest = sha256_of(temporary / WEIGHTS_NAME)
         folder = Path(dst) / f"{name}-{digest[:8]}"
         about = _found(options.about, checkpoint, config, source)
         meta = read_json(temporary / CONFIG_NAME, "save it again")
         card = write_card(folder.name, meta, about)
-        atomic_write(temporary / CARD_NAME, card.encode())
+        with meaning(folder, temporary):
+            atomic_write(temporary / CARD_NAME, card.encode())
         _see_that_it_loads(temporary, model)
         if folder.exists():
             raise ValueError(f"{folder} exists already: remove it, or give another --name.")

@@ -6,6 +6,7 @@ import errno
 import io
 import linecache
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,7 +43,7 @@ class WriteError(OSError):
     """
 
     def __init__(self, path: str | Path, reason: BaseException | None = None) -> None:
-        number = getattr(reason, "errno", None)
+        number = _number_of(reason)
         text = str(path) if reason is None else _unwritten(path, reason)
         super().__init__(text)
         self.errno = number
@@ -56,10 +57,20 @@ class WriteError(OSError):
         return type(self), (self._text,)
 
 
-def _unwritten(path: str | Path, reason: BaseException) -> str:
+def _number_of(reason: BaseException | None) -> int | None:
+    """The system's number of a reason, which safetensors has in its text alone."""
+    found = re.search(r"\(os error (\d+)\)", str(reason))
     number = getattr(reason, "errno", None)
+    return int(found[1]) if number is None and found else number
+
+
+def _unwritten(path: str | Path, reason: BaseException) -> str:
+    number = _number_of(reason)
     said = getattr(reason, "strerror", None) or str(reason).partition("\n")[0]
     remedy = _REMEDIES.get(number or 0)
+    if number is None and isinstance(reason, RuntimeError):
+        # torch's writer, whatever the system said.
+        remedy = "see that its disk has room"
     named = getattr(reason, "filename", None)
     inner = Path(str(named)).name if named is not None and not isinstance(named, int) else ""
     # A temporary name beside the file means the file.

@@ -89,7 +89,7 @@ def staged_folder(folder: str | Path, head: str | None = None) -> Iterator[Path]
             inside.mkdir(parents=True)
         except OSError as error:
             raise WriteError(target, error) from error
-        with _meaning(target, inside):
+        with meaning(target, inside):
             yield inside
             with folder_lock(target):
                 _take_places(inside, target, head)
@@ -121,7 +121,7 @@ def new_folder(folder: str | Path) -> Iterator[Path]:
     try:
         with writing(target):
             inside.mkdir(parents=True)
-        with _meaning(target, inside):
+        with meaning(target, inside):
             yield inside
         with writing(target):
             os.replace(inside, target)
@@ -130,8 +130,16 @@ def new_folder(folder: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _meaning(target: Path, inside: Path) -> Iterator[None]:
-    """Let errors name the place that was wanted, not where it was written first."""
+def meaning(target: Path, inside: Path) -> Iterator[None]:
+    """Let errors name the folder that was wanted, not the one that is written first.
+
+    Args:
+        target: The folder that was wanted.
+        inside: The one that is written.
+
+    Raises:
+        WriteError: Instead of what the system, torch or safetensors say of files in ``inside``.
+    """
     try:
         with writing(inside, inside):
             yield

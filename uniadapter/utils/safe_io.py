@@ -19,6 +19,8 @@ from safetensors import SafetensorError
 from .errors import WriteError
 from .leftovers import sweep, temporary_path
 
+_OF_TORCH = ("PytorchStreamWriter", "inline_container.cc", "iostream error")
+
 
 @contextmanager
 def writing(path: str | Path, inside: Path | None = None) -> Iterator[None]:
@@ -53,8 +55,8 @@ def writing(path: str | Path, inside: Path | None = None) -> Iterator[None]:
             raise
         raise WriteError(path, error) from error
     except RuntimeError as error:
-        # torch's writer of archives says no more than that it failed.
-        if "PytorchStreamWriter" not in str(error):
+        # torch's writer of archives says no more than that it failed, in one of these ways.
+        if not any(sign in str(error) for sign in _OF_TORCH):
             raise
         raise WriteError(path, error) from error
 

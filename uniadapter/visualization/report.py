@@ -11,6 +11,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from uniadapter.utils.safe_folders import staged_folder
 from uniadapter.utils.safe_io import atomic_write
 
 from .letters import wrapped
@@ -126,13 +127,16 @@ class Report:
 
         Raises:
             ValueError: If the name has another ending.
+            WriteError: If the disk is full, read-only or the like; both are as they were.
         """
         target = png_path(path)
         buffer = io.BytesIO()
         self.sheet().save(buffer, "png", optimize=True)
         page = target.with_suffix(".html")
-        atomic_write(target, buffer.getvalue(), sync=False)
-        atomic_write(page, self.html().encode("utf-8", "backslashreplace"), sync=False)
+        text = self.html().encode("utf-8", "backslashreplace")
+        with staged_folder(target.parent, page.name) as inside:
+            atomic_write(inside / target.name, buffer.getvalue(), sync=False)
+            atomic_write(inside / page.name, text, sync=False)
         return page
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from uniadapter.checkpoints import write
 from uniadapter.models.execution import Words
 from uniadapter.models.taps import Recorder, Taps
 from uniadapter.utils.safe_io import load_torch_file
@@ -124,6 +125,5 @@ def load_or_run(model: Any, pictures: Collection, layers: int, path: Path, key: 
         if isinstance(content, dict) and content.get("key") == key:
             return Frozen(content["images"], content["texts"], content["lower"], layers)
     frozen = run_frozen(model, pictures, layers)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"key": key, **frozen._asdict()}, path)
+    write(path, {"key": key, **frozen._asdict()}, under="")
     return frozen

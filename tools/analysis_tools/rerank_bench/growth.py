@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from dataclasses import replace
@@ -110,6 +111,8 @@ def draw(results: list[dict[str, Any]], path: str) -> None:
     source, threads = Path(results[0]["config"]).stem, results[0]["threads"]
     figure.suptitle(f"{source}, fp32, {threads} thread(s)", fontsize=10)
     figure.tight_layout()
-    figure.savefig(path, dpi=150)
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=150, format=Path(path).suffix[1:] or "png")
+    atomic_write(path, picture.getvalue())
     pyplot.close(figure)
     atomic_write(Path(path).with_suffix(".json"), (json.dumps(results, indent=1) + "\n").encode())

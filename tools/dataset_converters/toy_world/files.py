@@ -35,11 +35,11 @@ def write_jpg(path: Path, image: np.ndarray) -> None:
     """Encode ``image`` (H, W, 3) uint8 RGB as JPEG.
 
     Raises:
-        OSError: When OpenCV can't write the file.
+        WriteError: If the disk is full, read-only or the like.
     """
     options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    if not cv2.imwrite(str(path), np.ascontiguousarray(image[..., ::-1]), options):
-        raise OSError(f"{path} can't be written.")
+    content = cv2.imencode(".jpg", np.ascontiguousarray(image[..., ::-1]), options)[1]
+    atomic_write(path, content.tobytes(), sync=False)
 
 
 def write_json(path: Path, content: object) -> None:

@@ -38,6 +38,7 @@ from uniadapter.engine.runner.resume import (
 from uniadapter.engine.runner.resumed_run import ResumedRun, describe_run
 from uniadapter.engine.runner.work_dir import WorkDirLock, mark_of, validate_again
 from uniadapter.registry import HOOKS
+from uniadapter.utils.safe_folders import meaning
 from uniadapter.utils.safe_io import atomic_write, load_torch_file, to_plain
 
 
@@ -378,7 +379,12 @@ class SafeCheckpointHook(CheckpointHook):
         folder = _adapter_folder(checkpoint_path)
         temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
-        save_adapter(model, temporary, self._saved)
+        try:
+            with meaning(folder, temporary):
+                save_adapter(model, temporary, self._saved)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
         # A folder can't be exchanged at once: the old one steps aside, whole.
         aside = folder.with_name(f".{folder.name}.{os.getpid()}.old.tmp")
         if folder.exists():
