@@ -227,6 +227,11 @@ def test_inputs_that_do_not_fit(tokens):
         model(**given_, data_samples=samples("vqa", ["a"]), mode="loss")
     with pytest.raises(ValueError, match="There is no task 'gqa'"):
         model(**given_, data_samples=samples("gqa", ["a", "b"]), mode="loss")
+    for key in ("target", "target_weight"):
+        bare = samples("vqa", ["a", "b"])
+        delattr(bare[1], key)
+        with pytest.raises(ValueError, match=f"needs '{key}' of every sample, and sample 1 of"):
+            model(**given_, data_samples=bare, mode="loss")
 
 
 @pytest.mark.parametrize("kind", KINDS)

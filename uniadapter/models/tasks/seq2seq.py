@@ -48,6 +48,25 @@ def written(tokenizer: TextTokenizer, rows: torch.Tensor) -> list[str]:
     return texts
 
 
+def needed(samples: Sequence[Any], key: str) -> list[Any]:
+    """What every sample of a training batch has under a name.
+
+    Args:
+        samples (Sequence): The samples.
+        key (str): The name.
+
+    Raises:
+        ValueError: If one has it not.
+    """
+    found = [sample.get(key) for sample in samples]
+    if None in found:
+        raise ValueError(
+            f"Training needs {key!r} of every sample, and sample {found.index(None)} of this batch "
+            "has none: set test_mode=False of the data set, whose file has to have the answers."
+        )
+    return found
+
+
 @MODELS.register_module()
 class Seq2SeqModel(VisionLanguageModel):
     """A language model whose encoder plays ``text`` and whose decoder plays ``decoder``.
@@ -172,7 +191,7 @@ class Seq2SeqModel(VisionLanguageModel):
             return states
         samples = list(data_samples or [])
         if mode == "loss":
-            return self.loss(states, mask, [sample.target for sample in samples])
+            return self.loss(states, mask, needed(samples, "target"))
         for sample, text in zip(samples, self.write(states, mask), strict=True):
             sample.set_field(text, "pred_text")
         return samples

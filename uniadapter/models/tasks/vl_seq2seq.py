@@ -22,7 +22,7 @@ from ..heads import decoder_loss
 from ..necks.visual_embedding import VisualEmbedding, pool_grid
 from ..sites import Places
 from .options import ModelOptions
-from .seq2seq import Seq2SeqModel, decoder_words, written
+from .seq2seq import Seq2SeqModel, decoder_words, needed, written
 from .task_rules import TaskRule, rules_of
 
 
@@ -224,9 +224,12 @@ class VLSeq2Seq(Seq2SeqModel):
 
         Returns:
             dict[str, Tensor]: ``loss_lm``, over the texts, or tokens, of all processes.
+
+        Raises:
+            ValueError: If a sample has no target, or no weight of it where the task weighs.
         """
         rule = self.rule()
-        targets = [sample.target for sample in samples]
+        targets = needed(samples, "target")
         words = decoder_words(self.tokenizer, targets, rule.target_len, states.device)
         decoder = self.role("decoder")
         run = partial(decoder_loss, decoder, words, decoder.memory(states, mask))
@@ -236,7 +239,7 @@ class VLSeq2Seq(Seq2SeqModel):
             return {"loss_lm": run(reduction="mean")}
         losses = run(reduction="sum") / tokens.clamp(min=1)
         if rule.loss == "per_sample_weighted":
-            weights = [float(sample.target_weight) for sample in samples]
+            weights = [float(weight) for weight in needed(samples, "target_weight")]
             losses = losses * losses.new_tensor(weights)
         self.loss_items = len(losses)
         return {"loss_lm": weigh_mean(losses.mean(), len(losses))}
