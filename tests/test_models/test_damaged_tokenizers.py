@@ -146,3 +146,23 @@ def test_right_and_other_files(right: Any, tmp_path: Path):
         if (tmp_path / "made.json").exists():
             (tmp_path / "made.json").unlink()
         outcome(lambda: call(tmp_path), tmp_path)
+
+
+@pytest.mark.parametrize("right", ["sentencepiece", "t5"], indirect=True)
+def test_a_panic_of_the_library_is_an_error_of_ours(right: Any, tmp_path: Path):
+    contents, [name], call = right
+    content = json.loads(contents[name])
+    [rule] = [
+        step for step in content["normalizer"]["normalizers"] if step["type"] == "Precompiled"
+    ]
+    rule["precompiled_charsmap"] = "=" + rule["precompiled_charsmap"]
+    (tmp_path / name).write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=rf"{name} is damaged \(Precompiled"):
+        call(tmp_path)
+
+
+def test_messages_are_short(tmp_path: Path):
+    (tmp_path / "merges.txt").write_text("9" * 5000)
+    with pytest.raises(ValueError, match=r"merges\.txt has .*where a merge of two") as error:
+        ClipTokenizer(bpe=str(tmp_path / "merges.txt"))
+    assert len(str(error.value)) < 1000

@@ -22,6 +22,7 @@ from tokenizers.models import BPE, Unigram
 
 from uniadapter.models import t5_tokenizer as t5
 from uniadapter.models.base_tokenizer import TextTokenizer
+from uniadapter.models.library_tokenizer import library_errors
 from uniadapter.models.sentencepiece_tokenizer import (
     FIRST_TOKENS,
     MASK_TOKEN,
@@ -183,10 +184,8 @@ def convert(src: str | Path, dst: str | Path, ids: str = "xlmr") -> int | None:
         raise ValueError(f"{dst}: a tokenizer is written as JSON, name a .json file.")
     rule: Any = IDS[ids]
     model = read_model(Path(src), rule)
-    try:
+    with library_errors(src, "copy it again"):
         content = build_tokenizer(model, rule).to_str().encode()
-    except Exception as error:  # The library raises this very class.
-        raise ValueError(f"{src} is damaged ({error}): copy it again.") from error
     with tempfile.TemporaryDirectory() as folder:
         # What can't be read is not left behind.
         made = Path(folder) / Path(dst).name

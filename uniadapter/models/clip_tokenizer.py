@@ -13,7 +13,7 @@ from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
 from tokenizers.models import BPE
 from torch import Tensor
 
-from uniadapter.utils.json_files import parse_json
+from uniadapter.utils.json_files import brief, parse_json
 
 from ..registry import TOKENIZERS
 from ..utils.paths import find_file
@@ -171,7 +171,9 @@ def _read_bpe(path: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
     made = Counter(first + second for first, second in merges)
     repeated = next((word for word, times in made.items() if times > 1), None)
     if repeated is not None:
-        raise ValueError(f"{path} makes {repeated!r} again, so that words would have no one id.")
+        raise ValueError(
+            f"{path} makes {brief(repeated)} again, so that words would have no one id."
+        )
     return words_of_merges(merges, _SUFFIX, [START, END]), merges
 
 
@@ -234,7 +236,7 @@ def _merges(path: Path, merges: Any) -> list[tuple[str, str]]:
         parts = merge.split(" ") if isinstance(merge, str) else merge
         if not isinstance(parts, list) or len(parts) != 2:
             raise ValueError(
-                f"{path} has {merge!r} where a merge of two pieces belongs: {_SOURCE}."
+                f"{path} has {brief(merge)} where a merge of two pieces belongs: {_SOURCE}."
             )
         pairs.append((str(parts[0]), str(parts[1])))
     return pairs
@@ -252,7 +254,8 @@ def _build(vocab: dict[str, int], merges: list[tuple[str, str]], path: Path) -> 
     try:
         model = BPE(vocab=vocab, merges=merges, end_of_word_suffix=_SUFFIX, unk_token=END)
     except Exception as error:  # The library raises this very class.
-        raise ValueError(f"{path}: vocabulary and merges disagree ({error}): {_SOURCE}.") from error
+        said = f"vocabulary and merges disagree ({error!s:.300})"
+        raise ValueError(f"{path}: {said}: {_SOURCE}.") from error
     tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]

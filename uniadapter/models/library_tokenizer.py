@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer
@@ -16,6 +17,26 @@ from .base_tokenizer import TextTokenizer
 #: The first ids of XLM-R and RoBERTa, in order.
 FIRST_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")
 MASK_TOKEN = "<mask>"
+
+
+@contextmanager
+def library_errors(path: object, remedy: str) -> Iterator[None]:
+    """Let what the library says of a damaged file be an error that names it.
+
+    Args:
+        path: The file, or several in words.
+        remedy: What to do.
+
+    Raises:
+        ValueError: Instead of what the library raises: ``Exception`` itself, or, where what it
+            counts on does not hold, Rust's panic, which is no ``Exception``.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__module__ != "pyo3_runtime":
+            raise
+        raise ValueError(f"{path} is damaged ({error!s:.300}): {remedy}.") from error
 
 
 def numbered(name: str, count: int) -> tuple[str, ...]:

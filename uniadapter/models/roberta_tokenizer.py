@@ -12,7 +12,7 @@ from uniadapter.utils.json_files import brief, parse_json
 
 from ..registry import TOKENIZERS
 from ..utils.words import without_surrogates
-from .library_tokenizer import FIRST_TOKENS, MASK_TOKEN, XlmTokenizer
+from .library_tokenizer import FIRST_TOKENS, MASK_TOKEN, XlmTokenizer, library_errors
 
 
 @TOKENIZERS.register_module()
@@ -107,10 +107,8 @@ def _from_json(file: Path, remedy: str) -> Tokenizer:
     before = content.get("pre_tokenizer")
     if not isinstance(before, dict) or before.get("type") != "ByteLevel":
         raise ValueError(f"{file} does not work on bytes, as RoBERTa's: {remedy}.")
-    try:
+    with library_errors(file, remedy):
         return Tokenizer.from_file(str(file))
-    except Exception as error:  # The library raises this very class.
-        raise ValueError(f"{file} is damaged ({error}): {remedy}.") from error
 
 
 def _from_lists(folder: Path, remedy: str) -> Tokenizer:
@@ -120,10 +118,8 @@ def _from_lists(folder: Path, remedy: str) -> Tokenizer:
         raise FileNotFoundError(
             f"{folder} has neither tokenizer.json nor {' and '.join(missing)}: {remedy}."
         )
-    try:
+    with library_errors(f"{vocab} or {merges}", remedy):
         model = models.BPE.from_file(str(vocab), str(merges))
-    except Exception as error:  # As above.
-        raise ValueError(f"{vocab} or {merges} is damaged ({error}): {remedy}.") from error
     tokenizer = Tokenizer(model)
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from uniadapter.utils.json_files import brief, parse_json
 
 from ..registry import TOKENIZERS
-from .library_tokenizer import FIRST_TOKENS, MASK_TOKEN, XlmTokenizer
+from .library_tokenizer import FIRST_TOKENS, MASK_TOKEN, XlmTokenizer, library_errors
 
 _TOOL = "tools/model_converters/convert_sentencepiece.py"
 
@@ -76,10 +76,8 @@ def read_pieces(path: Path, marks: Mapping[str, int], by: str) -> Tokenizer:
     if kind not in ("Unigram", "BPE"):
         said = f"holds a tokenizer of type {brief(kind)}" if kind else "is no tokenizer.json"
         raise ValueError(f"{path} {said}, sentencepiece has Unigram or BPE: {wrong}.")
-    try:
+    with library_errors(path, f"{wrong} again"):
         tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # The library raises this very class.
-        raise ValueError(f"{path} is damaged ({error}): {wrong} again.") from error
     size = tokenizer.get_vocab_size(with_added_tokens=True)
     places = {token: index % max(size, 1) for token, index in marks.items()}
     found = {token: tokenizer.token_to_id(token) for token in places}
