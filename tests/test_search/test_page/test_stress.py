@@ -107,7 +107,7 @@ contents = st.one_of(
 )
 
 
-@settings(max_examples=draws(20, 400), deadline=None)
+@settings(max_examples=draws(20, 150), deadline=None)
 @given(
     contents, st.floats(0, 1), st.sampled_from(["whole", "cut", "flipped", "doubled"]), st.data()
 )
