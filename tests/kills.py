@@ -59,10 +59,11 @@ def killed(
                 mine = left
                 if mine == -1 and not after:
                     os.kill(os.getpid(), signal.SIGKILL)
-                result = original(*args, **kwargs)
-                if mine == -1:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return result
+                try:
+                    return original(*args, **kwargs)
+                finally:
+                    if mine == -1:
+                        os.kill(os.getpid(), signal.SIGKILL)
 
             return replaced
 

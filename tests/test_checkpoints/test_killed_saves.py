@@ -65,10 +65,11 @@ def _loaded(kind: str, folder: Path) -> Any:
             return _facts(content.tensors, content.meta["options"]["scale"])
         found = AutoAdapterModel.from_pretrained(folder)
         return _facts(found.state_dict(), found.adapter.options["scale"])
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ValueError) as error:
         said = str(error)
     assert str(folder) in said
-    assert not folder.exists() or "save or copy the adapter again" in said
+    begun = folder.is_dir() and any(folder.iterdir())
+    assert not begun or "save or copy the adapter again" in said
     return None
 
 

@@ -1,4 +1,4 @@
-"""Everything that writes a result finds no room: the one that was there stays, and nothing half."""
+"""Everything that writes a result finds no room or no right: what was there stays as it was."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from PIL import Image
 
 from tests.helpers import ROOT, draws, tiny_retrieval_cfg, write_vocab
 from tests.model_helpers import randomize
+from tests.nobody import as_nobody, needs_nobody, readable
 from tests.test_checkpoints.test_layouts.test_written import config_of, saved
 from tests.test_utils.test_full_disk import Limit
 from uniadapter.apis.convert import convert_checkpoint
@@ -87,6 +88,7 @@ class Parts:
     """What the writers write, of one content or another."""
 
     def __init__(self, root: Path) -> None:
+        self.root = root
         register_all_modules()
         self.cfg = {"model": tiny_retrieval_cfg(write_vocab(root / "vocab.txt"))}
         self.models = [randomize(build_model(self.cfg["model"]), seed=seed) for seed in range(2)]
@@ -222,3 +224,22 @@ def test_what_was_there_stays(
     assert left == before
     WRITERS[name](parts, folder, 1)
     assert tree(folder) != before
+
+
+@needs_nobody
+@pytest.mark.parametrize("name", sorted(WRITERS))
+def test_a_folder_of_somebody_else(name: str, parts: Parts, tmp_path: Path):
+    """A user without rights and home gets one error, whether something is there or not."""
+    readable(parts.root)
+    for number in range(2):
+        folder = readable(tmp_path)
+        before = tree(folder)
+        found = as_nobody(partial(WRITERS[name], parts, folder / "x", 1))
+        assert found.meant, found
+        assert str(folder) in str(found.error)
+        assert str(found.error).endswith(": make it writable, or name another place.")
+        assert ".tmp" not in str(found.error)
+        assert tree(folder) == before
+        if number == 0:
+            (tmp_path / "x").mkdir()
+            WRITERS[name](parts, tmp_path / "x", 0)

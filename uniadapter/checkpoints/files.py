@@ -129,6 +129,10 @@ def read(path: str | Path) -> Content:
     if is_adapter(path):
         return read_adapter(path if path.is_dir() else path.parent)
     if path.is_dir():
+        if any(path.glob(".*.tmp")):
+            raise ValueError(
+                f"{path} holds what a save that was killed left: save or copy the adapter again."
+            )
         raise ValueError(
             f"{path} is a folder: name the file of the weights in it. Folders of transformers are "
             "read by tools/model_converters/convert_checkpoint.py --from hf."
@@ -342,11 +346,12 @@ def _write(path: Path, state: Any, under: str | None, metadata: Mapping[str, str
     # Two processes may write the file at the same time; the last whole one stays.
     temporary = temporary_path(path)
     try:
+        # The system says why it can't be made, torch does not.
+        temporary.touch()
         if under is not None:
             torch.save({under: state} if under else state, temporary)
         else:
             # safetensors makes files that only their owner can read, whatever the umask says.
-            temporary.touch()
             mode = temporary.stat().st_mode
             save_file(_own_memory(state), temporary, metadata={"format": "pt", **(metadata or {})})
             temporary.chmod(mode)
