@@ -181,6 +181,59 @@ def test_the_metafile_gets_an_entry(
         tool.main([str(argument) for argument in (run[1], tmp_path, *more)])
 
 
+def test_what_was_broken_off_is_finished_by_another_run(
+    run: tuple[Any, Path], tool: Any, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metafile, out = tmp_path / "metafile.yml", tmp_path / "out"
+    metafile.write_text(METAFILE)
+    config = run[1] / "tiny_run.py"
+    given = (run[1], out, "--config", config, "--metafile", metafile)
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tool, "add_entry", killed)
+        with pytest.raises(KeyboardInterrupt):
+            tool.main([str(argument) for argument in given])
+    [folder] = out.iterdir()
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    # Of other options it is another.
+    with pytest.raises(SystemExit, match="exists already: remove it, or give another --name"):
+        tool.main([str(argument) for argument in (*given, "--licence", "mit")])
+    assert metafile.read_text() == METAFILE
+    assert published(tool, *given, capsys=capsys) == folder
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert [entry["Name"] for entry in yaml.safe_load(metafile.read_text())["Models"]] == [
+        "other",
+        folder.name,
+    ]
+    with pytest.raises(SystemExit, match="already: take it out first"):
+        tool.main([str(argument) for argument in given])
+    assert [path.name for path in out.iterdir()] == [folder.name]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (METAFILE + "More: 1\n", "must be its last part"),
+        (METAFILE.replace("  - ", "- ").replace("    ", "  "), "indented by two"),
+        ("Models: [", "not valid YAML"),
+    ],
+)
+def test_a_metafile_that_takes_no_entry_is_refused_first(
+    run: tuple[Any, Path], tool: Any, tmp_path: Path, content: str, said: str
+) -> None:
+    (tmp_path / "metafile.yml").write_text(content)
+    more = ("--config", run[1] / "tiny_run.py", "--metafile", tmp_path / "metafile.yml")
+    towers = run[1].parents[1] / "towers.safetensors"
+    with pytest.raises(SystemExit, match=r"error: .*(no entry has `Weights|not valid YAML)"):
+        tool.main([str(argument) for argument in (towers, tmp_path / "a.safetensors", *more)])
+    with pytest.raises(SystemExit, match=said):
+        tool.main([str(argument) for argument in (run[1], tmp_path / "out", *more)])
+    assert [path.name for path in tmp_path.iterdir()] == ["metafile.yml"]
+
+
 def test_what_is_no_source(tool: Any, tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="nothing does not exist"):
         tool.main([str(tmp_path / "nothing"), str(tmp_path / "out")])

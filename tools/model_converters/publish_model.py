@@ -12,7 +12,8 @@ queue and the optimizer are left out. The file's size and sha256 are printed and
 Any other DST is a folder in which ``NAME-<8 hex>`` is made, the folder of an adapter that
 ``AutoAdapterModel.from_pretrained`` loads by itself, with a card (README.md); SRC is a run's folder
 (its best checkpoint, else its last), a checkpoint, or an adapter's folder. With ``--metafile`` an
-entry is written behind the others. Loading runs no pickled code.
+entry is written behind the others; a command that ended between the two is finished by running it
+again. Loading runs no pickled code.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from uniadapter.apis.publish import (
     add_entry,
     metafile_entry,
     publish_adapter,
+    with_entry,
 )
 from uniadapter.checkpoints import read_state_dict, write
 from uniadapter.checkpoints.card import About
@@ -107,8 +109,8 @@ def publish(src: str | Path, dst: str | Path) -> tuple[str, int]:
     return hashlib.sha256(dst.read_bytes()).hexdigest(), dst.stat().st_size
 
 
-def update_metafile(metafile: str | Path, weights: str, digest: str) -> None:
-    """Set ``SHA256`` of the entry whose ``Weights`` is ``weights``, leaving the rest as it is.
+def with_digest(metafile: str | Path, weights: str, digest: str) -> str:
+    """The text of a metafile in which the entry whose ``Weights`` is ``weights`` has a digest.
 
     Raises:
         ValueError: When no entry has these weights.
@@ -118,7 +120,16 @@ def update_metafile(metafile: str | Path, weights: str, digest: str) -> None:
     text, count = pattern.subn(rf"\g<1>{digest}", path.read_text(encoding="utf-8"))
     if not count:
         raise ValueError(f"{path}: no entry has `Weights: {weights}` followed by `SHA256:`.")
-    atomic_write(path, text.encode())
+    return text
+
+
+def update_metafile(metafile: str | Path, weights: str, digest: str) -> None:
+    """Set ``SHA256`` of the entry whose ``Weights`` is ``weights``, leaving the rest as it is.
+
+    Raises:
+        ValueError: When no entry has these weights.
+    """
+    atomic_write(metafile, with_digest(metafile, weights, digest).encode())
 
 
 def publish_folder(args: argparse.Namespace) -> None:
@@ -130,12 +141,14 @@ def publish_folder(args: argparse.Namespace) -> None:
         licence=args.licence,
         base_model=args.base_model,
     )
-    options = PublishOptions(args.config, args.name, args.with_backbone, args.backbone_url, about)
+    given = (args.config, args.name, args.with_backbone, args.backbone_url)
+    # Without an entry to be added, one that is there is whole.
+    options = PublishOptions(*given, about, again=args.metafile is not None)
     collection = _collection(args) if args.metafile else ""
     folder = publish_adapter(args.src, args.dst, options)
+    print(f"written: {folder}")
     if args.metafile:
         add_entry(args.metafile, metafile_entry(folder, Path(), args.config, collection))
-    print(f"written: {folder}")
     if args.licence is None:
         print("The card states no licence, and nobody may use it without one: --licence.")
 
@@ -150,6 +163,8 @@ def _collection(args: argparse.Namespace) -> str:
         raise ValueError(
             f"{args.metafile}: name one of its collections with --collection: {names}."
         )
+    # What takes no entry is refused before anything is written.
+    with_entry(args.metafile, {"Name": "", "Config": ""})
     return str(name)
 
 
@@ -163,6 +178,7 @@ def main(argv: list[str] | None = None) -> None:
             return
         if args.metafile:
             read_metafile(args.metafile)
+            with_digest(args.metafile, Path(args.dst).as_posix(), "")
         digest, size = publish(args.src, args.dst)
         if args.metafile:
             update_metafile(args.metafile, Path(args.dst).as_posix(), digest)

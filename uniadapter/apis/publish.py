@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 import re
 import shutil
@@ -45,6 +46,8 @@ class PublishOptions:
         with_backbone: Put the frozen backbone beside it.
         backbone_url: Where others get the backbone.
         about: For the card; metrics, data and command are found where they are not given.
+        again: A folder that is there already, with the same files, is taken for the new one, so
+            that a publication that was broken off behind it is finished by another.
     """
 
     config: str | Path | None = None
@@ -52,6 +55,7 @@ class PublishOptions:
     with_backbone: bool = False
     backbone_url: str | None = None
     about: About = field(default_factory=About)
+    again: bool = False
 
 
 def publish_adapter(src: str | Path, dst: str | Path, options: PublishOptions) -> Path:
@@ -65,7 +69,7 @@ def publish_adapter(src: str | Path, dst: str | Path, options: PublishOptions) -
         options: How.
 
     Returns:
-        The new folder.
+        The new folder, or the one that is there with the same files.
 
     Raises:
         FileNotFoundError: If a file is missing.
@@ -93,20 +97,33 @@ def publish_adapter(src: str | Path, dst: str | Path, options: PublishOptions) -
         with meaning(folder, temporary):
             atomic_write(temporary / CARD_NAME, card.encode())
         _see_that_it_loads(temporary, model)
-        if folder.exists():
-            raise ValueError(f"{folder} exists already: remove it, or give another --name.")
-        try:
-            os.replace(temporary, folder)
-        except OSError as error:
-            if not folder.exists():
-                raise WriteError(folder, error) from error
-            # Another process has published it since.
-            raise ValueError(
-                f"{folder} exists already: remove it, or give another --name."
-            ) from error
+        if not (options.again and _same_files(temporary, folder)):
+            _take_place(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
+
+
+def _take_place(temporary: Path, folder: Path) -> None:
+    """Rename what was written to what it is called, where nothing stands."""
+    there = f"{folder} exists already: remove it, or give another --name."
+    if folder.exists():
+        raise ValueError(there)
+    try:
+        os.replace(temporary, folder)
+    except OSError as error:
+        if not folder.exists():
+            raise WriteError(folder, error) from error
+        # Another process has published it since.
+        raise ValueError(there) from error
+
+
+def _same_files(one: Path, other: Path) -> bool:
+    """Whether two folders hold the same files, to the byte."""
+    names = [{p.relative_to(root) for p in root.rglob("*") if p.is_file()} for root in (one, other)]
+    return names[0] == names[1] and all(
+        filecmp.cmp(one / name, other / name, shallow=False) for name in names[0]
+    )
 
 
 def _checkpoint(src: Path) -> Path:
@@ -242,6 +259,17 @@ def add_entry(metafile: str | Path, entry: Mapping[str, Any]) -> None:
 
 
 def _add_entry(path: Path, entry: Mapping[str, Any]) -> None:
+    atomic_write(path, with_entry(path, entry).encode())
+
+
+def with_entry(metafile: str | Path, entry: Mapping[str, Any]) -> str:
+    """The text of a metafile with an entry behind the others.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it has an entry of that name, or its models are not its last part.
+    """
+    path = Path(metafile)
     models = read_metafile(path)["Models"]
     text = path.read_text(encoding="utf-8-sig")
     if any(model["Name"] == entry["Name"] for model in models):
@@ -255,4 +283,4 @@ def _add_entry(path: Path, entry: Mapping[str, Any]) -> None:
         fits = False
     if not fits:
         raise ValueError(f"{path}: `Models:`, a list indented by two, must be its last part.")
-    atomic_write(path, new.encode())
+    return new
