@@ -86,6 +86,8 @@ class FakeIndex:
                 size=state.st_size,
                 mtime_ns=state.st_mtime_ns,
                 digest=digest,
+                gone=False,
+                error=None,
             )
             for number, (name, (state, digest)) in enumerate(
                 zip(self.names, self.states, strict=True)
@@ -114,6 +116,18 @@ class FakeSearcher:
 
     def refresh(self) -> bool:
         return False
+
+    @property
+    def snapshot(self) -> Any:
+        shots = self.index.shots()
+        return SimpleNamespace(
+            state=SimpleNamespace(version=self.index.version),
+            files={file.file_id: file for file in self.index.files()},
+            shot_ids=np.array([shot.shot_id for shot in shots]),
+            shot_files=np.array([shot.file_id for shot in shots]),
+            starts=np.array([shot.start for shot in shots]),
+            ends=np.array([shot.end for shot in shots]),
+        )
 
     def search(self, **query: Any) -> SearchResult:
         self.asked.append(query)

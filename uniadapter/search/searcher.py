@@ -91,6 +91,17 @@ class Searcher:
         self._view: _View | None = None
         self.refresh()
 
+    @property
+    def snapshot(self) -> Snapshot:
+        """The state that was searched last, or is the next to be."""
+        with self._lock:
+            return self._seen().snapshot
+
+    def _seen(self) -> _View:
+        if self._view is None:
+            raise ValueError("The index was never read.")
+        return self._view
+
     def refresh(self) -> bool:
         """See what later updates did to the index; every search does it. Whether there was one."""
         with self._lock:
@@ -144,9 +155,7 @@ class Searcher:
         seconds: dict[str, float] = {}
         with self._lock, torch.no_grad():
             self.refresh()
-            view = self._view
-            if view is None:
-                raise ValueError("The index was never read.")
+            view = self._seen()
             with _timed(seconds, "encode"):
                 query = self._encode(text, image, video)
             with _timed(seconds, "first_stage"):

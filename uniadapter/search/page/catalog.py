@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 
 from uniadapter.search.index import SearchIndex
-from uniadapter.search.records import FileRecord
+from uniadapter.search.records import FileRecord, Snapshot
 
 from .library import FileEntry, Library, ShotEntry
 
@@ -58,6 +58,23 @@ def library_of(index: SearchIndex) -> Library:
         shots = [ShotEntry(s.shot_id, s.file_id, s.start, s.end) for s in index.shots()]
         if version_of(index) == version:
             return Library(version, files, shots)
+
+
+def library_at(index: SearchIndex, snapshot: Snapshot) -> Library:
+    """All files and shots of a state that was read before.
+
+    Args:
+        index: The index.
+        snapshot: Its state, which need not be the last one.
+    """
+    files = [
+        _entry(index, file)
+        for file in snapshot.files.values()
+        if not file.gone and file.error is None
+    ]
+    columns = (snapshot.shot_ids, snapshot.shot_files, snapshot.starts, snapshot.ends)
+    shots = zip(*(column.tolist() for column in columns), strict=True)
+    return Library(str(snapshot.state.version), files, [ShotEntry(*shot) for shot in shots])
 
 
 def _entry(index: SearchIndex, file: FileRecord) -> FileEntry:

@@ -7,6 +7,7 @@ import contextlib
 import ipaddress
 import logging
 import re
+from collections import Counter
 from urllib.parse import parse_qsl, unquote_to_bytes, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -122,8 +123,9 @@ class Guard:
                 raise PageError(400, "not_utf8", message) from error
             if "\0" in text:
                 raise PageError(400, "null_character", "The address holds a null character.")
-        names = [name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True)]
-        twice = next((name for name in names if names.count(name) > 1), None)
+        given = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+        counts = Counter(name for name, _ in given)
+        twice = next((name for name, count in counts.items() if count > 1), None)
         if twice is not None:
             raise PageError(422, "wrong_value", f"{twice[:80]}: is given more than once.")
 

@@ -15,7 +15,7 @@ from uniadapter.search.hits import Hit, SearchResult
 from uniadapter.search.searcher import Searcher
 
 from .answers import HitAnswer, PageError, Play
-from .catalog import library_of, preview_folder, version_of
+from .catalog import library_at, library_of, preview_folder, version_of
 from .library import Library, shown_path
 from .options import PageOptions
 from .previews import Previews
@@ -23,9 +23,6 @@ from .queries import Filters
 from .turnstile import Turnstile
 
 logger = logging.getLogger("uniadapter.page")
-
-#: How often a search begins anew where the index was updated meanwhile.
-_TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -95,18 +92,20 @@ class PageState:
 
     def _call(self, arguments: dict[str, Any]) -> Callable[[], Found]:
         def call() -> Found:
-            for _ in range(_TRIES):
-                library = self.library()
-                with _usable():
-                    self.searcher.refresh()
-                result = self._search(arguments)
-                # Hits and what is said of them are of one state: it was the same all the time.
-                if self.library() is library:
-                    return Found(result, library)
-            message = "The index is being updated: ask again in a moment."
-            raise PageError(503, "busy", message, {"Retry-After": "2"})
+            with _usable():
+                self.searcher.refresh()
+            result = self._search(arguments)
+            return Found(result, self._searched())
 
         return call
+
+    def _searched(self) -> Library:
+        """The state that was searched just now, however often the index was updated since."""
+        snapshot = self.searcher.snapshot
+        with self._loading, _usable():
+            if str(snapshot.state.version) != self._library.version:
+                self._library = library_at(self.searcher.index, snapshot)
+            return self._library
 
     def _search(self, arguments: dict[str, Any]) -> SearchResult:
         try:
