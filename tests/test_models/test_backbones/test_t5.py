@@ -37,8 +37,10 @@ def test_states_and_logits_are_transformers_own(lengths, length, seed):
             input_ids=ids, attention_mask=mask, decoder_input_ids=words, use_cache=False
         )
         got = logits(model, ids, mask, words)
-        assert torch.equal(model.encode(ids, mask)[0], want.encoder_last_hidden_state)
-    assert torch.equal(got, want.logits)
+        states = model.encode(ids, mask)[0]
+    # Products of a single row may be added up in another order.
+    assert_close(states, want.encoder_last_hidden_state, atol=1e-5, rtol=1e-5)
+    assert_close(got, want.logits, atol=1e-5, rtol=1e-5)
 
 
 @settings(max_examples=draws(4), deadline=None)
