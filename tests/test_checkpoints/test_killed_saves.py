@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,25 @@ def test_what_is_said_of_weights_alone(models: Any, tmp_path: Path):
     for load in loaders:
         with pytest.raises(FileNotFoundError, match=r"adapter_config\.json is missing: .*again\."):
             load()
+
+
+def test_a_reader_beside_a_writer(models: Any, tmp_path: Path):
+    """While one process saves the one and the other in turns, another reads one of them."""
+    for model, _ in models:
+        save_adapter(model, tmp_path)
+    allowed = [_facts(trained_state_dict(m), m.adapter.options["scale"]) for m, _ in models]
+    child = os.fork()
+    if child == 0:
+        torch.set_num_threads(1)
+        while True:
+            for model, _ in models:
+                save_adapter(model, tmp_path)
+    try:
+        found = [_loaded("adapter", tmp_path) for _ in range(draws(40, deep=2000))]
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert [facts for facts in found if facts not in allowed] == []
 
 
 @pytest.mark.deep

@@ -73,6 +73,22 @@ def test_a_process_of_somebody_else_is_alive(tmp_path: Path, monkeypatch: pytest
     assert sorted(os.listdir(tmp_path)) == left
 
 
+def test_a_process_that_nothing_is_known_of_may_be_alive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Containers without /proc may have one name, and each its own numbers of processes."""
+
+    def hidden(path: str) -> str:
+        raise FileNotFoundError(2, "No such file or directory", path)
+
+    monkeypatch.setattr(leftovers.os, "readlink", hidden)
+    leftovers._place.cache_clear()
+    left = left_by_another(tmp_path)
+    sweep(tmp_path, folders=True)
+    assert sorted(os.listdir(tmp_path)) == left
+    leftovers._place.cache_clear()
+
+
 def test_a_link_is_not_followed(tmp_path: Path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "x").touch()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -126,12 +127,49 @@ def test_a_folder_in_the_place_of_a_file(tmp_path: Path):
     assert os.listdir(tmp_path / "z") == ["mine"]
 
 
+def test_two_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """On some disks of networks nobody waits: another one may move the head first."""
+    write_set(tmp_path, {"a": b"1"}, 0)
+    replace, taken = os.replace, []
+
+    def other_first(source: Any, target: Any) -> None:
+        if Path(source) == tmp_path / HEAD and not taken:
+            taken.append(replace(source, tmp_path / "theirs"))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", other_first)
+    write_set(tmp_path, {"a": b"2"}, 1)
+    assert len(taken) == 1
+    assert read_set(tmp_path) == ({"a": b"2"}, 1)
+
+
 def test_what_stays_is_not_disturbed(tmp_path: Path):
     """Readers of what is written again, unchanged, find it at all times."""
     write_set(tmp_path, {"a": b"same", "x": b""}, 0)
     before = {path.name: path.stat().st_ino for path in tmp_path.iterdir()}
     write_set(tmp_path, {"a": b"same", "x": b""}, 0)
     assert {path.name: path.stat().st_ino for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("fails", [0, 1, 2])
+def test_a_folder_that_is_replaced(fails: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Whatever step fails, one of the two is there, whole, and nothing besides."""
+    target, replace, steps = tmp_path / "folder", os.replace, []
+
+    def step(*args: Any) -> None:
+        steps.append(args)
+        if len(steps) == fails:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(*args)
+
+    with new_folder(target, replace=True) as inside:
+        (inside / "old").touch()
+    monkeypatch.setattr(os, "replace", step)
+    refused = pytest.raises(WriteError, match="can't be written") if fails else nullcontext()
+    with refused, new_folder(target, replace=True) as inside:
+        (inside / "new").touch()
+    assert [path.name for path in target.iterdir()] == ["old" if fails else "new"]
+    assert os.listdir(tmp_path) == ["folder"]
 
 
 @pytest.mark.parametrize("after", [False, True])

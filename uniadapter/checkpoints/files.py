@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -14,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from uniadapter.utils.json_files import brief, parse_json
-from uniadapter.utils.leftovers import sweep, temporary_path
+from uniadapter.utils.leftovers import at_work, sweep, temporary_path
 from uniadapter.utils.paths import find_file
 from uniadapter.utils.safe_io import what_it_is, writing
 from uniadapter.utils.tensors import why_unread
@@ -55,6 +56,9 @@ _KINDS = {
 
 # What walks a config calls itself on every level, and no config has as many.
 _DEEPEST = 64
+
+# How often an adapter is read that is being saved, and the seconds in between.
+_TRIES, _PAUSE = 10, 0.05
 
 # Where other projects put a state dict, and what their wrappers put before its names.
 _WRAPPERS = ("state_dict", "model", "model_state_dict", "net", "module")
@@ -131,7 +135,8 @@ def read(path: str | Path) -> Content:
     if path.is_dir():
         if any(path.glob(".*.tmp")):
             raise ValueError(
-                f"{path} holds what a save that was killed left: save or copy the adapter again."
+                f"{path} holds what a save began that was killed, or has not ended: save or copy "
+                "the adapter again."
             )
         raise ValueError(
             f"{path} is a folder: name the file of the weights in it. Folders of transformers are "
@@ -218,22 +223,51 @@ def _without_prefix(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def read_adapter(folder: Path) -> Content:
-    """Read the folder of an adapter.
+    """Read the folder of an adapter, which another process may be saving at the same moment.
 
     Args:
         folder (Path): With the weights and the JSON beside them.
 
     Returns:
-        Content: Tensors, and the JSON as ``meta``.
+        Content: Tensors, and the JSON as ``meta``, both of one save.
 
     Raises:
         FileNotFoundError: If one of the two files is missing.
-        ValueError: If one is damaged, or written by another version.
+        ValueError: If one is damaged, or written by another version; or if the folder is saved
+            again and again.
     """
+    path = folder / CONFIG_NAME
+    for _ in range(_TRIES):
+        before = _state(path)
+        try:
+            content = _read_both(folder)
+        except (FileNotFoundError, ValueError):
+            if _state(path) == before and not (before is None and at_work(folder)):
+                raise
+        else:
+            # It goes before the weights change, and another one comes when they have.
+            if _state(path) == before:
+                return content
+        time.sleep(_PAUSE)
+    if before is None:
+        _read_adapter_config(path)
+    raise ValueError(f"{folder} is being saved all the time: load it when that has ended.")
+
+
+def _read_both(folder: Path) -> Content:
     config, weights = _read_adapter_config(folder / CONFIG_NAME), folder / WEIGHTS_NAME
     if not weights.is_file():
         raise FileNotFoundError(f"{weights} is missing beside {CONFIG_NAME}: copy both files.")
     return Content("adapter", read_safetensors(weights), config, {})
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    """What a file has that another one in its place, or one that was moved, has not."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_ctime_ns
 
 
 def _read_adapter_config(path: Path) -> dict[str, Any]:

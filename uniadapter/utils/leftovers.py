@@ -8,6 +8,7 @@ import re
 import secrets
 import shutil
 import socket
+import sys
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -48,9 +49,13 @@ def _place(pid: int) -> str:
     Another host has its own, and so has a container, and this host before it was started anew.
     """
     facts = [socket.gethostname()]
-    with suppress(OSError):
-        facts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii"))
-        facts.append(os.readlink("/proc/self/ns/pid"))
+    if sys.platform == "linux":
+        try:
+            facts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii"))
+            facts.append(os.readlink("/proc/self/ns/pid"))
+        except OSError:
+            # Containers on one host may all say as little: then nobody's is known to be ended.
+            facts.append(secrets.token_hex())
     return hashlib.sha256("\0".join(facts).encode("utf-8", "surrogateescape")).hexdigest()[:8]
 
 
@@ -79,6 +84,15 @@ def sweep(folder: str | Path, folders: bool = False, again: bool = True) -> None
                     os.unlink(entry.path)
             elif folders:
                 shutil.rmtree(entry.path, ignore_errors=True)
+
+
+def at_work(folder: str | Path) -> bool:
+    """Whether a process, of this host or another one, may be writing to a folder."""
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return False
+    return any(_TEMPORARY.fullmatch(name) and not is_left(name) for name in names)
 
 
 def is_left(name: str) -> bool:

@@ -103,30 +103,39 @@ def staged_folder(folder: str | Path, head: str | None = None) -> Iterator[Path]
 
 
 @contextmanager
-def new_folder(folder: str | Path) -> Iterator[Path]:
+def new_folder(folder: str | Path, replace: bool = False) -> Iterator[Path]:
     """A folder beside one that is wanted, which takes its place, whole, at the end of the context.
 
     Args:
         folder: The folder to be; nothing or an empty folder stands there.
+        replace: Another one may stand there, which is removed then. A process that is killed in
+            between leaves none.
 
     Yields:
         Where its files are written.
 
     Raises:
-        WriteError: If the disk is full, read-only or the like; nothing is left.
+        WriteError: If the disk is full, read-only or the like; nothing is left, and what stood
+            there stays.
     """
     target = Path(folder)
     sweep(target.parent, folders=True)
-    inside = temporary_path(target)
+    inside, aside = temporary_path(target), temporary_path(target)
     try:
         with writing(target):
             inside.mkdir(parents=True)
         with meaning(target, inside):
             yield inside
         with writing(target):
+            if replace and target.exists():
+                # A folder can't be exchanged at once: the old one steps aside, whole.
+                os.replace(target, aside)
             os.replace(inside, target)
     finally:
-        shutil.rmtree(inside, ignore_errors=True)
+        if aside.exists() and not target.exists():
+            os.replace(aside, target)
+        for left in (inside, aside):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 @contextmanager
@@ -162,7 +171,8 @@ def _take_places(inside: Path, target: Path, head: str | None) -> None:
         for name in reversed(changed if head in names and len(changed) > 1 else []):
             # A folder stays, and says below that no file takes its place.
             if _is_file(target / name):
-                with writing(target / name):
+                # Where folders have no locks another process may have moved it meanwhile.
+                with writing(target / name), suppress(FileNotFoundError):
                     os.replace(target / name, aside / name)
         for name in changed:
             with writing(target / name):

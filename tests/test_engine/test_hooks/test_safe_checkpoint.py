@@ -57,6 +57,19 @@ def test_the_best_of_every_measure_is_known_without_a_rule():
     assert SafeCheckpointHook(save_best=["t2v/MdR", "unreadable"]).rules == ["less", "less"]
 
 
+@pytest.mark.parametrize(
+    "name", ["average_loss", "loss/average", "val/score_loss", "brier_score", "f1_error"]
+)
+def test_no_rule_is_guessed_by_a_part_of_a_name(name: str):
+    if "loss" in name:
+        assert SafeCheckpointHook(save_best=name).rules == ["less"]
+    else:
+        with pytest.raises(ValueError, match="rule"):
+            SafeCheckpointHook(save_best=name)
+    assert SafeCheckpointHook(save_best="score", less_keys=["score"]).rules == ["less"]
+    assert SafeCheckpointHook(save_best="score", rule="less").rules == ["less"]
+
+
 def test_all_is_saved_without_pretrained(tmp_path: Path):
     runner = toy_runner(tmp_path, epochs=1)
     runner.train()
@@ -92,7 +105,7 @@ def test_old_files_go_only_after_the_new_one_is_there(tmp_path: Path, monkeypatc
 
 def test_adapter_is_exported_beside_each_checkpoint(tmp_path: Path, monkeypatch):
     def save_adapter(model, folder, values=None):
-        Path(folder).mkdir(parents=True)
+        Path(folder).mkdir(parents=True, exist_ok=True)
         (Path(folder) / "adapter").write_text(str(model.temp.item()))
 
     monkeypatch.setattr(safe_checkpoint, "save_adapter", save_adapter)

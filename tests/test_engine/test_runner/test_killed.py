@@ -30,7 +30,7 @@ CURRENT: list[ToyModel] = []
 
 def save_adapter(model: ToyModel, folder: Path, values: Any = None) -> None:
     """Two files, as an adapter has."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for name in ("weights", "config"):
         (folder / name).write_text(str(float((values or model.state_dict())["temp"])))
 

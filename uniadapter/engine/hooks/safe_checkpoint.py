@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections import OrderedDict
 from pathlib import Path
@@ -38,8 +37,10 @@ from uniadapter.engine.runner.resume import (
 from uniadapter.engine.runner.resumed_run import ResumedRun, describe_run
 from uniadapter.engine.runner.work_dir import WorkDirLock, mark_of, validate_again
 from uniadapter.registry import HOOKS
-from uniadapter.utils.safe_folders import meaning
+from uniadapter.utils.safe_folders import new_folder
 from uniadapter.utils.safe_io import atomic_write, load_torch_file, to_plain
+
+from .best_rules import rule_of
 
 
 @HOOKS.register_module()
@@ -72,11 +73,9 @@ class SafeCheckpointHook(CheckpointHook):
     # Metrics of this package that `save_best` may name without a `rule`.
     _default_greater_keys = [
         *CheckpointHook._default_greater_keys,
-        *("R1", "R5", "R10", "RMean", "Rsum", "P@1", "P@5", "P@10"),
-        *("CIDEr", "BLEU", "METEOR", "ROUGE_L", "SPICE", "answer_type/", "question_type/"),
-        *("average", "consistency", "score", "f1", "matthews", "pearson", "spearman"),
+        *("R1", "R5", "R10", "RMean", "Rsum", "CIDEr", "BLEU", "P@1", "P@5", "P@10"),
     ]
-    _default_less_keys = [*CheckpointHook._default_less_keys, "MdR", "unreadable"]
+    _default_less_keys = [*CheckpointHook._default_less_keys, "MdR"]
     #: Paths of the best files, one or by metric.
     best_ckpt_path: Any
     best_ckpt_path_dict: dict[str, Any]
@@ -93,6 +92,13 @@ class SafeCheckpointHook(CheckpointHook):
         self._gradients: dict[str, Any] | None = None
         self._lock = WorkDirLock()
         self._best_before: set[str] = set()
+
+    def _init_rule(self, rules: list[str | None], key_indicators: list[str]) -> None:
+        """As MMEngine's, which goes by parts of names."""
+        words = (*self.greater_keys, *self.less_keys)
+        given = rules * len(key_indicators) if len(rules) == 1 else rules
+        known = [r or rule_of(name, words) for r, name in zip(given, key_indicators, strict=True)]
+        super()._init_rule(known, key_indicators)
 
     def before_run(self, runner: Runner) -> None:
         """Choose the file to resume from, the same on all ranks.
@@ -376,21 +382,8 @@ class SafeCheckpointHook(CheckpointHook):
         model = _unwrap(runner.model)
         if not self.export_adapter or getattr(model, "adapter", None) is None:
             return
-        folder = _adapter_folder(checkpoint_path)
-        temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-        shutil.rmtree(temporary, ignore_errors=True)
-        try:
-            with meaning(folder, temporary):
-                save_adapter(model, temporary, self._saved)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-        # A folder can't be exchanged at once: the old one steps aside, whole.
-        aside = folder.with_name(f".{folder.name}.{os.getpid()}.old.tmp")
-        if folder.exists():
-            os.replace(folder, aside)
-        os.replace(temporary, folder)
-        shutil.rmtree(aside, ignore_errors=True)
+        with new_folder(_adapter_folder(checkpoint_path), replace=True) as inside:
+            save_adapter(model, inside, self._saved)
 
     def _remove(self, path: str) -> None:
         if self.file_backend.isfile(path):
