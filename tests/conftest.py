@@ -18,7 +18,11 @@ from tests.helpers import write_vocab, write_world
 # examples keeps it, unless it scales it with `draws` of tests/helpers.py.
 _COMMON = {
     "deadline": None,
-    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
+    "suppress_health_check": [
+        HealthCheck.too_slow,
+        HealthCheck.data_too_large,
+        HealthCheck.large_base_example,
+    ],
 }
 settings.register_profile("core", derandomize=True, database=None, **_COMMON)
 settings.register_profile("deep", max_examples=500, print_blob=True, **_COMMON)

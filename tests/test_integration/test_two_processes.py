@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 
@@ -93,6 +93,7 @@ def _content(path: Path) -> Any:
 
 @pytest.mark.parametrize("name", sorted(WRITERS))
 @settings(max_examples=draws(1, deep=30))
+@example(old=True, times=2)
 @given(old=st.booleans(), times=st.integers(1, 3))
 def test_one_of_two_in_whole(
     name: str,
@@ -132,6 +133,7 @@ FACTS = st.fixed_dictionaries({"weights": st.sampled_from("ab"), "dtype": st.jus
 
 
 @settings(max_examples=draws(1, deep=20))
+@example(facts=[{"weights": name, "dtype": "float32"} for name in "aba"])
 @given(facts=st.lists(FACTS, min_size=2, max_size=3))
 def test_a_folder_has_features_and_taps_of_one_kind(
     facts: list[dict[str, str]], tmp_path_factory: pytest.TempPathFactory

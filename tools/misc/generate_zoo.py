@@ -68,7 +68,7 @@ def problems(path: Path, content: dict[str, Any], root: Path) -> list[str]:
             for result in model.get("Results") or []
             if not str(result.get("Source", "")).startswith(SOURCES)
         ]
-        if not model.get("Results") and not model.get("Metadata", {}).get("Task"):
+        if not model.get("Results") and not (model.get("Metadata") or {}).get("Task"):
             found.append(f"{name}: without Results, Metadata says the Task")
         found += _weight_problems(model, root)
     listed = {model["Config"] for model in content["Models"]}
@@ -152,7 +152,7 @@ def tables(models: list[dict[str, Any]], link_from: str) -> str:
 
 
 def _table(rows: list[tuple[dict[str, Any], dict[str, Any]]], link_from: str) -> str:
-    figures = [result.get("Metrics", {}) for _, result in rows]
+    figures = [result.get("Metrics") or {} for _, result in rows]
     metrics = list(dict.fromkeys(metric for figure in figures for metric in figure))
     header = ["Config", "Data", "Adapter parameters", *metrics]
     header += ["Source of the figures"] if metrics else []
@@ -160,11 +160,11 @@ def _table(rows: list[tuple[dict[str, Any], dict[str, Any]]], link_from: str) ->
     lines = ["| " + " | ".join(header) + " |", "| --- " * len(header) + "|"]
     up = "../" * len(Path(link_from).parts)
     for model, result in rows:
-        metadata = model.get("Metadata", {})
+        metadata = model.get("Metadata") or {}
         row = [f"[{Path(model['Config']).stem}]({up}{model['Config']})"]
         row.append(result.get("Dataset", metadata.get("Training Data", "")))
         row.append(_cell(metadata.get("Parameters", {}).get("adapter", "")))
-        row += [_cell(result["Metrics"].get(metric, "")) for metric in metrics]
+        row += [_cell((result.get("Metrics") or {}).get(metric, "")) for metric in metrics]
         if metrics:
             source = result["Source"]
             row.append(source if source.startswith("paper") else f"`{source}`")
@@ -254,7 +254,9 @@ def users(
     figures = ["| config | measures | figures | source |", "| --- | --- | --- | --- |"]
     for model in chosen:
         for result in model.get("Results") or []:
-            values = ", ".join(f"{name} {_cell(v)}" for name, v in result["Metrics"].items())
+            values = ", ".join(
+                f"{name} {_cell(v)}" for name, v in (result.get("Metrics") or {}).items()
+            )
             source = result["Source"]
             source = source if source.startswith("paper") else f"`{source}`"
             name = f"[{Path(model['Config']).stem}]({up}{model['Config']})"

@@ -157,7 +157,10 @@ def _collection(args: argparse.Namespace) -> str:
     """Name of the collection that an entry goes to."""
     if args.config is None:
         raise ValueError("--metafile: an entry names its config, so --config is needed.")
-    names = [collection["Name"] for collection in read_metafile(args.metafile)["Collections"]]
+    names = [
+        collection["Name"]
+        for collection in read_metafile(args.metafile, needs_config=False)["Collections"]
+    ]
     name = args.collection or (names[0] if len(names) == 1 else None)
     if name not in names:
         raise ValueError(
@@ -177,7 +180,7 @@ def main(argv: list[str] | None = None) -> None:
             publish_folder(args)
             return
         if args.metafile:
-            read_metafile(args.metafile)
+            read_metafile(args.metafile, needs_config=False)
             with_digest(args.metafile, Path(args.dst).as_posix(), "")
         digest, size = publish(args.src, args.dst)
         if args.metafile:

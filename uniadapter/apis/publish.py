@@ -270,7 +270,7 @@ def with_entry(metafile: str | Path, entry: Mapping[str, Any]) -> str:
         ValueError: If it has an entry of that name, or its models are not its last part.
     """
     path = Path(metafile)
-    models = read_metafile(path)["Models"]
+    models = read_metafile(path, needs_config=False)["Models"]
     text = path.read_text(encoding="utf-8-sig")
     if any(model["Name"] == entry["Name"] for model in models):
         raise ValueError(f"{path} has an entry {entry['Name']} already: take it out first.")

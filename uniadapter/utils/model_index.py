@@ -62,11 +62,13 @@ def read_models() -> list[ModelEntry]:
     ]
 
 
-def read_metafile(path: str | Path) -> dict[str, list[dict[str, Any]]]:
+def read_metafile(path: str | Path, needs_config: bool = True) -> dict[str, list[dict[str, Any]]]:
     """Read a metafile.
 
     Args:
         path: The file.
+        needs_config: Refuse a model without a ``Config``. One that entries are only added to may
+            have such models.
 
     Returns:
         ``Collections`` and ``Models``, lists of entries that have a ``Name``; a model has a
@@ -85,14 +87,15 @@ def read_metafile(path: str | Path) -> dict[str, list[dict[str, Any]]]:
             _of_kind(_of_kind(entry, dict, where).get("Name"), str, f"{where}: Name")
     for model in found["Models"]:
         where = f"{path}: {model['Name']}"
-        _of_kind(model.get("Config"), str, f"{where}: Config")
-        metadata = _of_kind(model.get("Metadata", {}), dict, f"{where}: Metadata")
-        _of_kind(metadata.get("Parameters", {}), dict, f"{where}: Metadata.Parameters")
+        if needs_config or model.get("Config") is not None:
+            _of_kind(model.get("Config"), str, f"{where}: Config")
+        metadata = _of_kind(model.get("Metadata") or {}, dict, f"{where}: Metadata")
+        _of_kind(metadata.get("Parameters") or {}, dict, f"{where}: Metadata.Parameters")
         _of_kind(model.get("Converted From") or {}, dict, f"{where}: Converted From")
         for result in _of_kind(model.get("Results") or [], list, f"{where}: Results"):
             task = _of_kind(result, dict, f"{where}: Results").get("Task")
             _of_kind(task, str, f"{where}: Results: Task")
-            _of_kind(result.get("Metrics", {}), dict, f"{where}: Results: Metrics")
+            _of_kind(result.get("Metrics") or {}, dict, f"{where}: Results: Metrics")
     return found
 
 
@@ -147,7 +150,7 @@ def _words(text: str) -> str:
 def _entry(model: dict[str, Any]) -> ModelEntry:
     results = model.get("Results") or []
     tasks = list(dict.fromkeys(result["Task"] for result in results))
-    if not tasks and "Task" in model.get("Metadata", {}):
+    if not tasks and "Task" in (model.get("Metadata") or {}):
         tasks = [model["Metadata"]["Task"]]
     weights = (model.get("Converted From") or model).get("Weights")
     return ModelEntry(model["Name"], model["Config"], tuple(tasks), weights, model)
