@@ -20,10 +20,12 @@ from tests.test_checkpoints.test_layouts.test_written import config_of, saved
 from uniadapter.apis import AutoAdapterModel
 from uniadapter.apis.convert import convert_checkpoint
 from uniadapter.apis.model import build_model
+from uniadapter.checkpoints import files
 from uniadapter.checkpoints.adapter import load_adapter, save_adapter
 from uniadapter.checkpoints.files import CONFIG_NAME, WEIGHTS_NAME, read
 from uniadapter.checkpoints.state import TRAINING_STATE, trained_state_dict
 from uniadapter.registry import register_all_modules
+from uniadapter.utils.leftovers import temporary_inside
 
 if not hasattr(os, "fork"):
     pytest.skip("needs processes that can be forked", allow_module_level=True)
@@ -113,6 +115,41 @@ def test_what_is_said_of_weights_alone(models: Any, tmp_path: Path):
             load()
 
 
+def test_a_save_between_two_files_that_are_read(
+    models: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    allowed = [_facts(trained_state_dict(m), m.adapter.options["scale"]) for m, _ in models]
+    save_adapter(models[0][0], tmp_path)
+    plain, saves = files.read_safetensors, []
+
+    def saved_first(path: Path) -> State:
+        if not saves:
+            saves.append(save_adapter(models[1][0], tmp_path))
+        return plain(path)
+
+    monkeypatch.setattr(files, "read_safetensors", saved_first)
+    assert _loaded("adapter", tmp_path) == allowed[1]
+
+
+def test_a_head_that_is_away_while_its_folder_is_saved(
+    models: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    save_adapter(models[0][0], tmp_path)
+    inside = temporary_inside(tmp_path)
+    inside.mkdir()
+    (tmp_path / CONFIG_NAME).rename(inside / CONFIG_NAME)
+    waits = []
+
+    def put_back(seconds: float) -> None:
+        waits.append(seconds)
+        (inside / CONFIG_NAME).rename(tmp_path / CONFIG_NAME)
+
+    monkeypatch.setattr(files.time, "sleep", put_back)
+    assert _loaded("adapter", tmp_path) is not None
+    assert len(waits) == 1
+
+
+@pytest.mark.deep
 def test_a_reader_beside_a_writer(models: Any, tmp_path: Path):
     """While one process saves the one and the other in turns, another reads one of them."""
     for model, _ in models:
@@ -125,7 +162,7 @@ def test_a_reader_beside_a_writer(models: Any, tmp_path: Path):
             for model, _ in models:
                 save_adapter(model, tmp_path)
     try:
-        found = [_loaded("adapter", tmp_path) for _ in range(draws(40, deep=2000))]
+        found = [_loaded("adapter", tmp_path) for _ in range(draws(40, deep=1000))]
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
