@@ -86,6 +86,30 @@ ODD: dict[str, tuple[bytes, str]] = {
 }
 
 
+def sparse_member(name: str) -> bytes:
+    """A file of 5 MiB with one block of content, as GNU tar's ``-S`` writes it."""
+    head = tarfile.TarInfo(name)
+    head.type, head.size = tarfile.GNUTYPE_SPARSE, 512
+    buffer = bytearray(head.tobuf(tarfile.GNU_FORMAT))
+    buffer[386:410] = b"%011o\0%011o\0" % (0, 512)
+    buffer[483:495] = b"%011o\0" % (5 * 2**20)
+    buffer[148:156] = b" " * 8
+    buffer[148:156] = b"%06o\0 " % sum(buffer)
+    return bytes(buffer) + b"x" * 512
+
+
+def test_sparse_members_that_are_larger_than_the_archive(picture: bytes, tmp_path: Path):
+    whole = tar_of([("last.png", picture)])
+    (tmp_path / "some.tar").write_bytes(sparse_member("a.mp4") + sparse_member("notes.txt") + whole)
+    items, faults = tar_items(str(tmp_path / "some.tar"), "some.tar")
+    assert [item.key for item in items] == ["some.tar/last.png"]
+    assert [fault.partition(":")[0] for fault in faults] == ["some.tar/a.mp4"]
+    assert "is a sparse file" in faults[0]
+    (tmp_path / "cut.tar").write_bytes(sparse_member("a.mp4")[:-1])
+    with pytest.raises(BadTarError, match=r"cut\.tar: is truncated or damaged"):
+        tar_items(str(tmp_path / "cut.tar"), "cut.tar")
+
+
 @pytest.mark.parametrize("name", ODD)
 def test_odd_members(name: str, picture: bytes, tmp_path: Path):
     header, said = ODD[name]

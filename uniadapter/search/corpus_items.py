@@ -269,9 +269,15 @@ def _members(path: str, key: str) -> list[tarfile.TarInfo]:
         file.seek(end)
         rest = file.read(_BLOCK)
     size = os.path.getsize(path)
-    if rest.strip(b"\0") or any(one.offset_data + one.size > size for one in found):
+    if rest.strip(b"\0") or any(one.offset_data + _stored(one) > size for one in found):
         raise BadTarError(f"{key}: is truncated or damaged{_behind(found)}.")
     return found
+
+
+def _stored(member: tarfile.TarInfo) -> int:
+    """Bytes that an archive has of a member: of a sparse file without its holes."""
+    parts: list[tuple[int, int]] | None = getattr(member, "sparse", None)
+    return member.size if parts is None else sum(count for _, count in parts)
 
 
 def _is_gzip(path: str) -> bool:
