@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 
 from tests.helpers import VOCAB_SIZE, load_tool, write_vocab
+from tests.model_helpers import randomize
 from tests.test_models import albef_reference as reference
 from tests.test_models.test_tasks.test_albef_retrieval import (
     FUSION,
@@ -23,6 +24,7 @@ from tests.test_models.test_tasks.test_albef_retrieval import (
     batch_of,
 )
 from uniadapter.apis import convert_checkpoint, init_model
+from uniadapter.checkpoints import load_adapter, save_adapter
 from uniadapter.models.build import build_model
 from uniadapter.structures import MultimodalSample
 
@@ -209,3 +211,24 @@ def test_a_pretrained_file_becomes_a_model_for_questions(
         assert torch.equal(model.decoder.bert.embeddings.state_dict()[name], tensor)
     bias = pretrained["text_encoder.cls.predictions.bias"]
     assert torch.equal(model.decoder.cls.predictions.bias, bias)
+
+
+@pytest.mark.parametrize("layers", [None, [1]])
+def test_the_text_alone_is_adapted_below_the_fusion(vocab, layers, tmp_path):
+    """Above it no text runs by itself; all layers and those that are left are not one choice."""
+    adapter = {"type": "UniAdapter", "bottleneck": 2, "towers": ["text"], "query_residual": "off"}
+    adapter |= {"textual_branch": False, "sharing": "none"}
+    model = build_model(vqa_cfg(vocab, adapter={**adapter, "layers": layers}))
+    assert len(model.adapter.layers) == (FUSION if layers is None else 1)
+    randomize(model)
+    save_adapter(model, tmp_path)
+    other = build_model(vqa_cfg(vocab, adapter={**adapter, "layers": layers}))
+    other.load_state_dict(
+        {n: t for n, t in model.state_dict().items() if "adapter" not in n}, strict=False
+    )
+    load_adapter(other, tmp_path)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(other.state_dict()[name], tensor), name
+    wrong = {**adapter, "layers": [LAYERS]}
+    with pytest.raises(ValueError, match=rf"adapter.layers=\[{LAYERS}\] would do nothing, since"):
+        build_model(vqa_cfg(vocab, adapter=wrong))

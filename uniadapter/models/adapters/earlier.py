@@ -19,7 +19,7 @@ def translate_options(
     Args:
         options (dict): Options of the file.
         names (Collection[str]): Names of its tensors.
-        depth (int): Layers that ``layers=None`` chooses in the model.
+        depth (int): Number of the last layer that ``layers=None`` adapts in the model.
         idle (Collection[str]): Uses of ``layers`` that the model never runs.
 
     Returns:

@@ -82,6 +82,12 @@ class UniAdapter(Adapter):
             )
         self.kv = self._build_kv("fusion.kv")
         self.decoder_kv = self._build_kv("decoder.kv")
+        if towers and chosen.layers is not None and not any(True for _ in self.parameters()):
+            raise ValueError(
+                f"adapter.layers={chosen.layers!r} would do nothing, since this model runs no "
+                f"adapter of adapter.towers={list(towers)} there: choose layers up to "
+                f"{self._deepest_built()}, or None for all."
+            )
         self._fill()
 
     def normalise(self, option: str, value: Any) -> Any:
@@ -102,7 +108,7 @@ class UniAdapter(Adapter):
         if isinstance(options.get("towers", defaults["towers"]), list | tuple):
             unread = self._unread({**defaults, **options})
             options = {**options, **{name: defaults[name] for name in unread}}
-        return translate_options(options, names, self._deepest, self._idle["layers"])
+        return translate_options(options, names, self._deepest_built(), self._idle["layers"])
 
     def obsolete(self, tensors: Mapping[str, torch.Tensor]) -> set[str]:
         """See :func:`.earlier.obsolete_names`."""
@@ -175,17 +181,33 @@ class UniAdapter(Adapter):
             idle["decoder_layers"] = {"text"} if decoder else set(TOWERS)
         return idle
 
+    def _uses(
+        self, index: int, groups: dict[str, dict[int, Slot]], idle: set[str]
+    ) -> tuple[dict[str, int], set[str]]:
+        """Widths of the uses of a layer, from 0, and those of them that nothing runs."""
+        widths = {use: group[index].dim for use, group in groups.items() if index in group}
+        if "cross" in widths and self._chose.query_residual == "own":
+            widths["query"] = widths["cross"]
+        residual = "cross" in groups and self._chose.query_residual == "shared"
+        alone = residual or index in self.places.of("text.after_self")
+        return widths, idle if alone else {*idle, "text"}
+
+    def _deepest_built(self) -> int:
+        """Number of the last layer that ``layers=None`` makes an adapter for in this model."""
+        decoder = () if self.decoder_layers is None else self.places.of("decoder.after_cross")
+        groups = {tower: self._groups[tower] for tower in self.options["towers"]}
+        built = [*decoder]
+        for index in range(self._deepest):
+            widths, idle = self._uses(index, groups, self._idle["layers"])
+            built += [index] if set(widths) - idle else []
+        return 1 + max(built, default=-1)
+
     def _build(self, groups: dict[str, dict[int, Slot]], idle: set[str]) -> nn.ModuleDict:
         """Create the adapters of the chosen layers, keyed by the layer's index from 0."""
         options, layers = self._chose, nn.ModuleDict()
-        alone = self.places.of("text.after_self")
-        residual = "cross" in groups and options.query_residual == "shared"
         by_width = len({slot.dim for group in groups.values() for slot in group.values()}) > 1
         for index in self._chosen:
-            widths = {use: group[index].dim for use, group in groups.items() if index in group}
-            if "cross" in widths and options.query_residual == "own":
-                widths["query"] = widths["cross"]
-            here = idle if residual or index in alone else {*idle, "text"}
+            widths, here = self._uses(index, groups, idle)
             if not set(widths) - here:
                 continue
             shares = index in self._sharing_layers
