@@ -44,7 +44,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
     """A new folder at every call."""
 
     def make() -> Path:
-        folder = tmp_path_factory.getbasetemp() / f"damaged{next(_numbers)}"
+        folder = tmp_path_factory.getbasetemp() / f"damaged_checkpoint{next(_numbers)}"
         folder.mkdir()
         return folder
 
@@ -332,6 +332,23 @@ def test_converted_files_are_whole_or_absent(data: st.DataObject, place: Callabl
     assert {path.name for path in folder.iterdir()} == files
     if out is None and former:
         assert (folder / "out.pth").read_bytes() == b"former"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("queue.text", None), ("queue.ids", None), ("queue.ptr", torch.zeros(2))),
+        *(("queue.visual", torch.zeros(())), ("queue.text", torch.zeros(24, 3))),
+        ("ema.vision_proj/weight", torch.zeros(3)),
+    ],
+)
+def test_a_training_state_of_other_weights_is_not_written(name: str, value: Any, tmp_path: Path):
+    state = {**tiny()[1], name: value}
+    torch.save({n: t for n, t in state.items() if t is not None}, tmp_path / "a.pth")
+    config = Config({"model": tiny_retrieval_cfg()})
+    with pytest.raises(ValueError, match=rf"a\.pth: {name} .* of these weights it has "):
+        convert_checkpoint(tmp_path / "a.pth", tmp_path / "out.pth", config, target="blip")
+    assert not (tmp_path / "out.pth").exists()
 
 
 RUN = {"meta": {}, "state_dict": {"a": torch.ones(2)}, "message_hub": {}, "optimizer": {}}

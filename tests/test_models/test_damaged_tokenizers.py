@@ -126,7 +126,7 @@ def spoiled_file(name: str, content: bytes) -> st.SearchStrategy[bytes]:
 @given(data=st.data())
 def test_damaged(right: Any, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory):
     contents, names, call = right
-    folder = tmp_path_factory.getbasetemp() / f"words{next(_numbers)}"
+    folder = tmp_path_factory.getbasetemp() / f"damaged_words{next(_numbers)}"
     folder.mkdir()
     for name, content in contents.items():
         (folder / name).write_bytes(content)

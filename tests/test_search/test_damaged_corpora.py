@@ -106,3 +106,14 @@ def test_facts_of_another_kind(key: str, value: Any, corpus: Any, tmp_path: Path
     path = placed(written(table, tmp_path), tmp_path / "one") / "out" / "part-00000.parquet"
     with pytest.raises(ValueError, match=r"part-00000\.parquet is no shard .* or damaged"):
         read_facts(path)
+
+
+def test_a_row_without_its_numbers_is_named(corpus: Any, tmp_path: Path):
+    media, right = corpus
+    table = parquet.read_table(arrow.BufferReader(right))
+    at = table.column_names.index("feature")
+    kind = table.schema.field("feature").type
+    table = table.set_column(at, "feature", arrow.nulls(table.num_rows, kind))
+    placed(written(table, tmp_path), tmp_path / "one")
+    with pytest.raises(ValueError, match=r"part-00000\.parquet is no shard .* or damaged"):
+        read(tmp_path / "one", media)

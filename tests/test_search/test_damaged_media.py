@@ -53,7 +53,7 @@ def right(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 def test_files(
     kind: str, data: st.DataObject, right: Any, tmp_path_factory: pytest.TempPathFactory
 ):
-    folder = tmp_path_factory.getbasetemp() / f"media{next(_numbers)}"
+    folder = tmp_path_factory.getbasetemp() / f"damaged_media{next(_numbers)}"
     folder.mkdir()
     path = str(folder / f"a.{kind}")
     Path(path).write_bytes(data.draw(damaged(right[kind])))
@@ -77,7 +77,7 @@ def test_files(
 def test_an_index_has_every_file_or_names_it(
     data: st.DataObject, right: Any, tmp_path_factory: pytest.TempPathFactory
 ):
-    folder = tmp_path_factory.getbasetemp() / f"media{next(_numbers)}"
+    folder = tmp_path_factory.getbasetemp() / f"damaged_media{next(_numbers)}"
     folder.mkdir()
     for number in range(2):
         write_picture(folder / f"good{number}.png", number)

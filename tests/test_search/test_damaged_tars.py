@@ -152,6 +152,12 @@ def test_lists_of_every_editor(mark: str, end: str, tmp_path: Path):
     assert [item[0] for item in json.loads(unit)["items"]] == names
 
 
+def test_a_line_that_stands_twice_is_named(tmp_path: Path):
+    (tmp_path / "list.txt").write_text("a.png\ns3://b/c.png\ns3://b/c.png\n")
+    with pytest.raises(ValueError, match=r"list\.txt: s3://b/c\.png and .* would both be"):
+        find_units([str(tmp_path / "list.txt")], 3)
+
+
 def test_a_zero_byte_is_named(tmp_path: Path):
     (tmp_path / "list.txt").write_bytes(b"a.png\nb\0.png\n")
     with pytest.raises(ValueError, match=r"list\.txt: line 2 holds a zero byte"):

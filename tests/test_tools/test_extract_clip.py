@@ -251,6 +251,11 @@ def test_what_the_tools_refuse(pictures: Path, tmp_path: Path) -> None:
         grids(pictures, tmp_path / "full")
     with pytest.raises(SystemExit, match=r"x.pt does not exist: --weights is CLIP's"):
         grids(pictures, tmp_path / "out", "--weights", str(tmp_path / "x.pt"))
+    # Nothing says afterwards that features were made by these.
+    (tmp_path / "x.pt").write_bytes(b"no weights")
+    with pytest.raises(SystemExit, match=r"x\.pt"):
+        grids(pictures, tmp_path / "out", "--weights", str(tmp_path / "x.pt"))
+    assert not list((tmp_path / "out").glob("*"))
     for line in (["--size", "50"], ["--shard-size", "0"], ["--ray", "0"], ["--arch", "{"]):
         with pytest.raises(SystemExit):
             grids(pictures, tmp_path / "out", *line)

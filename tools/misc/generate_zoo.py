@@ -37,6 +37,25 @@ UNVERIFIED = "unverified"
 SOURCES = ("paper, ", "bash ", "python ", "tools/")
 
 
+def read_page(path: Path) -> str:
+    """The text of a page.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is damaged ({error}): restore it.") from error
+
+
+def _parsed(config: Path) -> ast.Module:
+    try:
+        return ast.parse(read_page(config))
+    except SyntaxError as error:
+        raise ValueError(f"{config} is no config ({error}): restore it.") from error
+
+
 def metafiles(root: Path) -> list[Path]:
     """The metafiles of the repository, sorted by folder."""
     return sorted(root.glob("configs/*/metafile.yml"))
@@ -211,7 +230,7 @@ def bases(config: Path, read: dict[Path, set[Path]]) -> set[Path]:
     if config in read:
         return read[config]
     found: set[Path] = set()
-    for node in ast.parse(config.read_text(encoding="utf-8")).body:
+    for node in _parsed(config).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_base_":
             names = ast.literal_eval(node.value)
             for name in [names] if isinstance(names, str) else names:
@@ -274,7 +293,7 @@ def dataset_pages(models: list[dict[str, Any]], root: Path) -> dict[Path, str]:
         return f"{mark[1]}\n{users(models, inherited, mark[2].split(), root)}\n\n{mark[3]}"
 
     pages = sorted(root.glob("docs/datasets/*.md"))
-    return {page: USERS.sub(fill, page.read_text(encoding="utf-8")) for page in pages}
+    return {page: USERS.sub(fill, read_page(page)) for page in pages}
 
 
 def render(root: Path) -> tuple[dict[Path, str], list[str]]:
@@ -289,14 +308,14 @@ def render(root: Path) -> tuple[dict[Path, str], list[str]]:
         models += content["Models"]
         folder = path.parent.relative_to(root).as_posix()
         readme = path.parent / "README.md"
-        if readme.is_file() and BEGIN in readme.read_text(encoding="utf-8"):
-            text = readme.read_text(encoding="utf-8")
+        if readme.is_file() and BEGIN in read_page(readme):
+            text = read_page(readme)
             new = tables(content["Models"], folder)
             pages[readme] = put_table(text, new, f"{folder}/README.md")
         section = tables(content["Models"], str(Path(ZOO).parent))
         sections.append(f"## {folder}\n\n{section}")
     zoo = root / ZOO
-    pages[zoo] = put_table(zoo.read_text(encoding="utf-8"), "\n\n".join(sections), ZOO)
+    pages[zoo] = put_table(read_page(zoo), "\n\n".join(sections), ZOO)
     pages |= dataset_pages(models, root)
     lines = [f"  - {path.relative_to(root).as_posix()}" for path in metafiles(root)]
     pages[root / INDEX] = "\n".join(["Import:", *lines]) + "\n"
@@ -315,8 +334,11 @@ def main(argv: list[str] | None = None) -> None:
         pages, errors = render(root)
     except (OSError, ValueError, KeyError) as error:
         sys.exit(f"error: {error}")
+    if errors and not args.check:
+        # Tables of wrong entries would be wrong themselves.
+        sys.exit("error: " + "\nerror: ".join(errors))
     for page, text in pages.items():
-        if page.is_file() and page.read_text(encoding="utf-8") == text:
+        if page.is_file() and read_page(page) == text:
             continue
         if args.check:
             errors.append(

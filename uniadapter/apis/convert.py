@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 
 from uniadapter.checkpoints import load_weights, read_state_dict, write
+from uniadapter.checkpoints.compare import has_place
 from uniadapter.checkpoints.layouts import (
     ARRANGED,
     FLAT_TARGETS,
@@ -23,7 +24,7 @@ from uniadapter.checkpoints.layouts import (
 from uniadapter.checkpoints.layouts.keys import State
 from uniadapter.checkpoints.state import TRAINING_STATE, weight_names
 from uniadapter.models.build import build_model
-from uniadapter.utils.config import check_has_model
+from uniadapter.utils.config import check_has_model, load_config
 from uniadapter.utils.safe_folders import staged_folder
 from uniadapter.utils.safe_io import atomic_write
 
@@ -53,7 +54,39 @@ def _read_own(path: Path, config: Config, target: str | None) -> tuple[State, St
         grid = read_state_dict(model.pretrained).get(_GRID)
     if grid is not None:
         state[_GRID] = grid.to(state[_GRID].dtype)
+    if "vision_proj.weight" in state:
+        _check_training(training, state, path)
     return state, training, model, report
+
+
+def _check_training(training: State, state: State, path: Path) -> None:
+    """See that averages and queue are those of the weights, which loading them did not ask.
+
+    Raises:
+        ValueError: If not.
+    """
+    wanted: dict[str, tuple[int, ...]] = {
+        name: tuple(state[weight].shape)
+        for name, tensor in training.items()
+        if (weight := name.removeprefix("ema.").replace("/", ".")) in state
+        and not has_place(weight, tensor.shape, state[weight].shape)
+    }
+    if any(name.startswith("queue.") for name in training):
+        # As many entries as were kept, whatever the config says.
+        visual = training.get("queue.visual", torch.empty(0, 0))
+        size = len(visual) if visual.dim() else 0
+        rows = (size, state["vision_proj.weight"].shape[0])
+        wanted |= {"queue.visual": rows, "queue.text": rows, "queue.ptr": ()}
+        if not any(name.startswith("decoder.") for name in state):
+            wanted["queue.ids"] = (size,)
+    for name, shape in wanted.items():
+        found = training.get(name)
+        if found is None or tuple(found.shape) != shape:
+            said = "is missing" if found is None else f"has the shape {tuple(found.shape)}"
+            raise ValueError(
+                f"{path}: {name} {said}, of these weights it has {shape}: the file is damaged or "
+                "was edited, copy it again."
+            )
 
 
 def _merge(model: Any, target: str | None) -> None:
@@ -125,7 +158,7 @@ def convert_checkpoint(
     src, dst = Path(src), Path(dst)
     _check_names(src, dst, source, target)
     if not isinstance(config, Config):
-        config = Config.fromfile(str(config))
+        config = load_config(config)
     check_has_model(config, config.filename)
     training: State = {}
     if source is None and answers is not None:

@@ -107,8 +107,10 @@ def find_units(sources: Sequence[str], per_unit: int, frames: bool = False) -> l
     """
     media: list[tuple[str, str, str]] = []
     tars: list[tuple[str, str]] = []
+    named_by: dict[str, str] = {}
     for source in sources:
         for key, location, found in _entries(source, frames):
+            named_by[location] = source
             kind = found or kind_of_location(location)
             if _is_tar(location):
                 tars.append((key, location))
@@ -124,8 +126,8 @@ def find_units(sources: Sequence[str], per_unit: int, frames: bool = False) -> l
         _check_key(key, location)
         if key in seen:
             raise ValueError(
-                f"{seen[key]:.300} and {location:.300} would both be {key!r:.300}: name a folder "
-                "above both, or leave one out."
+                f"{named_by[location]}: {seen[key]:.300} and {location:.300} would both be "
+                f"{key!r:.300}: name a folder above both, or leave one out."
             )
         seen[key] = location
     if not seen:

@@ -310,7 +310,10 @@ def _row_of(values: Mapping[str, Any], layout: Layout) -> Row:
     frames = np.full((layout.frames, 1 + size + layout.cls_size), np.nan, np.float32)
     frames[: len(times), 0] = times
     frames[: len(times), 1 : 1 + size] = values["frame_features"].reshape(len(times), size)
-    numbers = {"features": np.asarray(values["feature"], np.float32), "frames": frames}
+    numbers = {
+        "features": np.asarray(values["feature"], np.float32).reshape(size),
+        "frames": frames,
+    }
     if layout.token_shape is not None:
         frames[: len(times), 1 + size :] = values["frame_cls"].reshape(len(times), -1)
         shape = (layout.frames, *layout.token_shape)

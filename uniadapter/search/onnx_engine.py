@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from uniadapter.apis.export import load_exported
+from uniadapter.apis.export.facts import of_facts
 from uniadapter.apis.inputs import InputReader
 from uniadapter.retrieval import RetrievalOptions, Texts
 
@@ -46,9 +48,10 @@ class OnnxEngine:
     ) -> None:
         self.model = load_exported(folder, device)
         facts = self.model.facts
-        given = RetrievalOptions(**facts.ranking) if options is None else options
-        self.options = replace(given, gallery_dtype="float16", amp_dtype=None)
-        self.options.check_values("options", facts.matches)
+        with of_facts(self.model.folder, "ranking") if options is None else nullcontext():
+            given = RetrievalOptions(**facts.ranking) if options is None else options
+            self.options = replace(given, gallery_dtype="float16", amp_dtype=None)
+            self.options.check_values("options", facts.matches)
 
     @property
     def reader(self) -> InputReader:

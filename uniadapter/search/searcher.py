@@ -242,7 +242,10 @@ class Searcher:
             media = view.snapshot.media(rows[part])
             scores[part] = self.engine.score(media, query.texts)[:, 0].numpy()
         if np.isnan(scores).any():
-            raise ValueError("Scores are NaN: look for a diverged or wrongly loaded checkpoint.")
+            raise ValueError(
+                f"Scores are NaN: look for a diverged or wrongly loaded checkpoint, or for damage "
+                f"to the index {self.index.folder} (`uniadapter index --check`)."
+            )
         return scores
 
     def _hit(self, view: _View, query: _Query, row: int, score: float, similarity: float) -> Hit:

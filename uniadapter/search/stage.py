@@ -9,7 +9,21 @@ from .store import data_path
 
 
 def first_stage_of(index: SearchIndex, snapshot: Snapshot) -> FirstStage:
-    """The first stage of a snapshot, from its file where there is one."""
+    """The first stage of a snapshot, from its file where there is one.
+
+    Raises:
+        ValueError: If the features of the index are damaged.
+    """
+    try:
+        return _first_stage(index, snapshot)
+    except ValueError as error:
+        raise ValueError(
+            f"The index {index.folder} is damaged: {error} `uniadapter index --check` says where, "
+            "--rebuild makes it anew."
+        ) from error
+
+
+def _first_stage(index: SearchIndex, snapshot: Snapshot) -> FirstStage:
     path = data_path(index.folder, "first_stage", snapshot.state.generation)
     if _is_exact(snapshot):
         return FirstStage.build(snapshot.features)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections.abc import Callable
@@ -15,8 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmengine.config import Config
 
+from tests.damage import damaged
 from tests.helpers import COLORS, SHAPES, draws, tiny_retrieval_cfg, tiny_run_cfg
 from tests.inference_helpers import CLIPS, clips_world
+from tests.malformed import outcome, spoiled
 from tests.search_helpers import RATE
 from uniadapter.apis import encode_text, encode_video, export_model, init_model, load_exported
 from uniadapter.apis.export.checking import Draws, PartProgram
@@ -36,6 +39,7 @@ pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
 FORMATS = ("onnx", pytest.param("torch", marks=pytest.mark.deep))
 TOLERANCE = 1e-4
+_numbers = itertools.count()
 
 
 @pytest.fixture(scope="module")
@@ -247,3 +251,29 @@ def test_twin_shares_and_rounds(world):
     twin = float32_twin(model)
     assert {p.dtype for p in twin.parameters()} == {torch.float32}
     assert next(model.visual.parameters()).dtype == torch.float16
+
+
+@settings(max_examples=draws(6, deep=150))
+@given(data=st.data())
+def test_damaged_folders(
+    data: st.DataObject, world: Path, folder: Path, tmp_path_factory: pytest.TempPathFactory
+):
+    """They are opened and run, or one error of ours names the file."""
+    place = tmp_path_factory.getbasetemp() / f"opened_export{next(_numbers)}"
+    shutil.copytree(folder, place)
+    name = data.draw(st.sampled_from(sorted({path.name for path in folder.iterdir()})))
+    right = (folder / name).read_bytes()
+    facts = spoiled(json.loads((folder / FACTS_NAME).read_text()))
+    if data.draw(st.booleans()):
+        (place / FACTS_NAME).write_bytes(data.draw(facts))
+    else:
+        (place / name).write_bytes(data.draw(damaged(right)))
+
+    def use() -> Any:
+        engine = OnnxEngine(place)
+        seen = engine.encode_media(engine.read([world / "clips" / CLIPS[0]], "video"))
+        asked = engine.encode_texts(["a red dot"])
+        assert seen.tokens is None or seen.tokens.shape[1:] == engine.token_shape
+        return engine.score(seen, asked), engine.binding
+
+    outcome(use, place)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 from uniadapter.checkpoints.plain_config import OF_MODELS, check_data, is_plain_name
 from uniadapter.registry import TRANSFORMS
 from uniadapter.utils.download import sha256_of
-from uniadapter.utils.json_files import parse_json
+from uniadapter.utils.json_files import brief, parse_json
 from uniadapter.utils.safe_io import atomic_write
 from uniadapter.version import __version__
 
@@ -116,10 +118,30 @@ def read_facts(folder: Path) -> ExportFacts:
                 f"{folder / name} is not the file that was exported ({FACTS_NAME} has another "
                 "SHA-256): copy the folder again."
             )
-    missing = [p["file"] for p in facts.parts.values() if p.get("file") not in facts.files]
+    missing = [part["file"] for part in facts.parts.values() if part["file"] not in facts.files]
     if missing:
         raise ValueError(f"{path}: parts name {missing[0]!r:.80}, which files does not have.")
     return facts
+
+
+@contextmanager
+def of_facts(folder: Path, key: str) -> Iterator[None]:
+    """Let errors of what is made of a value name the file that has the value.
+
+    Args:
+        folder: The folder.
+        key: Of :class:`ExportFacts`.
+
+    Raises:
+        ValueError: Instead of what constructors say of an option.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        said = str(error).partition("\n")[0]
+        raise ValueError(
+            f"{folder / FACTS_NAME}: {key}: {said:.300}: export or copy it again."
+        ) from error
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -171,4 +193,48 @@ def _checked(path: Path, found: dict[str, Any]) -> ExportFacts:
     for name in ("visual", "text"):
         if not isinstance(found["parts"].get(name), dict):
             raise ValueError(f"{path}: parts lacks {name!r}: export it again.")
-    return ExportFacts(**found)
+    facts = ExportFacts(**found)
+    wrong = [key for key, right in _values(facts).items() if not right]
+    if wrong:
+        value = getattr(facts, wrong[0].partition(".")[0])
+        raise ValueError(f"{path}: {wrong[0]}={brief(value)} is damaged: export or copy it again.")
+    return facts
+
+
+def _values(facts: ExportFacts) -> dict[str, bool]:
+    """Whether values are what whoever runs the parts takes them for, by key."""
+    parts = {name: _is_part(part) for name, part in facts.parts.items()}
+    right = {f"parts.{name}": fine for name, fine in parts.items()}
+    if all(parts.values()):
+        made = {name: facts.parts[name]["outputs"] for name in ("visual", "text")}
+        right["feature_size"] = all(
+            _shape(made[name], "features")[-1:] == [facts.feature_size] for name in made
+        )
+        matched = facts.parts.get("matcher", {"inputs": {}})["inputs"]
+        right["parts"] = "frame_sims" not in matched or "frames" in facts.parts
+        right["token_shape"] = _shape(made["visual"], "tokens")[2:] == facts.token_shape
+    for key in ("frames", "text_length"):
+        right[key] = getattr(facts, key) > 0
+    right["image_size"] = len(facts.image_size) == 2 and all(
+        type(side) is int and side > 0 for side in facts.image_size
+    )
+    right["binding"] = all(
+        isinstance(facts.binding.get(kind), dict) for kind in ("similar", "reranked")
+    )
+    right["files"] = all(isinstance(digest, str) for digest in facts.files.values())
+    return right
+
+
+def _is_part(part: Any) -> bool:
+    return (
+        isinstance(part, dict)
+        and is_plain_name(part.get("file"))
+        and all(isinstance(part.get(key), dict) for key in ("inputs", "outputs"))
+    )
+
+
+def _shape(values: dict[str, Any], name: str) -> list[Any]:
+    """The shape of an output; empty where there is none."""
+    value = values.get(name)
+    shape = value.get("shape") if isinstance(value, dict) else None
+    return shape if isinstance(shape, list) else []

@@ -17,7 +17,7 @@ from uniadapter.registry import MODELS
 from ..encoding import Preprocess
 from ..inputs import InputReader
 from ..media_input import Medium, parts_of
-from .facts import FACTS_NAME, ExportFacts, read_facts
+from .facts import FACTS_NAME, ExportFacts, of_facts, read_facts
 from .programs import open_program
 from .scoring import Programs
 
@@ -69,7 +69,8 @@ class ExportedModel:
             "data_preprocessor",
             lambda key, name: str(_inside(folder, self.facts, key, name)),
         )
-        self.data_preprocessor: MultimodalDataPreprocessor = MODELS.build(config)
+        with of_facts(folder, "data_preprocessor"):
+            self.data_preprocessor: MultimodalDataPreprocessor = MODELS.build(config)
         self.cfg = Config(
             {
                 "model": {"visual": {"img_size": self.facts.image_size[0]}},
@@ -79,7 +80,8 @@ class ExportedModel:
         self.programs = Programs(
             {name: open_program(folder, self.facts, name, device) for name in self.facts.parts}
         )
-        self._preprocess = Preprocess(self)
+        with of_facts(folder, "pipeline"):
+            self._preprocess = Preprocess(self)
 
     @property
     def reader(self) -> InputReader:
@@ -87,8 +89,19 @@ class ExportedModel:
         return self._preprocess.reader
 
     def batch(self, frames: Sequence[Tensor]) -> dict[str, Tensor]:
-        """What the visual part takes of B media that were read: each (N, 3, H, W) uint8."""
-        return self._preprocess.batch(frames)
+        """What the visual part takes of B media that were read: each (N, 3, H, W) uint8.
+
+        Raises:
+            ValueError: If they are not of the size that it takes.
+        """
+        made = self._preprocess.batch(frames)
+        size = list(made["pixels"].shape[-2:])
+        if size != self.facts.image_size:
+            raise ValueError(
+                f"{self.folder / FACTS_NAME}: frames are {size} pixels behind the pipeline, and "
+                f"image_size is {self.facts.image_size}: export or copy it again."
+            )
+        return made
 
     def words(self, texts: Sequence[str]) -> dict[str, Tensor]:
         """What the text part takes of texts: they are cleaned, and cut.

@@ -14,9 +14,9 @@ from torch.export.passes import move_to_device_pass
 
 from uniadapter.utils.devices import check_device, device_of
 from uniadapter.utils.extras import import_extra
-from uniadapter.utils.json_files import parse_json
+from uniadapter.utils.json_files import brief, parse_json
 
-from .facts import ExportFacts
+from .facts import FACTS_NAME, ExportFacts
 from .parts import ONNX_FILES
 from .scoring import Program
 
@@ -61,6 +61,7 @@ class OnnxProgram:
             raise ValueError(
                 f"{path} can't be run by onnxruntime: {str(error).splitlines()[0]}"
             ) from error
+        _check_outputs(path, outputs, [value.name for value in self._session.get_outputs()])
         self.outputs = outputs
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -96,6 +97,9 @@ class TorchProgram:
                 f"{path} is damaged, or of another version of torch than {torch.__version__}: "
                 f"{reason[0] if reason else type(error).__name__}"
             ) from error
+        made = [value or "" for value in program.graph_signature.user_outputs]
+        # The graph has names of its own.
+        _check_outputs(path, outputs, outputs if len(made) == len(outputs) else list(made))
         self.device = torch.device(device)
         if self.device.type != "cpu":
             program = move_to_device_pass(program, self.device)
@@ -111,6 +115,14 @@ class TorchProgram:
         return {
             name: tensor.detach().cpu() for name, tensor in zip(self.outputs, found, strict=True)
         }
+
+
+def _check_outputs(path: Path, wanted: list[str], found: list[str]) -> None:
+    if sorted(wanted) != sorted(found):
+        raise ValueError(
+            f"{path} gives {found}, and {FACTS_NAME} beside it names {brief(wanted)}: export or "
+            "copy the folder again."
+        )
 
 
 def _refuse_code(path: Path) -> None:

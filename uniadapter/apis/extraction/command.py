@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,7 +20,14 @@ from uniadapter.utils.devices import check_device, device_of
 from uniadapter.utils.json_files import parse_json
 
 from .extractor import ClipExtractor
-from .options import RANDOM, ExtractionOptions, check_manifest, find_media, make_units
+from .options import (
+    MANIFEST,
+    RANDOM,
+    ExtractionOptions,
+    check_manifest,
+    find_media,
+    make_units,
+)
 
 
 def parser_of(
@@ -109,13 +117,17 @@ def run(args: argparse.Namespace, options: ExtractionOptions) -> int:
         # Of Ray's actors, other machines may have it.
         (check_device if args.ray is None else device_of)(options.device)
         media = find_media(args.media, options.what)
+        # Where nothing is yet, weights that can't be read leave no word of how it was made.
+        begins = args.ray is None and not (Path(options.out) / MANIFEST).is_file()
+        # Facts are asked first, for their word on weights that are not there.
+        extractor = ClipExtractor(options) if begins and options.facts() else None
         check_manifest(options, list(media), args.shard_size)
         units = make_units(media, args.shard_size)
         if args.ray is not None:
             reports = by_ray(units, ClipExtractor, (options,), args.ray, _on_gpu(options))
         else:
             units = units[rank::world]
-            reports = _by_hand(units, options)
+            reports = _by_hand(units, extractor or ClipExtractor(options))
         total = sum(len(json.loads(unit)["names"]) for unit in units)
         found = list(shown(reports, total, hidden=rank > 0))
     except (FileNotFoundError, ValueError, ImportError) as error:
@@ -132,8 +144,7 @@ def run(args: argparse.Namespace, options: ExtractionOptions) -> int:
     return int(bool(faults))
 
 
-def _by_hand(units: list[str], options: ExtractionOptions) -> Iterator[str]:
-    extractor = ClipExtractor(options)
+def _by_hand(units: list[str], extractor: ClipExtractor) -> Iterator[str]:
     for unit in units:
         yield from extractor({"unit": [unit]})["report"]
 
