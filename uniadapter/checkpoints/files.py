@@ -238,15 +238,15 @@ def read_adapter(folder: Path) -> Content:
     """
     path = folder / CONFIG_NAME
     for _ in range(_TRIES):
-        before = _state(path)
+        before = _content(path)
         try:
             content = _read_both(folder)
         except (FileNotFoundError, ValueError):
-            if _state(path) == before and not (before is None and at_work(folder)):
+            if _content(path) == before and not (before is None and at_work(folder)):
                 raise
         else:
-            # It goes before the weights change, and another one comes when they have.
-            if _state(path) == before:
+            # It goes before the weights change, and one that says the same goes with them.
+            if _content(path) == before:
                 return content
         time.sleep(_PAUSE)
     if before is None:
@@ -261,13 +261,12 @@ def _read_both(folder: Path) -> Content:
     return Content("adapter", read_safetensors(weights), config, {})
 
 
-def _state(path: Path) -> tuple[int, int] | None:
-    """What a file has that another one in its place, or one that was moved, has not."""
+def _content(path: Path) -> bytes | None:
+    """What is in a file; its number is no sign of it, which some disks of networks give anew."""
     try:
-        found = path.stat()
+        return path.read_bytes()
     except OSError:
         return None
-    return found.st_ino, found.st_ctime_ns
 
 
 def _read_adapter_config(path: Path) -> dict[str, Any]:
