@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -9,8 +10,13 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from tests.damage import damaged, odd_states
+from tests.helpers import draws
+from tests.malformed import outcome, spoiled
 from uniadapter.checkpoints.layouts import read_efficientnet_lite, read_sentence_bert
 from uniadapter.models import EfficientNetLite, SentenceBert
 from uniadapter.models.execution import Words
@@ -18,6 +24,7 @@ from uniadapter.models.execution import Words
 transformers = pytest.importorskip("transformers")
 SIZES = {"hidden_size": 12, "num_layers": 2, "num_heads": 3, "intermediate_size": 20}
 STEPS = ("Transformer", "Pooling", "Normalize")
+_numbers = itertools.count()
 ARCH = {"stem": 4, "groups": [(1, 3, 1, 1, 4), (2, 5, 2, 2, 6)], "head": 10}
 
 
@@ -210,3 +217,25 @@ def test_another_lite_file_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:99])
     with pytest.raises(ValueError, match="lite.pth"):
         read_efficientnet_lite(path, EfficientNetLite(ARCH))
+
+
+@settings(max_examples=draws(4, deep=200))
+@given(data=st.data())
+def test_damaged_folders(
+    data: st.DataObject, source: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.getbasetemp() / f"damaged_encoder{next(_numbers)}"
+    shutil.copytree(source, folder)
+    files = ("config.json", "1_Pooling/config.json", "modules.json", "model.safetensors")
+    name = data.draw(st.sampled_from(files))
+    content = (source / name).read_bytes()
+    if name.endswith(".json"):
+        ways = st.one_of(damaged(content), spoiled(json.loads(content)))
+        (folder / name).write_bytes(data.draw(ways))
+    elif data.draw(st.booleans()):
+        state = data.draw(odd_states(load_file(source / name), plain=True))
+        save_file(state, folder / name)
+    else:
+        (folder / name).write_bytes(data.draw(damaged(content)))
+    types = data.draw(st.sampled_from([0, 2]))
+    outcome(lambda: read_sentence_bert(folder, text_tower(type_vocab_size=types)), folder)

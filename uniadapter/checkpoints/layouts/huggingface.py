@@ -105,15 +105,15 @@ def read_huggingface(source: str | Path, model: nn.Module) -> tuple[State, list[
         theirs = config.get(key, {}).get("num_attention_heads", 12)
         if theirs != ours:
             raise ValueError(
-                f"{folder / 'config.json'}: {key}.num_attention_heads={theirs}, the config's "
-                f"model has {ours}: set num_heads in --config."
+                f"{folder / 'config.json'}: {key}.num_attention_heads={brief(theirs)}, the "
+                f"config's model has {ours}: set num_heads in --config."
             )
     notes = ["transformers' BLIP has no temperature: the model keeps the one of its config"]
     eps = config.get("vision_config", {}).get("layer_norm_eps", 1e-5)
     if eps != 1e-6:
         notes.append(
-            f"transformers runs the visual LayerNorms with eps={eps}, BLIP and this package with "
-            "1e-6: features differ in the sixth digit"
+            f"transformers runs the visual LayerNorms with eps={brief(eps)}, BLIP and this "
+            "package with 1e-6: features differ in the sixth digit"
         )
     if file is None:
         file, more = find_weights(folder)

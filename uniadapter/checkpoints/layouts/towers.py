@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from uniadapter.utils.json_files import parse_json
+from uniadapter.utils.json_files import brief, parse_json
 from uniadapter.utils.tensors import at_least_float32
 
 from ..compare import compare
@@ -99,8 +99,14 @@ def read_sentence_bert(folder: str | Path, tower: Any) -> tuple[State, Report]:
     name = f"{_POSITIONS}.weight"
     if not tower.embeddings.has_types and _TYPES in state and name in state:
         # In half precision the sum would be rounded, which that of the embeddings is not.
-        types = at_least_float32(state.pop(_TYPES))
-        state[name] = at_least_float32(state[name]) + types[0]
+        types, width = at_least_float32(state.pop(_TYPES)), tower.embeddings.LayerNorm.weight.shape
+        if types.dim() != 2 or types.shape[1:] != width or state[name].shape[1:] != width:
+            raise ValueError(
+                f"{weights}: {_TYPES} has the shape {tuple(types.shape)} and {name} "
+                f"{tuple(state[name].shape)}, and the tower is {width[0]} wide: take its weights, "
+                "or copy the folder again."
+            )
+        state[name] = at_least_float32(state[name]) + types[:1].sum(0)
         report.used[_TYPES] = name
         report.notes.append("row 0 of the token types is added to the positions")
     return _fitting(state, tower, weights), report
@@ -117,7 +123,7 @@ def _check_config(path: Path, tower: Any) -> None:
         found = config.get(key, _DEFAULTS[key])
         if found != wanted:
             raise ValueError(
-                f"{path}: {key}={found!r}, the tower has {wanted!r}: correct the options of "
+                f"{path}: {key}={brief(found)}, the tower has {wanted!r}: correct the options of "
                 "model.text, or take another encoder."
             )
 
@@ -129,8 +135,8 @@ def _check_steps(folder: Path) -> None:
     on = sorted(key for key, value in modes.items() if value is True)
     if on != ["pooling_mode_mean_tokens"]:
         raise ValueError(
-            f"{folder / _POOLING} pools by {on or 'nothing'}: SentenceBert takes the mean of a "
-            "text's tokens (pooling_mode_mean_tokens)."
+            f"{folder / _POOLING} pools by {brief(on) if on else 'nothing'}: SentenceBert "
+            "takes the mean of a text's tokens (pooling_mode_mean_tokens)."
         )
     if not (folder / _MODULES).is_file():
         return
@@ -139,8 +145,8 @@ def _check_steps(folder: Path) -> None:
     more = [kind for kind in kinds if str(kind).rpartition(".")[2] not in _STEPS]
     if more:
         raise ValueError(
-            f"{folder / _MODULES} puts a text through {more} as well: SentenceBert takes the mean "
-            "of its tokens as it is, take another encoder."
+            f"{folder / _MODULES} puts a text through {brief(more)} as well: SentenceBert takes "
+            "the mean of its tokens as it is, take another encoder."
         )
 
 
