@@ -98,6 +98,7 @@ BELOW_ROOT = (
 #: Functions of scripts in which long work begins.
 LONG = {
     "analysis_tools/run_tiny.py": "draw_world",
+    "analysis_tools/benchmark_page.py": "measure",
     "dataset_converters/make_toy_world.py": "write_world",
     "analysis_tools/benchmark_rerank.py": "measure_rows",
     "misc/verify_dataset.py": "verify_split",

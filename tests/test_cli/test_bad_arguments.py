@@ -117,7 +117,7 @@ def outcome(name: str, line: list[str]) -> object:
         ) from error
     if isinstance(status, str):
         assert status.startswith(("error: ", "stopped")), (line, status)
-        assert len(status) < 3000, (line, status[:500], len(status))
+        assert len(status) < 4000, (line, status[:500], len(status))
     elif status == 2:
         assert "error: " in said, (line, said)
     return status

@@ -88,7 +88,11 @@ def main(argv: list[str] | None = None) -> None:
     with one_message(any_origin=True):
         for run in args.runs:
             print(f"----- {run}")
-            print("\n".join(train_time(read_times(run), args.include_outliers)))
+            times = read_times(run)
+            try:
+                print("\n".join(train_time(times, args.include_outliers)))
+            except ValueError as error:
+                raise ValueError(f"{run}: {error}") from error
 
 
 if __name__ == "__main__":

@@ -25,8 +25,9 @@ from uniadapter.models.tasks import CaptionModel, RetrievalModel, VQAModel, VseM
 from uniadapter.registry import MODELS
 from uniadapter.utils.arguments import side
 from uniadapter.utils.cfg_options import CfgOptions
-from uniadapter.utils.config import load_model_config
+from uniadapter.utils.config import dataset_config, load_model_config
 from uniadapter.utils.errors import one_message
+from uniadapter.utils.json_files import brief
 
 COUNTED = (RetrievalModel, VQAModel, CaptionModel)
 Parts = dict[str, dict[str, int]]
@@ -64,8 +65,7 @@ def count_flops(
             f"{config}: the operations of {cfg.model.type} are not counted, only those of "
             f"{', '.join(known.__name__ for known in COUNTED)}."
         )
-    given = cfg.model.get("data_preprocessor") or {}
-    text_len = text_len or int(given.get("max_text_len", 30))
+    text_len = text_len or _loaded_tokens(cfg)
     # The plain way of every run: the fast ones look at lengths, which the meta device has not.
     options = {**cfg.model.to_dict(), "fast": False, "prefix_cache": None}
     with torch.device("meta"):
@@ -73,12 +73,32 @@ def count_flops(
     return count_parts(model, frames, text_len)
 
 
+def _loaded_tokens(cfg: Any) -> int:
+    given = cfg.model.get("data_preprocessor") or {}
+    length = given.get("max_text_len", 30) if isinstance(given, dict) else None
+    if type(length) is not int or length < 1:
+        raise ValueError(
+            f"model.data_preprocessor is {brief(given)}: it must be a dict, and its max_text_len a "
+            "whole number above 0."
+        )
+    return length
+
+
 def loaded_frames(cfg: Any) -> int:
     """Frames that the test of a config loads of a medium; 1 where it says nothing of frames."""
-    loader = cfg.get("test_dataloader") or cfg.get("val_dataloader") or {}
-    steps = (loader.get("dataset") or {}).get("pipeline") or ()
+    split = next((name for name in ("test", "val") if cfg.get(f"{name}_dataloader")), None)
+    steps = () if split is None else dataset_config(cfg, split, "config").get("pipeline") or ()
+    if not isinstance(steps, list | tuple) or not all(isinstance(step, dict) for step in steps):
+        raise ValueError(
+            f"{split}_dataloader.dataset.pipeline is {brief(steps)}, not a list of transforms."
+        )
     found = [step[key] for step in steps for key in ("num_frames", "max_frames") if key in step]
-    return int(found[0]) if found else 1
+    if found and type(found[0]) is not int:
+        raise ValueError(
+            f"{split}_dataloader.dataset.pipeline loads {brief(found[0])} frames, not a whole "
+            "number of them."
+        )
+    return found[0] if found else 1
 
 
 def count_parts(model: Any, frames: int, text_len: int) -> Parts:

@@ -58,7 +58,7 @@ def recall_by_category(
     for right, top in zip(ranking["positives"], ranking["top"], strict=True):
         name = ranking["media"][right]["id"]
         if name not in category:
-            raise ValueError(f"{name!r} of the ranking is not in the annotation file.")
+            raise ValueError(f"{name!r} of the ranking is not in its list of videos.")
         found = [medium for medium, _ in top]
         rank = found.index(right) + 1 if right in found else len(found) + max(DEPTHS)
         ranks[category[name]].append(rank)
@@ -77,9 +77,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("annotation", help="MSRVTT_data.json")
     args = parser.parse_args(argv)
     try:
-        rows = recall_by_category(read_ranking(args.ranking), read_videos(args.annotation))
+        ranking, videos = read_ranking(args.ranking), read_videos(args.annotation)
     except (OSError, ValueError, KeyError) as error:
         sys.exit(f"error: {error}")
+    try:
+        rows = recall_by_category(ranking, videos)
+    except ValueError as error:
+        sys.exit(f"error: {args.annotation}: {error} Is it the one that {args.ranking} is of?")
     print("| category | queries | " + " | ".join(f"R@{k}" for k in DEPTHS) + " |")
     print("| --- " * (2 + len(DEPTHS)) + "|")
     for key, (count, recalls) in rows.items():

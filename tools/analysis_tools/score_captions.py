@@ -71,6 +71,8 @@ def main(argv: list[str] | None = None) -> None:
     try:
         references = load_coco_captions(args.ann_file)
         predictions = load_results(args.results_file)
+        if not predictions:
+            raise ValueError(f"{args.results_file} has no captions to score")
         unknown = [image for image in predictions if image not in references]
         if unknown:
             raise ValueError(f"{args.ann_file} has no captions of image {unknown[0]!r}")

@@ -23,7 +23,7 @@ from uniadapter.datasets.transforms import PackInputs
 from uniadapter.registry import DATASETS, scope_of
 from uniadapter.utils.arguments import natural, seed_number, side
 from uniadapter.utils.cfg_options import CfgOptions
-from uniadapter.utils.config import load_config
+from uniadapter.utils.config import dataset_config, load_config
 from uniadapter.utils.errors import one_message
 from uniadapter.utils.safe_io import atomic_file
 
@@ -102,10 +102,7 @@ def load_dataset(args: argparse.Namespace) -> BaseMediaDataset:
     """Build the dataset of the wanted split."""
     config = load_config(args.config, args.cfg_options)
     init_default_scope(scope_of(config))
-    loader = config.get(f"{args.split}_dataloader")
-    if not loader:
-        raise ValueError(f"{args.config}: there is no {args.split}_dataloader.")
-    dataset = DATASETS.build(loader["dataset"])
+    dataset = DATASETS.build(dataset_config(config, args.split, args.config))
     if not isinstance(dataset, BaseMediaDataset):
         raise ValueError(f"{type(dataset).__name__}: it names no media to browse.")
     return dataset

@@ -24,7 +24,7 @@ from uniadapter.datasets.transforms import LoadVideo, open_media
 from uniadapter.registry import DATASETS, scope_of
 from uniadapter.utils.arguments import processes
 from uniadapter.utils.cfg_options import CfgOptions
-from uniadapter.utils.config import load_config
+from uniadapter.utils.config import dataset_config, load_config
 from uniadapter.utils.errors import one_message
 from uniadapter.utils.processes import Died, map_in_processes
 from uniadapter.utils.safe_io import atomic_write
@@ -168,16 +168,15 @@ def print_report(report: dict[str, dict[str, Any]]) -> None:
             print(f"  {fault['kind']:<12} {fault['reason']}")
 
 
-def loaders_of(args: argparse.Namespace) -> dict[str, dict]:
-    """Read the config and return the data loaders of the wanted splits, where there are any."""
+def datasets_of(args: argparse.Namespace) -> dict[str, dict]:
+    """Read the config and return those of the data sets of the wanted splits that it has."""
     config = load_config(args.config, args.cfg_options)
     init_default_scope(scope_of(config))
     wanted = [args.split] if args.split else SPLITS
-    loaders = {name: config.get(f"{name}_dataloader") for name in wanted}
-    found = {name: loader for name, loader in loaders.items() if loader}
+    found = [name for name in wanted if config.get(f"{name}_dataloader")]
     if not found:
         raise ValueError(f"{args.config}: there is no dataloader for {', '.join(wanted)}.")
-    return found
+    return {name: dataset_config(config, name, args.config) for name in found}
 
 
 @one_message()
@@ -185,10 +184,10 @@ def main(argv: list[str] | None = None) -> int:
     """Verify and return the exit status."""
     args = parse_args(argv)
     try:
-        loaders = loaders_of(args)
+        datasets = datasets_of(args)
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
-    report = {name: verify_split(name, loader["dataset"], args) for name, loader in loaders.items()}
+    report = {name: verify_split(name, dataset, args) for name, dataset in datasets.items()}
     print_report(report)
     if args.out:
         with one_message():

@@ -16,7 +16,7 @@ from uniadapter.datasets.transforms import PackInputs
 from uniadapter.models.tasks import VisionLanguageModel
 from uniadapter.registry import DATASETS, scope_of
 from uniadapter.structures import MultimodalSample
-from uniadapter.utils.config import load_config
+from uniadapter.utils.config import dataset_config, load_config
 
 from .model import init_model
 
@@ -135,10 +135,7 @@ def open_examples(
     if not Path(checkpoint).exists():
         raise FileNotFoundError(f"Checkpoint {checkpoint} does not exist.")
     init_default_scope(scope_of(cfg))
-    loader = cfg.get(f"{split}_dataloader")
-    if not loader:
-        raise ValueError(f"{config} has no {split}_dataloader, so no examples.")
-    dataset = DATASETS.build(loader["dataset"])
+    dataset = DATASETS.build(dataset_config(cfg, split, config))
     if not isinstance(dataset, BaseMediaDataset):
         raise ValueError(f"{type(dataset).__name__} of {config}: its items are no media.")
     model = init_model(cfg, checkpoint, device)

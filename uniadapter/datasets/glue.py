@@ -245,8 +245,8 @@ class GLUE(BaseDataset):
             found = row[column].strip() if -1 <= column < len(row) else None
             if found != name:
                 raise ValueError(
-                    f"{path}: line 1: column {column} is {found!r}, not {name!r}: is it the file "
-                    f"of {self.task.name}? {_LAYOUT}"
+                    f"{path}: line 1: column {column} is {brief(found)}, not {name!r}: is it the "
+                    f"file of {self.task.name}? {_LAYOUT}"
                 )
 
     def _labelled(self, where: str, index: int, row: list[str]) -> dict[str, Any]:
@@ -268,14 +268,15 @@ class GLUE(BaseDataset):
     def _check_label(self, where: str, label: str) -> None:
         if not self.task.scored:
             if label not in self.task.labels:
-                raise ValueError(f"{where}: label {label!r} is none of {list(self.task.labels)}.")
+                known = list(self.task.labels)
+                raise ValueError(f"{where}: label {brief(label)} is none of {known}.")
             return
         try:
             score = float(label)
         except ValueError:
             score = math.nan
         if not 0 <= score <= 5:
-            raise ValueError(f"{where}: score {label!r} is no number from 0 to 5.")
+            raise ValueError(f"{where}: score {brief(label)} is no number from 0 to 5.")
 
     def _chosen(self, path: str, count: int) -> list[int]:
         """Numbers of the samples of a file that the split has."""

@@ -14,6 +14,7 @@ from mmengine.config import Config
 from mmengine.utils import import_modules_from_strings
 
 from .config_variables import RUNNER_KEYS, check_file_variables, places_of, runner_key_hint
+from .json_files import brief
 from .model_index import config_file, models_by_name
 from .options import near_name
 
@@ -61,6 +62,28 @@ def load_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None) 
     if cfg_options:
         apply_cfg_options(cfg, cfg_options)
     return cfg
+
+
+def dataset_config(cfg: Mapping[str, Any], split: str, where: str | Path) -> dict[str, Any]:
+    """The config of the data set of a split.
+
+    Args:
+        cfg: A config.
+        split: 'train', 'val' or 'test'.
+        where: Its file, for the message.
+
+    Raises:
+        ValueError: If there is no data loader of that split, or no data set in it.
+    """
+    loader = cfg.get(f"{split}_dataloader")
+    if not loader:
+        raise ValueError(f"{where}: there is no {split}_dataloader.")
+    dataset = loader.get("dataset") if isinstance(loader, Mapping) else None
+    if not isinstance(dataset, dict):
+        raise ValueError(
+            f"{where}: {split}_dataloader.dataset is {brief(dataset)}, not the dict of a data set."
+        )
+    return dataset
 
 
 def check_has_model(cfg: Mapping[str, Any], where: str | Path | None) -> None:

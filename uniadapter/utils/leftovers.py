@@ -10,6 +10,7 @@ import shutil
 import socket
 import sys
 from contextlib import suppress
+from errno import EISDIR
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,7 +22,13 @@ _LOOKED_THROUGH: set[str] = set()
 
 
 def temporary_path(target: Path) -> Path:
-    """A name beside a file or folder that is to be, for what is not whole yet."""
+    """A name beside a file or folder that is to be, for what is not whole yet.
+
+    Raises:
+        IsADirectoryError: If the path ends in no name, as ``/`` and ``.`` do.
+    """
+    if not target.name:
+        raise IsADirectoryError(EISDIR, "it ends in no name", str(target))
     return target.with_name(f".{_shortened(target.name)}.{_owner()}.tmp")
 
 

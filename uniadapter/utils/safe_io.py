@@ -103,8 +103,8 @@ def atomic_file(path: str | Path, sync: bool = True) -> Iterator[IO[bytes]]:
         with writing(target), open(target, "wb") as file:
             yield file
         return
-    temporary = temporary_path(target)
     with writing(target):
+        temporary = temporary_path(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         # Many files that nobody waits for are of one kind, and may be very many.
         sweep(target.parent, again=sync)

@@ -31,6 +31,7 @@ def log_files(run: str | Path) -> list[Path]:
 
     Raises:
         FileNotFoundError: If there is no such file or folder, or no log in it.
+        ValueError: If a folder in it can't be listed.
     """
     path = Path(run)
     if path.is_file():
@@ -38,9 +39,15 @@ def log_files(run: str | Path) -> list[Path]:
     if not path.is_dir():
         raise FileNotFoundError(f"{path} does not exist: name a run's folder (work_dirs/CONFIG).")
     # Every start of a training has a dated folder with the same lines in two files.
-    found = sorted(path.glob("**/vis_data/scalars.json"), key=lambda f: f.parent.parent.name)
-    if not found and path.name == "vis_data":
-        found = sorted(path.glob("scalars.json"))
+    try:
+        found = sorted(path.glob("**/vis_data/scalars.json"), key=lambda f: f.parent.parent.name)
+        if not found and path.name == "vis_data":
+            found = sorted(path.glob("scalars.json"))
+    except OSError as error:
+        # Some folders below the system's root can't be listed.
+        raise ValueError(
+            f"{path} can't be looked through ({error}): name a run's folder (work_dirs/CONFIG)."
+        ) from error
     if not found:
         raise FileNotFoundError(
             f"{path} has no vis_data/scalars.json: it is no folder of a training, or none of its "
