@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -70,8 +71,18 @@ def assert_alike(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]
         torch.testing.assert_close(found[name], value, rtol=0, atol=1e-4 * scale)
 
 
+# Half of the pairs, every method and every tower among them; another TEST_SEED has the others.
+HALF = [
+    (method, kind)
+    for number, method in enumerate(METHODS)
+    for kind in RANKING
+    if (method, kind) in PAIRS
+    and (number + RANKING.index(kind) + int(os.environ.get("TEST_SEED", 0))) % 2 == 0
+]
+
+
 @pytest.mark.deep
-@pytest.mark.parametrize(("method", "kind"), PAIRS)
+@pytest.mark.parametrize(("method", "kind"), HALF)
 def test_traced(method, kind, files):
     for part, program in traced_parts(method, kind, files):
         named = {axis for shape in Shapes(part, program).outputs.values() for axis in shape}
