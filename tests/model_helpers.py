@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
 
-from tests.helpers import VOCAB_SIZE, tiny_retrieval_cfg
+from tests.helpers import VOCAB_SIZE, tiny_retrieval_cfg, write_vocab
 from uniadapter.apis.model import build_model
 from uniadapter.models.tasks import RetrievalModel
+from uniadapter.registry import register_all_modules
 
 WORDS = VOCAB_SIZE - 2
 
@@ -87,6 +89,17 @@ def randomize(model: RetrievalModel, seed: int = 2, std: float = 0.3) -> Retriev
             if parameter.requires_grad and parameter.dim():
                 parameter.add_(torch.randn(parameter.shape, generator=generator) * std)
     return model
+
+
+def models_of(folder: Path, *options: dict[str, Any]) -> list[tuple[Any, dict[str, Any]]]:
+    """Models that differ in options of their adapters and in weights, with their configs."""
+    register_all_modules()
+    vocab, found = write_vocab(folder / "vocab.txt"), []
+    for seed, chosen in enumerate(options):
+        cfg = tiny_retrieval_cfg(vocab)
+        cfg["adapter"] = {**cfg["adapter"], **chosen}
+        found.append((randomize(build_model(cfg), seed=seed), {"model": cfg}))
+    return found
 
 
 def outputs(model: RetrievalModel, batch: dict[str, torch.Tensor]) -> list[torch.Tensor]:

@@ -13,18 +13,16 @@ import torch
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.helpers import draws, tiny_retrieval_cfg, write_vocab
+from tests.helpers import draws
 from tests.kills import in_child, killed
-from tests.model_helpers import randomize
+from tests.model_helpers import models_of
 from tests.test_checkpoints.test_layouts.test_written import config_of, saved
 from uniadapter.apis import AutoAdapterModel
 from uniadapter.apis.convert import convert_checkpoint
-from uniadapter.apis.model import build_model
 from uniadapter.checkpoints import files
 from uniadapter.checkpoints.adapter import load_adapter, save_adapter
 from uniadapter.checkpoints.files import CONFIG_NAME, WEIGHTS_NAME, read
 from uniadapter.checkpoints.state import TRAINING_STATE, trained_state_dict
-from uniadapter.registry import register_all_modules
 from uniadapter.utils.leftovers import temporary_inside
 
 if not hasattr(os, "fork"):
@@ -36,14 +34,7 @@ State = dict[str, torch.Tensor]
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, dict[str, Any]]]:
     """Two models of one size, whose adapters differ in weights and in an option without any."""
-    register_all_modules()
-    vocab = write_vocab(tmp_path_factory.mktemp("models") / "vocab.txt")
-    found = []
-    for seed in range(2):
-        cfg = tiny_retrieval_cfg(vocab)
-        cfg["adapter"] = {**cfg["adapter"], "scale": 1.0 + seed}
-        found.append((randomize(build_model(cfg), seed=seed), {"model": cfg}))
-    return found
+    return models_of(tmp_path_factory.mktemp("models"), {"scale": 1.0}, {"scale": 2.0})
 
 
 def _save(kind: str, model: Any, cfg: dict[str, Any], folder: Path) -> None:

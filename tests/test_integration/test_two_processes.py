@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 
 from tests.at_once import at_once
-from tests.helpers import draws, tiny_retrieval_cfg, write_vocab
-from tests.model_helpers import randomize
+from tests.helpers import draws
+from tests.model_helpers import models_of
 from uniadapter.apis.extraction.options import check_facts
 from uniadapter.apis.inferencers.cache import PrototypeCache
 from uniadapter.apis.model import build_model
@@ -26,21 +26,13 @@ from uniadapter.checkpoints.adapter import load_adapter, save_adapter
 from uniadapter.checkpoints.files import write
 from uniadapter.checkpoints.state import trained_state_dict
 from uniadapter.datasets.tap_store import TapStore
-from uniadapter.registry import register_all_modules
 from uniadapter.retrieval import Texts
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, dict[str, Any]]]:
     """Two models whose adapters differ in an option and so in all files, with their configs."""
-    register_all_modules()
-    vocab = write_vocab(tmp_path_factory.mktemp("models") / "vocab.txt")
-    found = []
-    for seed in range(2):
-        cfg = tiny_retrieval_cfg(vocab)
-        cfg["adapter"] = {**cfg["adapter"], "bottleneck": 3 + seed}
-        found.append((randomize(build_model(cfg), seed=seed), {"model": cfg}))
-    return found
+    return models_of(tmp_path_factory.mktemp("models"), {"bottleneck": 3}, {"bottleneck": 4})
 
 
 def _adapter(model: Any, cfg: dict[str, Any], folder: Path) -> None:
