@@ -157,7 +157,10 @@ def test_a_reader_beside_a_writer(models: Any, tmp_path: Path):
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-    assert [facts for facts in found if facts not in allowed] == []
+    # The writer never rests, and where others have the cores longer than the reader waits it is
+    # told that the folder is not whole.
+    assert [facts for facts in found if facts not in (*allowed, None)] == []
+    assert sum(facts is None for facts in found) < len(found) / 10
 
 
 @pytest.mark.deep
