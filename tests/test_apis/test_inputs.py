@@ -76,7 +76,8 @@ def test_a_picture_of_any_kind_is_that_of_the_data_set(tmp_path_factory, rng, he
     assert all(torch.equal(reader.read_video(form), wanted) for form in (path, content))
 
 
-@given(pixels, st.integers(1, 9), sides, sides, st.booleans())
+# The encoder that loses nothing refuses some sizes with a side of one pixel.
+@given(pixels, st.integers(1, 9), st.integers(2, 40), st.integers(2, 40), st.booleans())
 @settings(max_examples=draws(3), deadline=None)
 def test_a_video_of_any_kind_is_that_of_the_data_set(
     tmp_path_factory, rng, length, height, width, seconds

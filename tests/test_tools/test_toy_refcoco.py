@@ -42,8 +42,8 @@ def test_boxes_lie_around_what_is_drawn(seed: int, count: int):
         draw_thing(image, thing, np.array([255.0] * 3))
         rows, columns = (np.flatnonzero((image[..., 0] > 127).any(axis)) for axis in (1, 0))
         drawn = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
-        # OpenCV's coordinates are the middles of pixels.
-        np.testing.assert_allclose(np.array(refcoco.extent(thing, side)) + 0.5, drawn, atol=1.6)
+        # OpenCV's coordinates are the middles of pixels; a sharp corner may miss two of them.
+        np.testing.assert_allclose(np.array(refcoco.extent(thing, side)) + 0.5, drawn, atol=2)
 
 
 @settings(max_examples=draws(20), deadline=None)
