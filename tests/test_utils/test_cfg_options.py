@@ -41,7 +41,13 @@ def read(action: Any, *pairs: str) -> Any:
 @given(values=st.lists(VALUES, min_size=1, max_size=3))
 def test_values_are_those_of_mmengine(values: list[str]):
     pairs = [f"model.a{number}={value}" for number, value in enumerate(values)]
-    assert repr(read(CfgOptions, *pairs)) == repr(read(DictAction, *pairs))
+    found = repr(read(CfgOptions, *pairs))
+    try:
+        wanted = repr(read(DictAction, *pairs))
+    except RecursionError:
+        # MMEngine comes to no end with some lists of parentheses.
+        return
+    assert found == wanted
 
 
 @pytest.mark.parametrize(
