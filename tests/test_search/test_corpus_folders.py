@@ -63,9 +63,10 @@ def known_by_content(index: SearchIndex) -> dict[str, Any]:
     }
 
 
-def bytes_of(path: Path) -> bytes:
+def bytes_of(path: Path) -> tuple[bool, bytes]:
+    """Whether it is a folder of frames, which one with a picture left in it is, and its content."""
     inside = sorted(path.iterdir()) if path.is_dir() else [path]
-    return b"".join(one.read_bytes() for one in inside)
+    return path.is_dir(), b"".join(one.read_bytes() for one in inside)
 
 
 def change(path: Path, how: str) -> None:
