@@ -298,7 +298,7 @@ def test_right_files(right: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("right", CASES, indirect=True)
-@settings(max_examples=draws(1, deep=40))
+@settings(max_examples=draws(2, deep=40))
 @given(data=st.data())
 def test_damaged(right: Any, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory):
     case, folder = right
